@@ -1,0 +1,69 @@
+"""The server's own operational lines: stderr, one line each, JSON when stderr is no terminal, never a header's value."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+_EXTRA = ("trace_id", "span_id", "job_id")
+
+
+def setup(stream: TextIO | None = None) -> None:
+    """Send the `predictor` loggers to `stream` (stderr), and warnings of the libraries with them."""
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Plain("%(levelname)s %(message)s") if stream.isatty() else _Json())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("predictor").setLevel(logging.INFO)
+
+
+class Throttle:
+    """Lets a message through once in `seconds` for each key, so that a lasting fault does not flood stderr."""
+
+    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start with every key due."""
+        self._seconds = seconds
+        self._clock = clock
+        self._last: dict[Hashable, float] = {}
+
+    def due(self, key: Hashable = None) -> bool:
+        """Tell whether `key` may speak now, and count it as spoken."""
+        now = self._clock()
+        if key in self._last and now - self._last[key] < self._seconds:
+            return False
+        self._last[key] = now
+        return True
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _one_line(super().format(record))
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        fields |= {name: value for name in _EXTRA if (value := getattr(record, name, None))}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(fields).decode()
+
+
+def _one_line(text: str) -> str:
+    """Fold newlines and escape control characters: what a caller sent must not draw on the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

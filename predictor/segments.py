@@ -57,7 +57,7 @@ class SignalFiles:
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, ascending; empty if there is no folder."""
         try:
-            names = os.listdir(self.folder)
+            names = [path.name for path in self.folder.iterdir()]
         except FileNotFoundError:
             return []
         return sorted(int(name[: -len(_SUFFIX)]) for name in names if name.endswith(_SUFFIX))

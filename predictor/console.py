@@ -67,3 +67,8 @@ class _Json(logging.Formatter):
 def _one_line(text: str) -> str:
     """Fold newlines and escape control characters: what a caller sent must not draw on the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(line: str) -> None:
+    """Print a line for the person who started the server."""
+    print(_one_line(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose

@@ -40,6 +40,9 @@ TAIL = b"]}]}]}\n"
 # A quote inside a JSON string is escaped, so these bytes can only be the attribute itself.
 _SEQUENCE = b'{"key":"prediction.stream.sequence","value":{"intValue":"'
 _EVENT = b'"eventName":"'
+_OBSERVED = b'"observedTimeUnixNano":"'
+# Every record and every span has exactly one of these.
+_TIMES: dict[Signal, bytes] = {"logs": b'"timeUnixNano":"', "traces": b'"startTimeUnixNano":"'}
 
 
 # Values
@@ -104,7 +107,11 @@ def line(head_bytes: bytes, items: Iterable[bytes]) -> bytes:
 def merge(signal: Signal, lines: Sequence[bytes]) -> bytes:
     """Return one request body of whole lines, whose bytes stay as they are."""
     start = _start(signal)
-    return b"".join((start, b",".join([text[len(start) : -3] for text in lines]), b"]}"))
+    parts: list[bytes | memoryview] = [start]
+    for text in lines:  # joined once over views: a megabyte copied in pieces first costs 40 times as much
+        parts += (memoryview(text)[len(start) : -3], b",")
+    parts[-1] = b"]}"
+    return b"".join(parts)
 
 
 def well_formed(signal: Signal, text: bytes) -> bool:
@@ -135,6 +142,11 @@ def count(signal: Signal, text: bytes) -> int:
     return len(_items(signal, text)[1])
 
 
+def tally(signal: Signal, text: bytes) -> int:
+    """Return how many records or spans `text` seems to hold: for figures, a fifth of the price of `count`."""
+    return text.count(_TIMES[signal])
+
+
 def last_sequence(text: bytes) -> int:
     """Return the stream number of the last record in a line of logs, 0 if there is none."""
     at = text.rfind(_SEQUENCE)
@@ -151,6 +163,15 @@ def last_event(text: bytes) -> str:
         return ""
     at += len(_EVENT)
     return text[at : text.index(b'"', at)].decode()
+
+
+def first_observed(text: bytes) -> int:
+    """Return when the first record in a line of logs was written, Unix nanoseconds, 0 if there is none."""
+    at = text.find(_OBSERVED)
+    if at < 0:
+        return 0
+    at += len(_OBSERVED)
+    return int(text[at : text.index(b'"', at)])
 
 
 def _start(signal: Signal) -> bytes:
@@ -173,6 +194,8 @@ def _items(signal: Signal, text: bytes) -> tuple[bytes, list[msgspec.Raw]]:
 
 # Spans
 _CONTEXT_HAS_IS_REMOTE, _CONTEXT_IS_REMOTE = 0x100, 0x200
+LOCAL_PARENT = _CONTEXT_HAS_IS_REMOTE
+"""The flags of a span whose parent is in this process."""
 
 
 def span_head(resource: JSON, scope: InstrumentationScope | None) -> bytes:

@@ -3,6 +3,7 @@
 Layout of one stream (the write side is `outbox.py`)::
 
     <outbox>/v1/<stream id>/lock                      flock held by the owner; its content names resource and scope
+    <outbox>/v1/<stream id>/reserve                   space for the last words while the stream is being written
     <outbox>/v1/<stream id>/{logs,traces}/00000001.jsonl
     <outbox>/v1/<stream id>/{logs,traces}/cursor      how far the sink has accepted
     <outbox>/v1/<stream id>/rejected/                 what the sink refused for its content
@@ -60,7 +61,8 @@ class SignalFiles:
             names = [path.name for path in self.folder.iterdir()]
         except FileNotFoundError:
             return []
-        return sorted(int(name[: -len(_SUFFIX)]) for name in names if name.endswith(_SUFFIX))
+        stems = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
+        return sorted(int(stem) for stem in stems if stem.isdecimal())  # not what an editor or a copy left beside
 
     def read(self, segment: int, offset: int, limit: int) -> Lines:
         """Return complete lines from one segment: up to `limit` bytes, but always one line if there is one.
@@ -123,6 +125,11 @@ class StreamFiles:
         return self.path / "lock"
 
     @property
+    def reserve(self) -> Path:
+        """Space kept for the last words of a stream; it is there while the stream is being written."""
+        return self.path / "reserve"
+
+    @property
     def rejected(self) -> Path:
         """Where refused records are kept."""
         return self.path / "rejected"
@@ -133,11 +140,15 @@ class StreamFiles:
 
 
 def streams(root: Path) -> list[StreamFiles]:
-    """Return the streams under the outbox `root`, oldest first (their ids are UUIDv7)."""
+    """Return the streams under the outbox `root`, oldest first (their ids are UUIDv7).
+
+    A hidden directory is a stream that is still being made.
+    """
     try:
-        return [StreamFiles(path) for path in sorted((root / LAYOUT).iterdir()) if path.is_dir()]
+        paths = sorted((root / LAYOUT).iterdir())
     except FileNotFoundError:
         return []
+    return [StreamFiles(path) for path in paths if path.is_dir() and not path.name.startswith(".")]
 
 
 def file_size(path: Path) -> int:
@@ -153,7 +164,8 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, content)
+        while content:  # a write may be short
+            content = content[os.write(fd, content) :]
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -180,5 +192,8 @@ def _complete_lines(path: Path, offset: int, limit: int) -> tuple[list[bytes], i
                 data += file.readline()
     except FileNotFoundError:
         return [], offset
-    end = data.rfind(b"\n") + 1
-    return data[:end].splitlines(keepends=True), offset + end
+    lines, start = [], 0
+    while end := data.find(b"\n", start) + 1:  # not splitlines: it would also part a damaged line at a carriage return
+        lines.append(data[start:end])
+        start = end
+    return lines, offset + start

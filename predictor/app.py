@@ -1,0 +1,148 @@
+"""The composition root: builds every part from the settings and owns their lifetimes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from opentelemetry.sdk.resources import Resource
+
+from predictor import __version__, console, record
+from predictor.calls import Predictions
+from predictor.health import Health
+from predictor.logbook import Logbook
+from predictor.model import load
+from predictor.pipeline import Pipeline
+from predictor.prediction_log import PredictionLog
+from predictor.routes import add_routes
+from predictor.runner import Runner
+from predictor.settings import load as load_settings
+from predictor.tracing import Tracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from predictor.metrics import Metrics
+    from predictor.model import Model
+    from predictor.prediction import Prediction
+    from predictor.settings import Settings
+
+HEALTH = web.AppKey("HEALTH", Health)
+PIPELINES: web.AppKey[dict[str, Pipeline]] = web.AppKey("PIPELINES", dict)
+LOGBOOK = web.AppKey("LOGBOOK", Logbook)
+
+
+async def runner(settings: Settings | None = None) -> Runner:
+    """Return the runner of the whole server; gunicorn's aiohttp worker calls it as `predictor.app:runner`."""
+    if settings is None:  # a worker of gunicorn
+        console.setup()
+        settings = load_settings()
+    app = application(settings, load(settings.model), resource())
+    # What is there now stays: not looking at it again at each collection saves 5 to 10 µs a request.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    return Runner(app, idle=settings.idle, drain=settings.drain)
+
+
+def application(settings: Settings, model: Model, resource: Resource) -> web.Application:
+    """Return the application; its start-up opens the log (raises OSError), its clean-up closes it."""
+
+    async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        # Each part needs those before it; they end in reverse order.
+        logbook = None
+        if settings.log == "on":
+            logbook = app[LOGBOOK] = Logbook(settings, resource)
+            await logbook.open()
+        health = app[HEALTH] = Health(logbook, refuses=settings.refuses)
+        tracing = Tracing(resource, logbook.spans if logbook else None)
+        log = _prediction_log(settings, model, logbook) if logbook else None
+        pipeline = Pipeline(
+            model,
+            log,
+            tracing,
+            batch_rows=settings.batch_rows,
+            threads=settings.threads or len(os.sched_getaffinity(0)),
+            queue_rows=settings.queue_rows,
+            slow=settings.slow,
+            display=_display(settings, model),
+        )
+        app[PIPELINES] = {model.description.name: pipeline}
+        metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
+        add_routes(
+            app,
+            Predictions(pipeline, health, batch_rows=settings.batch_rows, body_bytes=settings.body_bytes),
+            model,
+            health,
+            tracing,
+            deadline=settings.deadline,
+            refused=log.refused if log else None,
+            measure=metrics.request if metrics else None,
+        )
+        yield
+        await pipeline.close()
+        if logbook:
+            await logbook.close()
+        if metrics:
+            await metrics.shutdown(settings.flush)
+
+    app = web.Application(client_max_size=settings.body_bytes)
+    app.cleanup_ctx.append(lifetime)
+    return app
+
+
+def resource() -> Resource:
+    """Return what the environment says of this process, else the SDK's words, else ours."""
+    attributes = dict(Resource.create().attributes)
+    if str(attributes["service.name"]).startswith("unknown_service"):
+        attributes["service.name"] = "predictor"
+    return Resource({"service.version": __version__} | attributes)
+
+
+def _prediction_log(settings: Settings, model: Model, logbook: Logbook) -> PredictionLog:
+    about = model.description
+    scope = {
+        "prediction.model.name": about.name,
+        "prediction.model.version": about.version,
+        "prediction.model.digest": model.digest,
+    }
+    return PredictionLog(
+        record.schema_of(about),
+        scope,
+        logbook.stream,
+        logbook.outbox,
+        logbook.refusals,
+        refuses=settings.refuses,
+        waits=settings.outbox_fsync == "batch",
+    )
+
+
+def _display(settings: Settings, model: Model) -> Callable[[Prediction], None] | None:
+    """Return what shows each prediction on stderr, if anybody is there to read it."""
+    if settings.display == "off" or (settings.display == "auto" and not sys.stderr.isatty()):
+        return None
+    schema = record.schema_of(model.description)
+    return lambda prediction: print(record.body(schema, prediction), file=sys.stderr)  # noqa: T201 - its purpose
+
+
+def _metrics(resource: Resource, book: Logbook) -> Metrics:
+    from predictor.metrics import Instrument, Metrics  # noqa: PLC0415 - the exporter takes long to import
+
+    logs = book.counters["logs"]
+    return Metrics(
+        resource,
+        __version__,
+        (
+            Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False),
+            Instrument("predictor.outbox.backlog", "By", "Bytes not shipped.", book.backlog_bytes, rises_only=False),
+            Instrument("predictor.outbox.age", "s", "Age of the oldest unshipped record.", book.backlog_age, rises_only=False),
+            Instrument("predictor.log.records", "{record}", "Records of the stream.", lambda: book.stream.sequence),
+            Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
+            Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),
+            Instrument("predictor.log.refused", "{record}", "Records refused by the sink.", lambda: logs.refused),
+            Instrument("predictor.log.lost", "{record}", "Records declared lost.", lambda: book.stream.lost),
+        ),
+    )

@@ -1,0 +1,180 @@
+"""Walking the segments of one stream: what is read and not yet settled, how far the sink has everything."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from predictor import otlp
+from predictor.segments import Cursor, Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from predictor.segments import Signal, StreamFiles
+
+BODY = 512 << 10  # B, of one request and of one read; 24 requests/s carry the 12 MB/s of 6,000 records/s
+
+
+@dataclass(slots=True)
+class Piece:
+    """A line, or after a refusal a part of one that is a line itself."""
+
+    text: bytes
+    segment: int
+    begin: int  # offset of its line
+    end: int  # offset where the cursor may stand once this piece and all before it are settled
+    first: int = 0  # index of its first item in the line
+    strikes: int = 0  # times it was answered 500 alone
+    condemned: bool = False  # part of a line that was answered 500 while a neighbour was accepted
+
+
+def body(signal: Signal, pieces: Sequence[Piece]) -> bytes:
+    """Return one request body; a line alone stays as it is, for merging would cut a damaged one."""
+    if len(pieces) == 1:
+        return pieces[0].text
+    return otlp.merge(signal, [piece.text for piece in pieces])
+
+
+class Batch(NamedTuple):
+    """What one read found, and whether more was there already."""
+
+    found: Lines
+    behind: bool
+
+
+class Backlog:
+    """One signal of one stream on its way to the sink.
+
+    `read`, `others` and `store` take their time at the disk and run in a thread; the rest runs in the event loop.
+    """
+
+    def __init__(self, signal: Signal, files: StreamFiles, clock: Callable[[], float]) -> None:
+        """Go on where the stored cursor stands."""
+        self.files = files
+        self.pending: deque[Piece] = deque()
+        self.behind = False
+        self._signal: Signal = signal
+        self._files = files.signal(signal)
+        self._clock = clock
+        self._stored = self.cursor = self._files.cursor()
+        self._tried = clock(), self.cursor.segment  # when and in which segment a cursor was last to be stored
+        self._storing = threading.Lock()  # a cancelled task leaves its thread at work
+
+    def read(self, limit: int = BODY) -> Batch:
+        """Read the complete lines after those that are pending; raises OSError."""
+        position = self._position()
+        found = self._files.read(position.segment, position.offset, limit)
+        # A torn tail alone is nothing to hurry for.
+        behind = bool(found.lines) and self._files.backlog(Cursor(found.segment, found.offset)) > 0
+        return Batch(found, behind)
+
+    def take(self, batch: Batch) -> None:
+        """Add what was read to what is pending."""
+        (lines, segment, at), self.behind = batch
+        at -= sum(map(len, lines))
+        if not self.pending and segment != self.cursor.segment:
+            self.cursor = Cursor(segment, at, self.cursor.sequence)
+        for text in lines:
+            self.pending.append(Piece(text, segment, at, at + len(text)))
+            at += len(text)
+
+    def head(self, most: int, limit: int) -> list[Piece]:
+        """Return the next pieces: at most `most`, at most `limit` bytes together, at least one."""
+        pieces: list[Piece] = []
+        size = 0
+        for piece in islice(self.pending, most):
+            size += len(piece.text)
+            if pieces and size > limit:
+                break
+            pieces.append(piece)
+        return pieces
+
+    def settle(self, number: int) -> None:
+        """Count the first `number` pieces as accepted or refused."""
+        for _ in range(number):
+            piece = self.pending.popleft()
+            if piece.end != piece.begin:
+                sequence = self._sequence(piece)
+                self.cursor = Cursor(piece.segment, piece.end, max(self.cursor.sequence, sequence))
+
+    def halve(self, *, condemned: bool = False) -> bool:
+        """Put two halves in the place of the first piece; False if it is a single item or cannot be read."""
+        piece = self.pending[0]
+        try:
+            halves = otlp.split(self._signal, piece.text)
+        except ValueError:
+            return False
+        if halves is None:
+            return False
+        left, right = halves
+        self.pending.popleft()
+        middle = piece.first + otlp.count(self._signal, left)
+        # Only the right half of the line's last part lets the cursor go on.
+        place = piece.segment, piece.begin
+        self.pending.appendleft(Piece(right, *place, piece.end, middle, condemned=condemned))
+        self.pending.appendleft(Piece(left, *place, piece.begin, piece.first, condemned=condemned))
+        return True
+
+    def others(self, piece: Piece) -> list[bytes]:
+        """Return what may be sent beside `piece`: the rest that is pending, else what can be read after it."""
+        texts = [other.text for other in list(self.pending) if other is not piece]
+        try:
+            return texts or self.read().found.lines
+        except OSError:
+            return []  # the next round says so
+
+    def name(self, piece: Piece) -> str:
+        """Return what a refused piece is called: its signal and stream number, or its place in the files."""
+        if sequence := self._sequence(piece):
+            return f"{self._signal}-{sequence}"
+        return f"{self._signal}-{piece.segment:08d}-{piece.begin}-{piece.first}"
+
+    def drained(self) -> bool:
+        """Tell whether every complete line was settled; reads a byte, or a line if there is one."""
+        return not self.pending and not self.read(1).found.lines
+
+    def size(self) -> int:
+        """Return how many bytes are not settled; on a disk that does not answer, those that were read."""
+        try:
+            return self._files.backlog(self.cursor)
+        except OSError:
+            return sum(len(piece.text) for piece in self.pending)
+
+    def due(self, interval: float) -> bool:
+        """Tell whether the cursor moved and was last stored `interval` seconds ago, or in another segment."""
+        at, tried = self._tried
+        old = self._clock() - at >= interval or self.cursor.segment != tried
+        return self.cursor != self._stored and old
+
+    def store(self) -> None:
+        """Store the cursor, then remove the segments before it; raises OSError.
+
+        They go even if the cursor cannot be stored: on a full disk nothing else would ever make room for it,
+        and reading passes over a segment that is gone.
+        """
+        with self._storing:
+            cursor = self.cursor
+            self._tried = self._clock(), cursor.segment
+            try:
+                self._files.store_cursor(cursor)
+                self._stored = cursor
+            finally:
+                for number in self._files.numbers():
+                    if number < cursor.segment:
+                        self._files.segment(number).unlink(missing_ok=True)
+
+    def _position(self) -> Cursor:
+        if not self.pending:
+            return self.cursor
+        return Cursor(self.pending[-1].segment, self.pending[-1].end)
+
+    def _sequence(self, piece: Piece) -> int:
+        """Return the stream number of the last record, 0 for spans or if the line is damaged."""
+        try:
+            return otlp.last_sequence(piece.text) if self._signal == "logs" else 0
+        except ValueError:
+            return 0

@@ -1,0 +1,147 @@
+"""Adaptive micro-batching without a timer: what has queued while the last batch ran goes next.
+
+`run` works in a pool thread, `commit` on the event loop, and only then do the callers learn the outcome.
+Knows neither ONNX nor HTTP nor logs: `pipeline.py` supplies both functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Job(Protocol):
+    """One request: its rows run together, never split over batches."""
+
+    future: asyncio.Future[None]
+    """Resolved after the commit, unless it is done by then (a deadline, an outcome that the commit set)."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
+
+
+class Batch(Generic[J, R]):
+    """Jobs that run together, and what came of it; times are `time.monotonic` seconds."""
+
+    __slots__ = ("error", "finished", "jobs", "result", "size", "started")
+
+    def __init__(self, jobs: list[J], size: int) -> None:
+        """Take the jobs and the number of their rows."""
+        self.jobs = jobs
+        self.size = size
+        self.started = 0.0
+        self.finished = 0.0
+        self.result: R | None = None
+        self.error: BaseException | None = None
+
+
+class Batcher(Generic[J, R]):
+    """Runs jobs in batches of up to `max_rows` rows, `threads` batches at once."""
+
+    def __init__(
+        self,
+        run: Callable[[list[J]], R],
+        commit: Callable[[Batch[J, R]], Awaitable[None] | None],
+        *,
+        max_rows: int,
+        threads: int,
+    ) -> None:
+        """Take `run(jobs)` for the pool and `commit(batch)` for the loop.
+
+        A commit may return an awaitable (a sync of the disk): the callers wait for it, the next batch does not.
+        A commit that raises fails the jobs of its batch with that error.
+        """
+        self._run = run
+        self._commit = commit
+        self._max_rows = max_rows
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[J] = deque()
+        self._running = 0
+        self._scheduled = False
+        self._committing: set[asyncio.Future[None]] = set()
+        self.queued_rows = 0
+
+    def submit(self, job: J) -> None:
+        """Queue a job; its future tells when it is done. A job larger than `max_rows` runs alone."""
+        self._queue.append(job)
+        self.queued_rows += job.size
+        if not self._scheduled and self._running < self._threads:
+            # At the end of this turn of the loop, so that all requests that came in with it run together.
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
+    async def close(self) -> None:
+        """Wait for the batches that run, then end the threads; queued jobs are the caller's to finish first."""
+        await asyncio.to_thread(self._pool.shutdown)
+        while self._running or self._committing:
+            await asyncio.sleep(0)
+            if self._committing:
+                await asyncio.wait(self._committing)
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        while self._queue and self._running < self._threads:
+            jobs, size = self._take()
+            if jobs:
+                self._running += 1
+                self._pool.submit(self._work, Batch(jobs, size))
+
+    def _take(self) -> tuple[list[J], int]:
+        jobs: list[J] = []
+        size = 0
+        queue = self._queue
+        while queue and (not jobs or size + queue[0].size <= self._max_rows):
+            job = queue.popleft()
+            self.queued_rows -= job.size
+            if not job.future.done():
+                jobs.append(job)
+                size += job.size
+        return jobs, size
+
+    def _work(self, batch: Batch[J, R]) -> None:
+        batch.started = time.monotonic()
+        try:
+            batch.result = self._run(batch.jobs)
+        except BaseException as error:  # noqa: BLE001 - whatever a model raises belongs to its batch
+            batch.error = error
+        batch.finished = time.monotonic()
+        self._loop.call_soon_threadsafe(self._finish, batch)
+
+    def _finish(self, batch: Batch[J, R]) -> None:
+        self._running -= 1
+        self._dispatch()  # first, so that the pool works while the loop writes the log
+        try:
+            pending = self._commit(batch)
+        except BaseException as error:  # noqa: BLE001 - a caller must never wait for ever
+            _resolve(batch, error)
+            return
+        if pending is None:
+            _resolve(batch, None)
+        else:
+            task = asyncio.ensure_future(pending)
+            self._committing.add(task)
+            task.add_done_callback(self._committing.discard)
+            task.add_done_callback(lambda done: _resolve(batch, done.exception()))
+
+
+def _resolve(batch: Batch[J, R], error: BaseException | None) -> None:
+    for job in batch.jobs:
+        if job.future.done():
+            continue
+        if error is None:
+            job.future.set_result(None)
+        else:
+            job.future.set_exception(error)

@@ -1,0 +1,128 @@
+"""The predict calls: a request's body to rows, a job to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from predictor.errors import Kind, Problem
+from predictor.payload import Answer, BatchAnswer, Item, decode_rows, encode
+
+if TYPE_CHECKING:
+    from predictor.middleware import Context
+    from predictor.payload import Rows
+    from predictor.pipeline import Job, Pipeline
+
+_JSON = "application/json"
+
+
+class Admission(Protocol):
+    """Tells whether predictions are still taken."""
+
+    draining: bool
+
+
+class Predictions:
+    """The predict calls of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline, admission: Admission, *, batch_rows: int, body_bytes: int) -> None:
+        """Take the pipeline and the limits of a request."""
+        self._pipeline = pipeline
+        self._admission = admission
+        self._batch_rows = batch_rows
+        self._body_bytes = body_bytes
+        self._width = len(pipeline.schema.features)
+        self._sample = [feature.sample for feature in pipeline.model.description.features]
+
+    async def predict(self, context: Context) -> web.Response:
+        """`POST /predict`: probabilities of one row."""
+        return self._probabilities(await self._one(context))
+
+    async def label(self, context: Context) -> web.Response:
+        """`POST /predict/label`: the label of one row."""
+        return self._label(await self._one(context))
+
+    async def test(self, context: Context) -> web.Response:
+        """`GET /predict/test`: probabilities of the sample."""
+        return self._probabilities(await self._run(context, [self._sample]))
+
+    async def test_label(self, context: Context) -> web.Response:
+        """`GET /predict/test/label`: the label of the sample."""
+        return self._label(await self._run(context, [self._sample]))
+
+    async def batch(self, context: Context) -> web.Response:
+        """`POST /predict/batch`: every row's prediction, in order."""
+        job = await self._run(context, await self._rows(context))
+        items = [Item(p.probabilities or [], p.outlier, p.score) for p in job.predictions]
+        return _answered(job, BatchAnswer(job.job_id, items))
+
+    async def _one(self, context: Context) -> Job:
+        rows = await self._rows(context)
+        if len(rows) != 1:
+            raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
+        return await self._run(context, rows)
+
+    async def _rows(self, context: Context) -> Rows:
+        self._admit()
+        body = await read_body(context, self._body_bytes)
+        return decode_rows(body, self._width, self._batch_rows)
+
+    async def _run(self, context: Context, rows: Rows) -> Job:
+        if self._admission.draining:
+            raise _draining()
+        return await self._pipeline.predict(context.origin, rows, context.deadline)
+
+    def _admit(self) -> None:
+        """Refuse before the body is read and decoded, when a refusal is cheapest."""
+        if self._admission.draining:
+            raise _draining()
+        self._pipeline.check_room()
+
+    def _probabilities(self, job: Job) -> web.Response:
+        p = job.predictions[0]
+        return _answered(job, Answer(job.job_id, p.probabilities or [], p.outlier, p.score))
+
+    def _label(self, job: Job) -> web.Response:
+        p = job.predictions[0]
+        label = self._pipeline.schema.labels[p.label or 0]
+        return _answered(job, Answer(job.job_id, label, p.outlier, p.score))
+
+
+async def read_body(context: Context, limit: int) -> bytes:
+    """Return a JSON request's body of at most `limit` bytes, before the deadline; raises Problem."""
+    request = context.request
+    declared = request.headers.get("Content-Type")
+    if declared and not declared.startswith(_JSON) and not request.content_type.endswith(("/json", "+json")):
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, wanted {_JSON}")
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    try:
+        if request.content.is_eof():  # it came with the headers: no timer, no copy
+            body = request.content.read_nowait()
+        else:
+            async with asyncio.timeout_at(context.deadline):
+                body = await request.read()
+    except TimeoutError:
+        raise Problem(Kind.DEADLINE_EXCEEDED, "the body did not arrive in time (PREDICTOR_DEADLINE)") from None
+    except web.RequestPayloadError as error:
+        raise Problem(Kind.BAD_REQUEST, f"the body cannot be read: {error}") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _answered(job: Job, answer: Answer | BatchAnswer) -> web.Response:
+    response = web.Response(body=encode(answer), content_type=_JSON)
+    if not job.logged:
+        response.headers["X-Prediction-Logged"] = "false"
+    return response
+
+
+def _draining() -> Problem:
+    return Problem(Kind.DRAINING, "this server is shutting down; ask again, another one will answer", retry_after=1)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes (PREDICTOR_BODY_BYTES)")

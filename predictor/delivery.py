@@ -1,0 +1,193 @@
+"""What one OTLP/HTTP POST came to: accepted, refused for its content, or to be tried again."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDict
+from yarl import URL
+
+from predictor import __version__
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+_ANSWER = 16 << 10  # as much of an answer is read: a sink that talks without end must not fill the memory
+_WORDS = 200  # as much of it is repeated on stderr
+_RETRY_AFTER = 300.0  # s; a sink that asks for a day's patience is asked again sooner
+_PLAIN_BODY = 1 << 20  # aiohttp writes a longer body in pieces, so that the event loop goes on
+_PARTIAL = b'{"partialSuccess"'
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a signal goes: the full URL (`…/v1/logs`), headers, seconds for one request, and whom to trust."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they may hold a token
+    timeout: float = 10.0
+    ssl: ssl.SSLContext | None = None
+
+    @property
+    def shown(self) -> str:
+        """The URL without what must not be printed: userinfo, query, fragment."""
+        return str(URL(self.url).with_user(None).with_query(None).with_fragment(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The sink has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something in it is not wanted, or it is too long: the same bytes would be answered alike."""
+
+    status: int
+    words: str  # the sink's own, cut
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """No word about the content: a sink that is gone, slow, busy or elsewhere."""
+
+    reason: str
+    status: int | None = None
+    after: float = 0.0  # s that the sink asked for
+
+
+Outcome = Accepted | Refused | Retry
+
+
+class Delivery:
+    """Posts bodies to one endpoint over one connection that is kept open."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Connect at the first post."""
+        self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+        self._headers = CIMultiDict({"User-Agent": f"prediction-log-server/{__version__}"} | dict(endpoint.headers))
+        self._headers["Content-Type"] = "application/json"
+
+    async def post(self, body: bytes) -> Outcome:
+        """Send one request; never raises for what the network or the sink does."""
+        self._session = self._session or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=1, ssl=self._endpoint.ssl or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout),
+        )
+        data = body if len(body) <= _PLAIN_BODY else io.BytesIO(body)
+        try:
+            async with self._session.post(
+                self._endpoint.url, data=data, headers=self._headers, allow_redirects=False
+            ) as answer:
+                return outcome(answer.status, await _beginning(answer.content), answer.headers.get("Retry-After"))
+        except TimeoutError:
+            return Retry(f"no answer in {self._endpoint.timeout:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Retry(_reason(error))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+
+def outcome(status: int, answer: bytes, retry_after: str | None = None) -> Outcome:
+    """Judge an answer by its status and the beginning of its body."""
+    match status:
+        case 200:
+            return _partial(answer)
+        case 400 | 413 | 422:
+            return Refused(status, _words(answer))
+    # Also 401, 403, 404 and redirects: they mean a wrong way, not a wrong record.
+    return Retry(_phrase(status), status, _seconds(retry_after))
+
+
+class _PartialSuccess(msgspec.Struct, rename="camel"):
+    rejected_log_records: int = 0
+    rejected_spans: int = 0
+    error_message: str = ""
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    partial_success: _PartialSuccess | None = None
+
+
+def _partial(answer: bytes) -> Outcome:
+    answer = answer.strip()
+    if not answer:
+        return Accepted()
+    try:  # not strict: a 64-bit integer is a string in OTLP JSON, though some write a number
+        partial = msgspec.json.decode(answer, type=_Answer, strict=False).partial_success
+    except (msgspec.MsgspecError, RecursionError):
+        if answer.startswith(_PARTIAL) and len(answer) > _ANSWER - len(_PARTIAL):
+            return Refused(200, _words(answer))  # so many words, cut here, are complaints
+        return Retry("200 with an answer that is not OTLP", 200)  # a proxy's greeting stores nothing
+    if partial and (partial.rejected_log_records > 0 or partial.rejected_spans > 0):
+        return Refused(200, partial.error_message[:_WORDS])
+    return Accepted()  # a warning with nothing rejected is an acceptance
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    answer = b""
+    while len(answer) < _ANSWER and (chunk := await content.read(_ANSWER - len(answer))):
+        answer += chunk
+    return answer
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+def _words(answer: bytes) -> str:
+    """Return what a refusal says: the message of an OTLP Status, else the answer as text."""
+    try:
+        text = msgspec.json.decode(answer, type=_Status).message
+    except (msgspec.MsgspecError, RecursionError):
+        text = ""
+    return (text or answer.decode(errors="replace").strip())[:_WORDS]
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"  # not the sink's own phrase, which could repeat a header
+    except ValueError:
+        return str(status)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for, 0 without one that can be read."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _RETRY_AFTER)
+    try:
+        wait = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(wait, 0.0), _RETRY_AFTER)
+
+
+def _reason(error: Exception) -> str:
+    """Name a failure without quoting the request: some messages hold the URL with its userinfo."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"certificate not trusted: {error.certificate_error}"
+        case aiohttp.ClientConnectorSSLError():
+            return f"no TLS: {getattr(error.os_error, 'reason', None) or type(error.os_error).__name__}"
+        case aiohttp.ClientConnectorError():
+            number = error.os_error.errno or 0  # its text depends on the event loop and may repeat the address
+            return f"cannot connect: {os.strerror(number) if number > 0 else error.os_error.strerror}"
+        case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return "connection lost before the whole answer"
+    return type(error).__name__

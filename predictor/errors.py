@@ -1,0 +1,77 @@
+"""The closed list of what a caller may be told when there is no prediction: RFC 9457 problem details."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class _Kind(NamedTuple):
+    status: int
+    word: str
+    title: str
+
+
+class Kind(Enum):
+    """A kind of problem: HTTP status, last word of its `type` (the record's `error.type`), title."""
+
+    BAD_REQUEST = _Kind(400, "bad-request", "The HTTP request is malformed")
+    INVALID_JSON = _Kind(400, "invalid-json", "The body is not JSON")
+    NOT_FOUND = _Kind(404, "not-found", "There is nothing at this path")
+    METHOD_NOT_ALLOWED = _Kind(405, "method-not-allowed", "This path has no such method")
+    CONTENT_TOO_LARGE = _Kind(413, "content-too-large", "The request is larger than this server takes")
+    UNSUPPORTED_MEDIA_TYPE = _Kind(415, "unsupported-media-type", "The body is not declared as JSON")
+    INVALID_DATA = _Kind(422, "invalid-data", "The data does not have the model's shape")
+    INTERNAL_ERROR = _Kind(500, "internal-error", "The server failed")
+    MODEL_FAILED = _Kind(500, "model-failed", "The model failed on these rows")
+    QUEUE_FULL = _Kind(503, "queue-full", "Too many rows are waiting")
+    DRAINING = _Kind(503, "draining", "The server is shutting down")
+    OUTBOX_FULL = _Kind(503, "outbox-full", "The prediction could not be logged, so it is not made")
+    DEADLINE_EXCEEDED = _Kind(504, "deadline-exceeded", "The request took longer than its deadline")
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.value.status
+
+    @property
+    def word(self) -> str:
+        """The last word of `type`, and the record's `error.type`."""
+        return self.value.word
+
+    @property
+    def title(self) -> str:
+        """What kind of thing went wrong, the same for every occurrence."""
+        return self.value.title
+
+    @property
+    def type(self) -> str:
+        """The problem's `type`, a URI."""
+        return f"urn:predictor:problem:{self.word}"
+
+
+class Problem(Exception):
+    """Ends a request with a problem: `detail` says what was wrong, where, and what was wanted."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        recorded: bool = False,
+    ) -> None:
+        """Take the kind, the sentence, and for a 503 the seconds after which a retry makes sense.
+
+        `recorded` says that the log has, or has counted, what became of the rows.
+        """
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.retry_after = retry_after
+        self.headers = headers or {}
+        self.recorded = recorded

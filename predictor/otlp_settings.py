@@ -1,0 +1,141 @@
+"""OpenTelemetry's own export variables: where logs and traces go, with which headers, and whether metrics are wanted.
+
+https://opentelemetry.io/docs/specs/otel/protocol/exporter/ - what the SDK reads itself (resource, sampler, service
+name, metrics exporter) is left to it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GRPC_PORT = 4317
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one signal goes: the whole URL, headers, seconds for one request, and files for TLS."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float = 10.0
+    certificate: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What leaves this process; None stays here."""
+
+    logs: Target | None = None
+    traces: Target | None = None
+    metrics: bool = False
+
+
+def read_export(environ: Mapping[str, str]) -> Export:
+    """Return what leaves; raises ValueError with a sentence that names the variable."""
+    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    asked = _exporter(environ, "METRICS") == "otlp" and "OTEL_METRICS_EXPORTER" in environ
+    metrics = asked or bool(environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
+    return Export(
+        logs=_target(environ, "LOGS"),
+        traces=None if disabled else _target(environ, "TRACES"),
+        metrics=metrics and not disabled and _exporter(environ, "METRICS") != "none",
+    )
+
+
+def _exporter(environ: Mapping[str, str], signal: str) -> str:
+    variable = f"OTEL_{signal}_EXPORTER"
+    value = environ.get(variable, "").strip().lower() or "otlp"
+    if value not in {"otlp", "none"}:
+        msg = f"{variable} is {value!r}, wanted otlp or none"
+        raise ValueError(msg)
+    return value
+
+
+def _target(environ: Mapping[str, str], signal: str) -> Target | None:
+    def setting(name: str) -> tuple[str, str]:
+        for variable in (f"OTEL_EXPORTER_OTLP_{signal}_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
+            if value := environ.get(variable, "").strip():
+                return variable, value
+        return f"OTEL_EXPORTER_OTLP_{name}", ""
+
+    if _exporter(environ, signal) == "none":
+        return None
+    variable, url = setting("ENDPOINT")
+    if not url:
+        return None
+    _check_protocol(*setting("PROTOCOL"))
+    _check_url(variable, url)
+    if variable == "OTEL_EXPORTER_OTLP_ENDPOINT":
+        url = f"{url.rstrip('/')}/v1/{signal.lower()}"
+    return Target(
+        url=url,
+        headers=_headers(*setting("HEADERS")),
+        timeout=_timeout(*setting("TIMEOUT")),
+        certificate=_file(*setting("CERTIFICATE")),
+        client_certificate=_file(*setting("CLIENT_CERTIFICATE")),
+        client_key=_file(*setting("CLIENT_KEY")),
+    )
+
+
+def _check_protocol(variable: str, value: str) -> None:
+    if value and value not in {"http/json", "http/protobuf"}:
+        msg = f"{variable} is {value!r}, wanted http/json or http/protobuf: records leave by OTLP/HTTP, port 4318"
+        raise ValueError(msg)
+
+
+def _check_url(variable: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        msg = f"{variable} is {url!r}, wanted an http:// or https:// URL such as http://127.0.0.1:4318"
+        raise ValueError(msg)
+    if parts.port == _GRPC_PORT:
+        msg = f"{variable} is {url!r}: port 4317 speaks gRPC, wanted OTLP/HTTP, whose port is 4318"
+        raise ValueError(msg)
+
+
+def _headers(variable: str, value: str) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for number, pair in enumerate(filter(None, (part.strip() for part in value.split(","))), start=1):
+        name, equals, content = pair.partition("=")
+        content = unquote(content.strip())
+        if not equals or not _HEADER_NAME.fullmatch(name.strip()) or not content.isprintable():
+            # The value may be a secret, so the sentence names the place only.
+            msg = f"{variable}: entry {number} is no header, wanted name=value,name=value with URL-encoded values"
+            raise ValueError(msg)
+        headers[name.strip()] = content
+    return headers
+
+
+def _timeout(variable: str, value: str) -> float:
+    try:
+        seconds = float(value or 10)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        msg = f"{variable} is {value!r}, wanted seconds greater than 0 (as OpenTelemetry's Python SDK reads it)"
+        raise ValueError(msg)
+    return seconds
+
+
+def _file(variable: str, value: str) -> Path | None:
+    if not value:
+        return None
+    path = Path(value)
+    if not path.is_file():
+        msg = f"{variable} is {value!r}, wanted a file that exists"
+        raise ValueError(msg)
+    return path

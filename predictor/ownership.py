@@ -1,0 +1,194 @@
+"""Who owns a stream: making one, taking over those of dead processes, removing what was shipped.
+
+The owner holds an flock on the stream's `lock`, which the kernel lets go when the process dies, however it dies.
+flock between machines is no such promise, so the outbox must be on a local file system.
+The content of `lock` is the constant beginning of the stream's event lines: from it the closing record can be
+written whatever happened to the segments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from predictor.console import Throttle
+from predictor.recovery import repair
+from predictor.segments import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from predictor.disk import Disk
+    from predictor.recovery import Closing
+
+# What `lock` is called while a stream that was shipped is being removed: whoever finds it goes on removing.
+_SHIPPED = "shipped"
+log = logging.getLogger(__name__)
+_throttle = Throttle()
+
+
+@dataclass(slots=True)
+class Owned:
+    """A stream that this process owns until `release` or `remove`."""
+
+    files: StreamFiles
+    lock: int | None  # None when it is no longer owned
+    adopted: bool  # from a dead process; otherwise this process writes to it
+    incomplete: bool = False  # its closing record could not be written
+
+    def release(self) -> None:
+        """Let go of the stream as it is; the next process may adopt it."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+    def remove(self) -> None:
+        """Remove a stream that was shipped (blocking), all but what was rejected; raises OSError.
+
+        A stream without its closing record is only released: the next adoption tries again to write it.
+        If the process is killed in the middle, the next adoption goes on.
+        """
+        if self.lock is None:
+            return
+        try:
+            if not self.incomplete:
+                self.files.lock.rename(self.files.path / _SHIPPED)
+                sync_directory(self.files.path)
+                _remove_shipped(self.files)
+        finally:
+            self.release()
+
+
+def create(root: Path, stream_id: str, head: bytes) -> Owned:
+    """Make the directory of a new stream and own it (blocking); raises OSError and leaves nothing then."""
+    folder = root / LAYOUT
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hidden = StreamFiles(folder / f".{stream_id}")  # nobody adopts what is half made
+    with _exclusive(folder):
+        hidden.path.mkdir(mode=0o700)
+        fd = os.open(hidden.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(head)
+        os.fsync(fd)
+        for signal in SIGNALS:
+            hidden.signal(signal).folder.mkdir(mode=0o700)
+        sync_directory(hidden.path)
+        files = StreamFiles(folder / stream_id)
+        hidden.path.rename(files.path)
+        sync_directory(folder)
+        sync_directory(root)
+    except OSError:
+        shutil.rmtree(hidden.path, ignore_errors=True)
+        os.close(fd)
+        raise
+    return Owned(files, fd, adopted=False)
+
+
+def adopt(root: Path, closing: Closing, *, disk: Disk | None = None) -> list[Owned]:
+    """Take over the streams whose owners are dead, each with its closing record, oldest first (blocking).
+
+    `closing(head, sequence)` returns the line to close a stream with. Called again and again: it changes nothing
+    that it has mended before. What cannot be mended now (a full disk) is said, and the stream is there to be shipped
+    all the same.
+    """
+    _remove_unfinished(root / LAYOUT)
+    taken = []
+    for files in streams(root):
+        try:
+            owned = _take(files)
+        except OSError as error:
+            _say(f"cannot be adopted: {error.strerror}", files.path)
+            continue
+        if owned is None:
+            continue
+        taken.append(owned)
+        try:
+            repair(files, closing, disk=disk)
+        except (OSError, ValueError) as error:
+            owned.incomplete = True
+            _say(f"cannot be closed, which is tried again when it is shipped: {error}", files.path)
+    return taken
+
+
+def _take(files: StreamFiles) -> Owned | None:
+    """Return the stream if its owner is dead and there is something in it."""
+    try:
+        fd = os.open(files.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if (files.path / _SHIPPED).exists():
+            _remove_shipped(files)
+        elif any(files.signal(signal).numbers() for signal in SIGNALS):
+            _say("has segments and no lock, so it is left as it is", files.path)
+        return None
+    if _lock(fd, files.lock):
+        return Owned(files, fd, adopted=True)
+    os.close(fd)
+    return None
+
+
+def _lock(fd: int, path: Path) -> bool:
+    """Lock the open file `fd` unless it is locked, or is no longer what `path` names."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _remove_shipped(files: StreamFiles) -> None:
+    """Remove all but a non-empty rejected/, the mark last; two may do it at the same time."""
+    for signal in SIGNALS:
+        shutil.rmtree(files.signal(signal).folder, ignore_errors=True)
+    for path in files.path.iterdir():
+        if path.name not in {_SHIPPED, files.rejected.name} and not path.is_dir():
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what was rejected stays
+        files.rejected.rmdir()
+    (files.path / _SHIPPED).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        files.path.rmdir()
+    sync_directory(files.path.parent)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the streams whose makers died before they had a name."""
+    if not folder.is_dir():
+        return
+    with _exclusive(folder):
+        for path in folder.glob(".*"):
+            lock = path / "lock"
+            try:
+                fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            except OSError:  # died before the lock was made, or no directory of ours: then it is not empty
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+                continue
+            try:
+                if _lock(fd, lock):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(fd)
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Let only one process at a time make or remove hidden directories: a lock is made before it is locked."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _say(what: str, path: Path) -> None:
+    if _throttle.due(path):
+        log.error("stream %s %s", path, what)

@@ -1,0 +1,199 @@
+"""The way of one prediction, from validated rows to a logged result. Reads top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from predictor.batching import Batch, Batcher
+from predictor.console import Throttle
+from predictor.errors import Kind, Problem
+from predictor.ids import uuid7
+from predictor.outbox import OutboxError
+from predictor.prediction import Origin, Prediction, failures_of, predictions_of
+from predictor.record import schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from predictor.model import Model, Outputs
+    from predictor.payload import Rows
+    from predictor.record import Schema
+
+_logger = logging.getLogger("predictor.pipeline")
+_RETRY_AFTER = 1
+"""Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
+
+
+class Log(Protocol):
+    """Where predictions are written before their callers are answered."""
+
+    def refusal(self) -> str | None:
+        """Return why nothing can be logged now, or None; asked before inference."""
+
+    def write(self, predictions: Sequence[Prediction]) -> bool:
+        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
+
+    def synced(self) -> Awaitable[None] | None:
+        """Return what to wait for before answering, if anything."""
+
+
+class Traces(Protocol):
+    """Decides which predictions keep a trace, and writes it."""
+
+    def keep(self, origin: Origin, *, outlier: bool = False, slow: bool = False, error: bool = False) -> None:
+        """Set `origin.kept` if the request's spans are to be written."""
+
+    def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
+        """Write the spans under the server span of a request whose `origin.kept` is set."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request on its way."""
+
+    origin: Origin
+    rows: Rows
+    future: asyncio.Future[None]
+    job_id: str
+    predictions: list[Prediction] = field(default_factory=list)
+    logged: bool = True
+    written: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
+class Pipeline:
+    """Predictions of one model, each logged before it is answered."""
+
+    def __init__(
+        self,
+        model: Model,
+        log: Log | None,
+        traces: Traces,
+        *,
+        batch_rows: int,
+        threads: int,
+        queue_rows: int,
+        slow: float,
+        display: Callable[[Prediction], None] | None = None,
+    ) -> None:
+        """Take the parts; without a log nothing is written (benchmarks)."""
+        self.model = model
+        self.schema = schema_of(model.description)
+        self._log = log
+        self._traces = traces
+        self._queue_rows = queue_rows
+        self._slow = slow
+        self._display = display
+        self._throttle = Throttle()
+        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads)
+
+    def check_room(self) -> None:
+        """Refuse before inference what could not be logged or would wait too long; raises Problem."""
+        if self._log and (reason := self._log.refusal()):
+            raise Problem(Kind.OUTBOX_FULL, reason, retry_after=_RETRY_AFTER, recorded=True)
+        if (waiting := self._batcher.queued_rows) >= self._queue_rows:
+            detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
+            raise Problem(Kind.QUEUE_FULL, detail, retry_after=_RETRY_AFTER)
+
+    async def predict(self, origin: Origin, rows: Rows, deadline: float) -> Job:
+        """Run and log validated rows; `deadline` is on the loop's clock; raises Problem.
+
+        When this returns, every row has its record in the outbox (or `Job.logged` says otherwise).
+        """
+        loop = asyncio.get_running_loop()
+        job = Job(origin, rows, loop.create_future(), uuid7(origin.received_ns))
+        try:
+            self.check_room()
+        except Problem as problem:
+            self._record_failure([job], problem.kind)
+            problem.recorded = True
+            raise
+        self._batcher.submit(job)
+        timer = loop.call_at(deadline, self._expire, job)
+        try:
+            await job.future
+        finally:
+            timer.cancel()
+        return job
+
+    async def close(self) -> None:
+        """Wait for the batches that run."""
+        await self._batcher.close()
+
+    # In a pool thread
+    def _run(self, jobs: list[Job]) -> Outputs:
+        rows = [row for job in jobs for row in job.rows]
+        outputs = self.model.run(np.array(rows, dtype=np.float32))
+        if not (np.isfinite(outputs.probabilities).all() and (outputs.scores is None or np.isfinite(outputs.scores).all())):
+            msg = "the model gave a number that is not finite"
+            raise ArithmeticError(msg)
+        return outputs
+
+    # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
+    def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:
+        if batch.result is None:
+            self._model_failed(batch)
+            return None
+        live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
+        for job in live:
+            first, total = job.predictions[0], job.predictions[0].total
+            outlier = first.outlier is not None and any(p.outlier for p in job.predictions)
+            self._traces.keep(job.origin, outlier=outlier, slow=total > self._slow)
+        if self._log is None or not live:
+            return None
+        try:
+            logged = self._log.write([prediction for job in live for prediction in job.predictions])
+        except OutboxError as error:
+            raise Problem(Kind.OUTBOX_FULL, str(error), retry_after=_RETRY_AFTER, recorded=True) from error
+        for job in live:
+            job.written, job.logged = True, logged
+            self._observe(job)
+        return self._log.synced()
+
+    def _observe(self, job: Job) -> None:
+        if job.origin.kept:
+            self._traces.predicted(self.schema, job.predictions)
+        if self._display:
+            for prediction in job.predictions:
+                self._display(prediction)
+
+    # What else can become of it
+    def _expire(self, job: Job) -> None:
+        if job.future.done():
+            return
+        if not job.written:  # else the disk is slow and the record is there
+            self._record_failure([job], Kind.DEADLINE_EXCEEDED)
+        detail = "the rows were not predicted and logged in time (PREDICTOR_DEADLINE)"
+        job.future.set_exception(Problem(Kind.DEADLINE_EXCEEDED, detail, recorded=True))
+
+    def _model_failed(self, batch: Batch[Job, Outputs]) -> None:
+        if self._throttle.due():
+            _logger.error("model %s failed on a batch of %d rows: %s", self.model.description.name, batch.size, batch.error)
+        live = [job for job in batch.jobs if not job.future.done()]
+        self._record_failure(live, Kind.MODEL_FAILED)
+        for job in live:
+            detail = "the model failed on the batch with these rows"
+            job.future.set_exception(Problem(Kind.MODEL_FAILED, detail, recorded=True))
+
+    def _record_failure(self, jobs: Sequence[Job], kind: Kind) -> None:
+        for job in jobs:
+            self._traces.keep(job.origin, error=kind.status >= 500)  # noqa: PLR2004 - HTTP's own classes
+            job.predictions = failures_of(job, kind)
+        if self._log is None or not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
+            return
+        try:
+            self._log.write([prediction for job in jobs for prediction in job.predictions])
+        except OutboxError:
+            return  # the caller learns of the failure all the same, and the refusal was counted
+        for job in jobs:
+            self._observe(job)

@@ -1,0 +1,100 @@
+"""PredictionLog: the records of one model on their way into the process's stream."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from predictor.encoding import RecordEncoder
+from predictor.ids import uuid7
+from predictor.outbox import OutboxError
+from predictor.prediction import Origin, Prediction
+from predictor.rate import PerSecond
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from predictor.errors import Kind
+    from predictor.outbox import Outbox
+    from predictor.record import Schema
+    from predictor.stream import LogStream
+
+_REFUSALS_A_SECOND = 10
+"""Records of requests refused before their rows were known: enough to see them, too few to fill a disk with."""
+
+_WHY = {
+    "bytes": "the outbox is full and the sink does not take its records (PREDICTOR_OUTBOX_BYTES)",
+    "disk": "the disk of the outbox fails; the server's log says how",
+    "sync": "the disk of the outbox is too slow; the server's log says more",
+}
+
+
+class Refusals:
+    """Counts what is refused without a record, and bounds what gets one; one for the process."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.unrecorded = 0
+        self._rate = PerSecond(_REFUSALS_A_SECOND)
+
+    def may_record(self) -> bool:
+        """Tell whether one more refusal may have its record now; count it if not."""
+        if self._rate.allow():
+            return True
+        self.unrecorded += 1
+        return False
+
+
+class PredictionLog:
+    """Writes predictions of one model; see `pipeline.Log`."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        scope: dict[str, str],
+        stream: LogStream,
+        outbox: Outbox,
+        refusals: Refusals,
+        *,
+        refuses: bool,
+        waits: bool,
+    ) -> None:
+        """Take the model's schema and scope attributes; `waits` is fsync mode `batch`."""
+        self._encoder = RecordEncoder(schema)
+        self._head = stream.head(scope)
+        self._stream = stream
+        self._outbox = outbox
+        self._refusals = refusals
+        self._refuses = refuses
+        self._waits = waits
+
+    def refusal(self) -> str | None:
+        """Return why a prediction would be refused now, counting it, or None."""
+        reason = self._outbox.full if self._refuses else None
+        if reason is None:
+            return None
+        self._refusals.unrecorded += 1
+        return _WHY[reason]
+
+    def write(self, predictions: Sequence[Prediction]) -> bool:
+        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
+        records = self._encoder.encode(predictions, time.time_ns())
+        try:
+            return self._stream.append(self._head, records)
+        except OutboxError:
+            self._refusals.unrecorded += len(predictions)
+            raise
+
+    def refused(self, origin: Origin, error: Kind) -> None:
+        """Record a request that was refused before its rows were known, unless there are too many of them."""
+        if not self._refusals.may_record():
+            return
+        total = time.monotonic() - origin.received
+        try:
+            self.write([Prediction(uuid7(origin.received_ns), origin, total=total, error=error)])
+        except OutboxError:
+            return  # counted
+
+    def synced(self) -> Awaitable[None] | None:
+        """Return what to wait for before answering, if anything."""
+        return self._outbox.synced() if self._waits else None

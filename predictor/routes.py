@@ -1,0 +1,106 @@
+"""The table of calls: which path leads where, and what is said when it leads nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from predictor.errors import Kind, Problem
+from predictor.metadata import labels, metadata
+from predictor.middleware import surround
+from predictor.payload import encode
+
+if TYPE_CHECKING:
+    from predictor.calls import Predictions
+    from predictor.middleware import Call, Context, Handler, Measure, Refused
+    from predictor.model import Model
+    from predictor.tracing import Tracing
+
+_ANYWHERE = "/{path}"
+_ANY = "/{path:.*}"
+
+
+class Health(Protocol):
+    """What the probes ask."""
+
+    def unready(self) -> str | None:
+        """Return why no traffic should come, or None."""
+
+    def details(self) -> dict[str, object]:
+        """Return what an operator would ask next."""
+
+
+def add_routes(
+    app: web.Application,
+    predictions: Predictions,
+    model: Model,
+    health: Health,
+    tracing: Tracing,
+    *,
+    deadline: float,
+    refused: Refused | None,
+    measure: Measure | None,
+) -> None:
+    """Register every call; what predicts tells `refused` of problems, the rest does not belong in the log."""
+
+    def predicts(call: Call, route: str) -> Handler:
+        return surround(call, route, tracing, deadline, refused, measure)
+
+    def asks(call: Call, route: str) -> Handler:
+        return surround(call, route, tracing, deadline, measure=measure)
+
+    router = app.router
+    router.add_post("/predict", predicts(predictions.predict, "/predict"))
+    router.add_post("/predict/label", predicts(predictions.label, "/predict/label"))
+    router.add_post("/predict/batch", predicts(predictions.batch, "/predict/batch"))
+    # HEAD never predicts
+    router.add_get("/predict/test", predicts(predictions.test, "/predict/test"), allow_head=False)
+    router.add_get("/predict/test/label", predicts(predictions.test_label, "/predict/test/label"), allow_head=False)
+    router.add_get("/metadata", asks(_constant(metadata(model)), "/metadata"))
+    router.add_get("/label", asks(_constant(labels(model)), "/label"))
+    router.add_get("/health", _probe(encode({"health": "ok"})))
+    router.add_get("/livez", _probe(encode({"live": True})))
+    router.add_get("/readyz", _readyz(health))
+    router.add_route("*", _ANY, asks(_unmatched, ""))
+
+
+def _constant(value: object) -> Call:
+    body = encode(value)
+
+    async def constant(_: Context) -> web.Response:  # noqa: RUF029 - the call's shape
+        return web.Response(body=body, content_type="application/json")
+
+    return constant
+
+
+def _probe(body: bytes) -> Handler:
+    """Return a handler without ids and traces: probes come often and mean nothing."""
+
+    async def probe(_: web.Request) -> web.Response:  # noqa: RUF029 - the handler's shape
+        return web.Response(body=body, content_type="application/json")
+
+    return probe
+
+
+def _readyz(health: Health) -> Handler:
+    async def readyz(_: web.Request) -> web.Response:  # noqa: RUF029 - the handler's shape
+        reason = health.unready()
+        fields = {"ready": reason is None, "reason": reason} | health.details()
+        return web.Response(body=encode(fields), status=503 if reason else 200, content_type="application/json")
+
+    return readyz
+
+
+async def _unmatched(context: Context) -> web.Response:
+    """Say that the path is unknown, or which methods it has."""
+    request = context.request
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != _ANYWHERE:
+            allowed |= (await resource.resolve(request))[1]
+    if not allowed:
+        raise Problem(Kind.NOT_FOUND, f"nothing is at {request.path}; GET /metadata says what this server predicts")
+    methods = ", ".join(sorted(allowed))
+    detail = f"{request.path} takes {methods}, not {request.method}"
+    raise Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": methods})

@@ -1,0 +1,75 @@
+"""Sockets, signals and the drain story: `predictor serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import uvloop
+from aiohttp import web
+
+from predictor import app, console
+from predictor.greeting import greeting
+
+if TYPE_CHECKING:
+    from predictor.settings import Settings
+
+_logger = logging.getLogger("predictor")
+_SECOND_SIGNAL = 130
+"""Exit status when a second signal ends the shutdown."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the server until a signal ends it; return the exit status; raises OSError and ModelError at the start."""
+    console.setup()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        return loop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+
+    runner = await app.runner(settings)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    host, port = runner.addresses[0][:2]
+    if settings.log == "off":
+        _logger.warning("PREDICTOR_LOG=off: no prediction is logged")
+    for line in greeting(settings, runner.app, host, port):
+        console.say(line)
+
+    ending = asyncio.create_task(_end(runner, await signals.get(), settings.shutdown_delay))
+    again = asyncio.create_task(signals.get())
+    await asyncio.wait((ending, again), return_when=asyncio.FIRST_COMPLETED)
+    if not ending.done():
+        _logger.warning("second signal: ended at once; what is not shipped is in %s", settings.outbox)
+        sys.stderr.flush()
+        os._exit(_SECOND_SIGNAL)
+    again.cancel()
+    await ending
+    return 0
+
+
+async def _end(runner: web.AppRunner, first: signal.Signals, delay: float) -> None:
+    """End in this order, so that nothing acknowledged is lost and nobody is refused without need."""
+    # 1. Not ready: no new traffic should be sent here; what comes is answered.
+    runner.app[app.HEALTH].terminating = True
+    _logger.info("%s: shutting down", first.name)
+    # 2. Until that is known everywhere; a person at a terminal does not wait.
+    if first is signal.SIGTERM:
+        await asyncio.sleep(delay)
+    # 3. Stop listening, close idle connections, finish what is in flight (PREDICTOR_DRAIN).
+    # 4. Close the stream, ship until the deadline (PREDICTOR_FLUSH), say what is left: the application's clean-up.
+    await runner.cleanup()

@@ -1,0 +1,114 @@
+"""One ONNX file in the runtime: opened, its input held to the description, one of its outputs run for any batch.
+
+A lone row is run beside a copy of itself. Matrix products take another path for a single row and round differently, so
+that without this the last bits of an answer would depend on who else was asking at that moment (seen: 6 of 256 scores
+of a one-class SVM, most probabilities of a logistic regression).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float32]
+    Run: TypeAlias = Callable[[Floats], Floats]
+
+_NOWHERE = "/dev/null"  # a folder that cannot be
+_LONGEST_REASON = 300  # characters of the runtime's own messages: some quote a whole graph
+
+
+class ModelError(ValueError):
+    """The ONNX files are not what the description says; the message is one sentence that names the difference."""
+
+
+class Session:
+    """An open ONNX file and the output to ask it for."""
+
+    def __init__(self, path: Path, content: bytes, output: str, width: int) -> None:
+        """Open `content`, which came from `path`; raises ModelError if it does not take rows of `width` numbers."""
+        self._path = path
+        self._session = self._open(content)
+        self._input, self._fixed_at_one = self._checked_input(width)
+        outputs = {each.name: each for each in self._session.get_outputs()}
+        if output not in outputs:
+            self.refuse(f"it has no output {output!r}, only {_listed(outputs)}")
+        self._output = [output]
+        self.output_type: str = outputs[output].type
+
+    def _open(self, content: bytes) -> Any:  # noqa: ANN401 - the runtime ships no types
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # batches run side by side, none is split up
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4  # fatal only: an error is raised with the same text, stderr is for our lines
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Weights in a file of their own would be missing from the digest, so they are not to be found.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+        try:
+            return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
+            if _NOWHERE in str(error):
+                self.refuse("its weights are in another file; wanted all of the model in this one")
+            self.refuse(f"it cannot be loaded: {_reason(error)}")
+
+    def _checked_input(self, width: int) -> tuple[str, bool]:
+        """Return the only input's name and whether it takes just one row at a time."""
+        inputs = {each.name: each for each in self._session.get_inputs()}
+        if len(inputs) != 1:
+            self.refuse(f"it has {len(inputs)} inputs ({_listed(inputs)}); wanted one")
+        ((name, only),) = inputs.items()
+        if only.type != "tensor(float)" or len(only.shape) != 2:  # noqa: PLR2004 - rows and columns
+            found = f"{only.type} of shape {tuple(only.shape)}"
+            self.refuse(f"its input {name!r} is a {found}; wanted a tensor(float) of shape (N, {width})")
+        rows, columns = (size if isinstance(size, int) else None for size in only.shape)  # a free size is None or named
+        if columns not in {None, width}:
+            self.refuse(f"its input {name!r} is {columns} wide, but the description has {width} features")
+        if rows not in {None, 1}:
+            self.refuse(f"its input {name!r} takes {rows} rows at a time; wanted any number or 1")
+        return name, rows == 1
+
+    def run(self, rows: Floats) -> Any:  # noqa: ANN401 - a tensor or a list of maps
+        """Return the output for `rows` as the runtime gives it."""
+        return self._session.run(self._output, {self._input: rows})[0]
+
+    def batched(self, decode: Callable[[Any], Floats]) -> Run:
+        """Return a function that runs any number of rows and decodes the output, row by row if the file wants that."""
+        run = self.run
+
+        def one_by_one(rows: Floats) -> Floats:
+            return np.concatenate([decode(run(rows[at : at + 1])) for at in range(len(rows))])
+
+        def together(rows: Floats) -> Floats:
+            if len(rows) == 1:
+                return decode(run(np.concatenate((rows, rows))))[:1]
+            return decode(run(rows))
+
+        return one_by_one if self._fixed_at_one else together
+
+    def try_out(self, run: Callable[[Floats], Any], rows: Floats) -> Any:  # noqa: ANN401 - what `run` returns
+        """Return what `run` gives; raises ModelError if it fails."""
+        try:
+            return run(rows)
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
+            self.refuse(f"it fails on {len(rows)} rows of the sample: {_reason(error)}")
+
+    def refuse(self, difference: str) -> NoReturn:
+        """Raise the ModelError that names this file and the difference."""
+        msg = f"{self._path}: {difference}."
+        raise ModelError(msg)
+
+
+def _listed(names: dict[str, Any]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _reason(error: Exception) -> str:
+    """Return the runtime's message on one line."""
+    return " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")

@@ -1,0 +1,90 @@
+"""Parsers of setting values: each returns the value or raises ValueError that says what was wanted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+_MAX_PORT = 65535
+
+
+def text(given: str) -> str:
+    """Take any text."""
+    return given
+
+
+def folder(given: str) -> Path:
+    """Take a path, `~` allowed."""
+    return Path(given).expanduser()
+
+
+def port(given: str) -> int:
+    """Take a TCP port, 0 for a free one."""
+    if not (given.isascii() and given.isdigit() and int(given) <= _MAX_PORT):
+        msg = "a port from 0 to 65535"
+        raise ValueError(msg)
+    return int(given)
+
+
+def count(least: int) -> Callable[[str], int]:
+    """Take whole numbers from `least` on."""
+
+    def parse(given: str) -> int:
+        if not (given.isascii() and given.isdigit() and int(given) >= least):
+            msg = f"a whole number from {least} on"
+            raise ValueError(msg)
+        return int(given)
+
+    return parse
+
+
+def size(least: int) -> Callable[[str], int]:
+    """Take bytes such as 512, 64KiB, 1.5GiB; at least `least`."""
+
+    def parse(given: str) -> int:
+        number, factor = _scaled(given, _SIZES)
+        if number is None or number * factor < least:
+            msg = f"a size such as 64MiB or 1GiB, at least {least} bytes"
+            raise ValueError(msg)
+        return int(number * factor)
+
+    return parse
+
+
+def duration(least: float) -> Callable[[str], float]:
+    """Take times such as 250ms, 10s, 5m, 7d (a bare number is seconds); at least `least` seconds."""
+
+    def parse(given: str) -> float:
+        number, factor = _scaled(given, _TIMES)
+        if number is None or number * factor < least:
+            msg = f"a time such as 250ms, 10s or 5m, at least {least:g} s"
+            raise ValueError(msg)
+        return number * factor
+
+    return parse
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Take one of `words`."""
+
+    def parse(given: str) -> str:
+        if given.lower() not in words:
+            msg = f"one of {', '.join(words)}"
+            raise ValueError(msg)
+        return given.lower()
+
+    return parse
+
+
+def _scaled(given: str, units: dict[str, float] | dict[str, int]) -> tuple[float | None, float]:
+    match = _NUMBER_UNIT.fullmatch(given)
+    if match is None or match[2].lower() not in units:
+        return None, 0
+    return float(match[1]), units[match[2].lower()]

@@ -1,0 +1,229 @@
+"""The promises of the bound and of the ring: all bytes count, the oldest go, nobody prunes for another."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from predictor import bound, otlp, ring
+from predictor.bound import OwnBound, Usage
+from predictor.ownership import Owned, adopt, create
+from predictor.ring import prune
+from predictor.segments import Cursor, SignalFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
+NOW = 1_000_000.0
+
+
+def line(sequence: int, event: str = "prediction") -> bytes:
+    """Return a line with one record."""
+    attribute = {"key": "prediction.stream.sequence", "value": {"intValue": str(sequence)}}
+    return otlp.line(HEAD, [otlp.encode({"attributes": [attribute], "eventName": event})])
+
+
+SIZE = len(line(1))
+
+
+def closing(_: bytes, sequence: int) -> bytes:
+    """Close a stream."""
+    return line(sequence, "prediction.stream.closed")
+
+
+@pytest.fixture
+def held() -> Iterator[list[Owned]]:
+    """Return a list whose streams are released in the end."""
+    owned: list[Owned] = []
+    yield owned
+    for stream in owned:
+        stream.release()
+
+
+def stream(root: Path, name: str, segments: int, *, age: float = 0) -> Owned:
+    """Make a stream with so many segments of one line each, and a reserve as its writer has one."""
+    owned = create(root, name, HEAD)
+    owned.files.reserve.touch()
+    for number in range(1, segments + 1):
+        path = owned.files.signal("logs").segment(number)
+        path.write_bytes(line(number))
+        os.utime(path, (NOW - age, NOW - age))
+    return owned
+
+
+def numbers(owned: Owned) -> list[int]:
+    """Return which segments of logs a stream has."""
+    return owned.files.signal("logs").numbers()
+
+
+def test_usage_counts_everything_under_the_root(tmp_path: Path) -> None:
+    """All files of all streams count, hidden ones too, and what this process adds counts at once."""
+    for name, size in (("v1/a/logs/1", 100), ("v1/a/rejected/x", 20), ("v1/.b/lock", 3)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+    usage = Usage(tmp_path, 200)
+    assert usage.used == 0
+    assert usage.scan() == usage.used == 123
+    usage.add(50)
+    assert usage.used == 173
+    assert usage.room(27)
+    assert not usage.room(28)
+    usage.add(-50)
+    assert usage.scan() == 123
+    assert Usage(tmp_path / "none", 1).scan() == 0
+
+
+def test_usage_counts_what_is_added_while_it_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written during a scan is never forgotten: at worst it counts twice until the next one."""
+    usage = Usage(tmp_path, 100)
+    usage.add(10)
+
+    def scan(_: Path) -> int:
+        usage.add(5)
+        return 10
+
+    monkeypatch.setattr(bound, "_tree_size", scan)
+    usage.scan()
+    assert usage.used == 15
+
+
+def test_usage_tolerates_what_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or a directory that another process removes during the scan counts nothing and stops nothing."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "gone").write_bytes(b"x")
+    (tmp_path / "stays").write_bytes(b"x" * 7)
+    scandir = os.scandir
+
+    class Vanishing:
+        """Entries of a directory whose files go as soon as they are listed."""
+
+        def __init__(self, folder: Path) -> None:
+            self.entries = list(scandir(folder))
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            for name in ("gone", "folder"):
+                path = tmp_path / name
+                if path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink(missing_ok=True)
+            return iter(self.entries)
+
+        def __exit__(self, *_: object) -> None:
+            """Nothing is open."""
+
+    def vanishing(folder: Path) -> Vanishing:
+        return Vanishing(folder)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert Usage(tmp_path, 1).scan() == 7
+
+
+def test_own_bound_counts_what_others_removed(tmp_path: Path) -> None:
+    """Nothing is dropped if the shipper has made room meanwhile, and the newest never is."""
+    files, usage = SignalFiles(tmp_path), Usage(tmp_path, 1)
+    own = OwnBound(files, usage, 40)
+    for number in (2, 3):
+        files.segment(number).write_bytes(b"x" * 20)
+    own.add(50)
+    assert files.numbers() == [2, 3]
+    files.segment(4).write_bytes(b"x" * 90)
+    own.add(90)
+    assert files.numbers() == [4]
+    assert usage.used == -40
+
+
+def test_oldest_segments_go_first(tmp_path: Path, held: list[Owned]) -> None:
+    """Over `keep_bytes` whole segments go, the oldest stream's first, until the rest is within it."""
+    held += [stream(tmp_path, "a", 3), stream(tmp_path, "b", 3)]
+    assert prune(held, tmp_path, keep_bytes=6 * SIZE, keep_age=100, now=NOW) == 0
+    assert prune(held, tmp_path, keep_bytes=4 * SIZE, keep_age=100, now=NOW) == 2 * SIZE
+    assert [numbers(owned) for owned in held] == [[3], [1, 2, 3]]
+    assert prune(held, tmp_path, keep_bytes=3 * SIZE - 1, keep_age=100, now=NOW) == 2 * SIZE
+    assert [numbers(owned) for owned in held] == [[3], [3]], "what is being written stays"
+    assert prune(held, tmp_path, keep_bytes=0, keep_age=100, now=NOW) == 0
+
+
+def test_cursor_says_from_which_number_is_kept(tmp_path: Path, held: list[Owned]) -> None:
+    """What the ring let go is not missing: the cursor names the first segment and the last number before it."""
+    held.append(stream(tmp_path, "a", 4))
+    logs = held[0].files.signal("logs")
+    prune(held, tmp_path, keep_bytes=2 * SIZE, keep_age=100, now=NOW)
+    assert logs.cursor() == Cursor(3, 0, 2)
+    assert list(logs.lines(logs.cursor())) == [line(3), line(4)]
+    logs.store_cursor(Cursor(4, 10, 4))  # as a shipper would
+    prune(held, tmp_path, keep_bytes=SIZE, keep_age=100, now=NOW)
+    assert logs.cursor() == Cursor(4, 10, 4)
+    assert logs.numbers() == [4]
+
+
+def test_damaged_segment_goes_too(tmp_path: Path, held: list[Owned]) -> None:
+    """A segment whose last number cannot be told is let go like any other."""
+    held.append(stream(tmp_path, "a", 3))
+    logs = held[0].files.signal("logs")
+    damaged = line(2).replace(b'"intValue":"2"', b'"intValue":"?"')
+    logs.segment(2).write_bytes(damaged)
+    prune(held, tmp_path, keep_bytes=SIZE, keep_age=1e9, now=NOW)
+    assert logs.cursor() == Cursor(3, 0, 1)
+
+
+def test_old_segments_go_by_age(tmp_path: Path, held: list[Owned]) -> None:
+    """Segments last written before `keep_age` go whatever their number of bytes, and a closed stream with its last."""
+    held += [stream(tmp_path, "a", 2, age=101), stream(tmp_path, "b", 2, age=99)]
+    assert prune(held, tmp_path, keep_bytes=1 << 30, keep_age=100, now=NOW) == SIZE
+    assert [numbers(owned) for owned in held] == [[2], [1, 2]]
+
+
+def test_adopted_stream_goes_whole(tmp_path: Path, held: list[Owned]) -> None:
+    """Of an adopted, closed stream nothing is being written: when its last segment goes, so does its directory."""
+    stream(tmp_path, "a", 2).release()
+    held += [stream(tmp_path, "b", 2), *adopt(tmp_path, closing)]
+    dead = held[1]
+    last = dead.files.signal("logs").segment(2).stat().st_size
+    assert prune(held, tmp_path, keep_bytes=2 * SIZE + last, keep_age=1e9, now=NOW) == SIZE
+    assert numbers(dead) == [2]
+    assert dead.files.path.exists()
+    assert prune(held, tmp_path, keep_bytes=SIZE, keep_age=1e9, now=NOW) == last + SIZE
+    assert not dead.files.path.exists()
+    assert dead.lock is None
+    assert prune(held, tmp_path, keep_bytes=SIZE, keep_age=1e9, now=NOW) == 0
+
+
+def test_processes_do_not_prune_for_each_other(tmp_path: Path, held: list[Owned]) -> None:
+    """Each process removes its own part only, and together they remove what one would have removed."""
+    held += [stream(tmp_path, "a", 3), stream(tmp_path, "b", 3)]
+    first, second = held
+    assert prune([second], tmp_path, keep_bytes=4 * SIZE, keep_age=1e9, now=NOW) == 0
+    assert prune([first], tmp_path, keep_bytes=4 * SIZE, keep_age=1e9, now=NOW) == 2 * SIZE
+    assert prune([second], tmp_path, keep_bytes=4 * SIZE, keep_age=1e9, now=NOW) == 0
+    assert prune([second], tmp_path, keep_bytes=3 * SIZE, keep_age=1e9, now=NOW) == SIZE
+    assert [numbers(owned) for owned in held] == [[3], [2, 3]]
+
+
+def test_full_disk_does_not_stop_the_ring(tmp_path: Path, held: list[Owned], monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no room for the cursor, the segments go first and the cursor is stored in their place."""
+    held.append(stream(tmp_path, "a", 3))
+    store = SignalFiles.store_cursor
+
+    def full(files: SignalFiles, cursor: Cursor) -> None:
+        if len(files.numbers()) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        store(files, cursor)
+
+    monkeypatch.setattr(SignalFiles, "store_cursor", full)
+    assert prune(held, tmp_path, keep_bytes=SIZE, keep_age=1e9, now=NOW) == 2 * SIZE
+    assert held[0].files.signal("logs").cursor() == Cursor(3, 0, 2)
+
+
+def test_segment_that_vanishes_is_not_counted(
+    tmp_path: Path, held: list[Owned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that another process removes while the ring is counted stops nothing."""
+    held.append(stream(tmp_path, "a", 2))
+    monkeypatch.setattr(SignalFiles, "numbers", lambda _: [1, 2, 3])
+    assert sum(1 for _ in ring._segments(held[0].files)) == 2

@@ -1,0 +1,223 @@
+"""The promise of recovery: cut the files anywhere, every record that was synced is read back, the stream is closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from predictor import otlp
+from predictor.bound import Usage
+from predictor.disk import Disk
+from predictor.outbox import Outbox
+from predictor.ownership import adopt, create
+from predictor.recovery import CLOSED, repair
+from predictor.segments import Cursor, SignalFiles, StreamFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
+SEGMENT_BYTES = 1000
+
+
+def line(first: int, count: int = 1, event: str = "prediction") -> bytes:
+    """Return a line with `count` records from number `first` on."""
+    items = [
+        otlp.encode({"attributes": otlp.attributes({"prediction.stream.sequence": first + at}), "eventName": event})
+        for at in range(count)
+    ]
+    return otlp.line(HEAD, items)
+
+
+def closing(head: bytes, sequence: int) -> bytes:
+    """Close a stream as the server would."""
+    assert head == HEAD
+    return line(sequence, event=CLOSED)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[StreamFiles]:
+    """Return an empty stream."""
+    owned = create(tmp_path, "stream", HEAD)
+    yield owned.files
+    owned.release()
+
+
+class PowerCut(NamedTuple):
+    """What a stream had been through when the power went."""
+
+    batches: list[int]  # records a line
+    synced: int  # lines that are safe
+    shipped: int  # lines that the sink has
+    cuts: list[float]  # of each segment's unsynced bytes, which part stays
+    garbage: list[bytes]  # what stands behind that in each
+
+
+@st.composite
+def power_cuts(draw: st.DrawFn) -> PowerCut:
+    """Draw a history; some of the garbage looks like lines."""
+    batches = draw(st.lists(st.integers(1, 4), max_size=12))
+    pieces = st.sampled_from([b"\0" * 5, b"\n", line(3), line(90)[:-9], b"\r", b'{"resourceLogs":[', otlp.TAIL])
+    # A whole line with a number of its own would be a record; what a power cut leaves is pieces.
+    garbage = st.one_of(
+        st.binary(max_size=40), st.lists(pieces.filter(lambda piece: piece != line(3)), max_size=5).map(b"".join)
+    )
+    return PowerCut(
+        batches,
+        draw(st.integers(0, len(batches))),
+        draw(st.integers(0, len(batches))),
+        draw(st.lists(st.floats(0, 1), min_size=12, max_size=12)),
+        draw(st.lists(garbage, min_size=12, max_size=12)),
+    )
+
+
+def write(files: SignalFiles, batches: list[int]) -> list[bytes]:
+    """Write a stream of so many records a line with the outbox, and return its lines."""
+    outbox = Outbox(files, Usage(files.folder, 1 << 30), fsync="never", segment_bytes=SEGMENT_BYTES)
+    written, first = [], 1
+    for count in batches:
+        written.append(line(first, count))
+        outbox.append(written[-1])
+        first += count
+    outbox.close()
+    return written
+
+
+def place(files: SignalFiles, written: list[bytes], count: int) -> tuple[int, int]:
+    """Return the segment and the offset after the first `count` lines."""
+    for number in files.numbers():
+        size = files.segment(number).stat().st_size
+        inside = sum(map(len, written[:count]))
+        if inside <= size:
+            return number, inside
+        before = written
+        while size:
+            size -= len(before[0])
+            before = before[1:]
+            count -= 1
+        written = before
+    return 1, 0
+
+
+def cut(files: SignalFiles, written: list[bytes], history: PowerCut) -> None:
+    """Do to the segments what a power cut may do behind the last sync."""
+    safe = place(files, written, history.synced)
+    for number, part, garbage in zip(files.numbers(), history.cuts, history.garbage, strict=False):
+        path = files.segment(number)
+        if number < safe[0]:
+            continue
+        kept = safe[1] if number == safe[0] else 0
+        os.truncate(path, kept + int((path.stat().st_size - kept) * part))
+        with path.open("ab") as file:
+            file.write(garbage)
+
+
+@settings(max_examples=300, deadline=None)
+@given(history=power_cuts())
+def test_every_synced_record_is_read_back(history: PowerCut) -> None:
+    """Whatever lies behind the last sync, synced lines stay, the stream ends closed, and adopting again is idle."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        owned = create(root, "stream", HEAD)
+        logs = owned.files.signal("logs")
+        written = write(logs, history.batches)
+        if history.shipped:
+            sequence = sum(history.batches[: history.shipped])
+            logs.store_cursor(Cursor(*place(logs, written, history.shipped), sequence))
+        cut(logs, written, history)
+        owned.release()
+
+        (owned,) = adopt(root, closing)
+        found = [text for text in logs.lines() if otlp.well_formed("logs", text)]
+        assert found[: history.synced] == written[: history.synced]
+        last = found[-1]
+        assert otlp.last_event(last) == CLOSED
+        numbers = [otlp.last_sequence(text) for text in found]
+        assert otlp.last_sequence(last) == max(*numbers[:-1], sum(history.batches[: history.shipped]), 0, 0) + 1
+        assert list(logs.lines(logs.cursor()))[-1] == last, "the sink will get the closing record"
+        end = logs.segment(logs.numbers()[-1]).read_bytes()
+        assert end.endswith(last)
+
+        owned.release()
+        before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        (owned,) = adopt(root, closing)
+        assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+        owned.release()
+
+
+def test_number_is_the_highest_though_copies_follow(files: StreamFiles) -> None:
+    """Copies that were cut short after a failed fsync do not lower the number of the closing record."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1) + line(2, 3) + line(5))
+    logs.segment(2).write_bytes(line(2, 3))
+    repair(files, closing)
+    assert list(logs.lines())[-1] == line(6, event=CLOSED)
+
+
+def test_copies_of_a_closed_stream_are_no_reason_to_close_it_again(files: StreamFiles) -> None:
+    """A stream whose closing record stands before unfinished copies is closed once only."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1) + line(2) + line(3, event=CLOSED))
+    logs.segment(2).write_bytes(line(2) + line(3)[:-7])
+    repair(files, closing)
+    repair(files, closing)
+    assert logs.segment(1).read_bytes().endswith(line(3, event=CLOSED))
+    assert logs.segment(2).read_bytes() == line(2)
+
+
+def test_damaged_line_between_good_ones_stays(files: StreamFiles) -> None:
+    """A damaged line with good lines behind it is left for the sink to refuse; behind the last good one all goes."""
+    logs = files.signal("logs")
+    damaged = line(2).replace(b"attributes", b"attrib\0tes")
+    logs.segment(1).write_bytes(line(1) + damaged + line(3) + damaged + damaged[:5])
+    repair(files, closing)
+    assert logs.segment(1).read_bytes() == line(1) + damaged + line(3) + line(4, event=CLOSED)
+
+
+def test_all_shipped_and_lost_on_disk(files: StreamFiles) -> None:
+    """A cursor beyond the end means that all was shipped: the closing record goes where the cursor will find it."""
+    logs = files.signal("logs")
+    logs.segment(2).write_bytes(line(4))
+    logs.store_cursor(Cursor(2, 3 * len(line(4)), 6))
+    repair(files, closing)
+    assert list(logs.lines(logs.cursor())) == [line(7, event=CLOSED)]
+    assert logs.numbers() == [2, 3]
+
+
+def test_shipped_stream_is_not_closed_again(files: StreamFiles) -> None:
+    """A closed stream whose every line was shipped stays as it is until it is removed."""
+    logs = files.signal("logs")
+    content = line(1) + line(2, event=CLOSED)
+    logs.segment(1).write_bytes(content)
+    logs.store_cursor(Cursor(1, len(content), 2))
+    repair(files, closing)
+    assert logs.segment(1).read_bytes() == content
+
+
+@pytest.mark.parametrize("call", ["open", "ftruncate", "write", "fsync", "sync_directory"])
+def test_repair_that_fails_can_be_done_again(files: StreamFiles, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Whichever call fails, no good line is harmed, and the next repair ends as the first should have."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1) + line(2)[:-9])
+    disk = Disk()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    if call == "sync_directory":
+        monkeypatch.setattr("predictor.recovery.sync_directory", fail)
+    else:
+        monkeypatch.setattr(disk, call, fail)
+    with pytest.raises(OSError, match="Input/output"):
+        repair(files, closing, disk=disk)
+    assert next(iter(logs.lines())) == line(1)
+    monkeypatch.undo()
+    repair(files, closing)
+    assert list(logs.lines()) == [line(1), line(2, event=CLOSED)]

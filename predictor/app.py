@@ -14,6 +14,7 @@ from predictor import __version__, console, record
 from predictor.calls import Predictions
 from predictor.health import Health
 from predictor.logbook import Logbook
+from predictor.middleware import Surroundings
 from predictor.model import load
 from predictor.pipeline import Pipeline
 from predictor.prediction_log import PredictionLog
@@ -77,10 +78,8 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             Predictions(pipeline, health, batch_rows=settings.batch_rows, body_bytes=settings.body_bytes),
             model,
             health,
-            tracing,
-            deadline=settings.deadline,
-            refused=log.refused if log else None,
-            measure=metrics.request if metrics else None,
+            Surroundings(tracing, settings.deadline, metrics.request if metrics else None),
+            log.refused if log else None,
         )
         yield
         await pipeline.close()
@@ -136,9 +135,13 @@ def _metrics(resource: Resource, book: Logbook) -> Metrics:
         resource,
         __version__,
         (
-            Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False),
+            Instrument(
+                "predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False
+            ),
             Instrument("predictor.outbox.backlog", "By", "Bytes not shipped.", book.backlog_bytes, rises_only=False),
-            Instrument("predictor.outbox.age", "s", "Age of the oldest unshipped record.", book.backlog_age, rises_only=False),
+            Instrument(
+                "predictor.outbox.age", "s", "Age of the oldest unshipped record.", book.backlog_age, rises_only=False
+            ),
             Instrument("predictor.log.records", "{record}", "Records of the stream.", lambda: book.stream.sequence),
             Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
             Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),

@@ -7,13 +7,11 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.resources import Resource
-
 from predictor import otlp
 from predictor.console import say
 from predictor.delivery import Accepted, Delivery, Refused
+from predictor.endpoint import endpoint
 from predictor.model import load
-from predictor.shipping import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +39,11 @@ def _found(what: str, look: Callable[[], str]) -> bool:
     try:
         say(f"ok      {what}: {look()}")
     except (OSError, ValueError) as error:
-        reason = f"{error.filename or ''} {error.strerror}".strip() if isinstance(error, OSError) and error.strerror else error
+        reason = (
+            f"{error.filename or ''} {error.strerror}".strip()
+            if isinstance(error, OSError) and error.strerror
+            else error
+        )
         say(f"WRONG   {what}: {reason}")
         return False
     return True
@@ -80,13 +82,14 @@ def _reach(signal: Signal, target: Target | None) -> str:
 
 async def _post_nothing(signal: Signal, target: Target) -> str:
     """Post a request without items, which every receiver of OTLP takes."""
-    delivery = Delivery(endpoint(target))
+    where = endpoint(target)
+    delivery = Delivery(where)
     try:
         outcome = await delivery.post(otlp.merge(signal, [otlp.line(otlp.head(signal, {}, {}), [])]))
     finally:
         await delivery.close()
     if isinstance(outcome, Accepted):
-        return f"{delivery.endpoint.shown} answers"
+        return f"{where.shown} answers"
     reason = f"{outcome.status} {outcome.words}" if isinstance(outcome, Refused) else outcome.reason
-    msg = f"{delivery.endpoint.shown}: {reason}; is a Collector with an otlp receiver (http) and a {signal} pipeline there?"
+    msg = f"{where.shown}: {reason}; wanted a Collector with an otlp receiver (http) and a {signal} pipeline"
     raise ValueError(msg)

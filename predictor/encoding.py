@@ -70,10 +70,7 @@ class RecordEncoder:
         queue, inference, total, score = pop(), pop(), pop(), pop()
         outputs = [pop() for _ in self._labels]
         label = self._labels[p.label or 0]
-        if self._schema.wide:
-            inputs = self._wide(p)
-        else:
-            inputs = self._inputs % tuple([pop() for _ in self._schema.features])
+        inputs = self._wide(p) if self._schema.wide else self._inputs % tuple([pop() for _ in self._schema.features])
         outlier = _OUTLIER % (b"true" if p.outlier else b"false", score) if p.outlier is not None else b""
         confidence = p.probabilities[p.label or 0] if p.probabilities else 0.0
         return _RECORD % (

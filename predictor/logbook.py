@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from typing import TYPE_CHECKING
 
 from predictor import __version__, otlp
-from predictor.delivery import Endpoint
-from predictor.ids import uuid7
 from predictor.bound import Usage
+from predictor.endpoint import endpoint
+from predictor.ids import uuid7
 from predictor.outbox import Outbox, OutboxError
 from predictor.ownership import Owned, adopt, create
 from predictor.prediction_log import Refusals
@@ -67,11 +66,15 @@ class Logbook:
     async def open(self) -> None:
         """Take over what is there, begin the stream and start shipping; raises OSError."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for signal, target in (("logs", self._settings.export.logs), ("traces", self._settings.export.traces)):
+        targets: dict[Signal, Target | None] = {
+            "logs": self._settings.export.logs,
+            "traces": self._settings.export.traces,
+        }
+        for signal, target in targets.items():
             if target:
                 reject = self._rejected.keep
                 self._shippers[signal] = Shipper(
-                    signal, _endpoint(target), counters=self.counters[signal], reject=reject
+                    signal, endpoint(target), counters=self.counters[signal], reject=reject
                 )
         await self._adopt()  # first: it frees the reserves of the dead
         self._own = await asyncio.to_thread(create, self._root, self.stream.stream_id, self.stream.event_head)
@@ -103,14 +106,14 @@ class Logbook:
         try:
             self.stream.close()
         except OutboxError as error:
-            _logger.error("the stream is closed at the next start: %s", error)
+            _logger.warning("the stream is closed at the next start: %s", error)
         if self.spans:
             self.spans.flush()
         for outbox in (self.outbox, *((self._traces,) if self.spans else ())):
             try:
                 await outbox.aclose()
             except OutboxError as error:
-                _logger.error("%s", error)
+                _logger.warning("%s", error)
         left = sum(await asyncio.gather(*(s.drain(self._settings.flush) for s in self._shippers.values())))
         if left:
             _logger.warning("%d bytes are not shipped; the next start on %s ships them", left, self._root)
@@ -195,7 +198,7 @@ class Logbook:
             self._rejected.forget(owned.files)
             await asyncio.to_thread(owned.remove)
         except OSError as error:
-            _logger.error("cannot remove the shipped stream %s: %s", owned.files.path, error.strerror)
+            _logger.warning("cannot remove the shipped stream %s: %s", owned.files.path, error.strerror)
 
     def _prune(self) -> None:
         keep_bytes, keep_age = self._settings.keep_bytes, self._settings.keep_age
@@ -216,13 +219,3 @@ async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def _first_line(owned: Owned) -> bytes | None:
     logs = owned.files.signal("logs")
     return next(logs.lines(logs.cursor()), None)
-
-
-def _endpoint(target: Target) -> Endpoint:
-    """Return where a signal goes, with the certificates read; raises OSError (ssl.SSLError is one)."""
-    context = None
-    if target.url.startswith("https:"):
-        context = ssl.create_default_context(cafile=target.certificate)
-        if target.client_certificate:
-            context.load_cert_chain(target.client_certificate, target.client_key)
-    return Endpoint(target.url, target.headers, target.timeout, context)

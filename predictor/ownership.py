@@ -144,17 +144,18 @@ def _lock(fd: int, path: Path) -> bool:
 
 
 def _remove_shipped(files: StreamFiles) -> None:
-    """Remove all but a non-empty rejected/, the mark last; two may do it at the same time."""
-    for signal in SIGNALS:
-        shutil.rmtree(files.signal(signal).folder, ignore_errors=True)
-    for path in files.path.iterdir():
-        if path.name not in {_SHIPPED, files.rejected.name} and not path.is_dir():
-            path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # what was rejected stays
-        files.rejected.rmdir()
-    (files.path / _SHIPPED).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        files.path.rmdir()
+    """Remove all but a non-empty rejected/, the mark last, so that whoever is stopped by an error goes on later."""
+    with contextlib.suppress(FileNotFoundError):  # another process is at it too
+        for path in files.path.iterdir():
+            if path.name in SIGNALS:
+                shutil.rmtree(path)
+            elif path.name not in {_SHIPPED, files.rejected.name}:
+                path.unlink()
+        with contextlib.suppress(OSError):  # what was rejected stays
+            files.rejected.rmdir()
+        (files.path / _SHIPPED).unlink()
+        with contextlib.suppress(OSError):
+            files.path.rmdir()
     sync_directory(files.path.parent)
 
 

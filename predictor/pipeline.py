@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -134,7 +134,9 @@ class Pipeline:
     def _run(self, jobs: list[Job]) -> Outputs:
         rows = [row for job in jobs for row in job.rows]
         outputs = self.model.run(np.array(rows, dtype=np.float32))
-        if not (np.isfinite(outputs.probabilities).all() and (outputs.scores is None or np.isfinite(outputs.scores).all())):
+        if not (
+            np.isfinite(outputs.probabilities).all() and (outputs.scores is None or np.isfinite(outputs.scores).all())
+        ):
             msg = "the model gave a number that is not finite"
             raise ArithmeticError(msg)
         return outputs
@@ -178,7 +180,9 @@ class Pipeline:
 
     def _model_failed(self, batch: Batch[Job, Outputs]) -> None:
         if self._throttle.due():
-            _logger.error("model %s failed on a batch of %d rows: %s", self.model.description.name, batch.size, batch.error)
+            _logger.error(
+                "model %s failed on a batch of %d rows: %s", self.model.description.name, batch.size, batch.error
+            )
         live = [job for job in batch.jobs if not job.future.done()]
         self._record_failure(live, Kind.MODEL_FAILED)
         for job in live:
@@ -187,7 +191,7 @@ class Pipeline:
 
     def _record_failure(self, jobs: Sequence[Job], kind: Kind) -> None:
         for job in jobs:
-            self._traces.keep(job.origin, error=kind.status >= 500)  # noqa: PLR2004 - HTTP's own classes
+            self._traces.keep(job.origin, error=kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
             job.predictions = failures_of(job, kind)
         if self._log is None or not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
             return

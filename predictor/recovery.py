@@ -51,17 +51,33 @@ def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) ->
             message = "its lock does not hold the beginning of a line"
             raise ValueError(message)
     disk = disk or Disk()
-    # Nothing is written where the cursor has passed already: it would not be read.
-    beyond = (cursor.segment, cursor.offset) > (number, file_size(logs.segment(number)))
-    new = beyond or number == 0
-    path = logs.segment(max(number, cursor.segment) + 1 if beyond else number or 1)
-    segment = Segment(disk, path, keep=None if new else last.end)
+    # Nothing is written where the cursor has passed already, it would not be read, nor behind half a line.
+    path = logs.segment(number)
+    new = (cursor.segment, cursor.offset) > (number, file_size(path))
+    if not new:
+        new = _inside_line(path, last.end)
+        _write(Segment(disk, path, keep=last.end), b"" if new else line)
+    if new and line:
+        number = max(number + 1, cursor.segment + (cursor.offset > 0))
+        _write(Segment(disk, logs.segment(number)), line)
+    sync_directory(logs.folder)
+
+
+def _write(segment: Segment, line: bytes) -> None:
     try:
         segment.append(line)
         segment.sync()
     finally:
         segment.close()
-    sync_directory(logs.folder)
+
+
+def _inside_line(path: Path, offset: int) -> bool:
+    """Tell whether `offset` is not the end of a line: garbage has taken the place of what the cursor has passed."""
+    if offset == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1) != b"\n"
 
 
 def _last(logs: SignalFiles, cursor: Cursor, number: int) -> _Last:

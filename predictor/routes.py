@@ -8,14 +8,12 @@ from aiohttp import web
 
 from predictor.errors import Kind, Problem
 from predictor.metadata import labels, metadata
-from predictor.middleware import surround
 from predictor.payload import encode
 
 if TYPE_CHECKING:
     from predictor.calls import Predictions
-    from predictor.middleware import Call, Context, Handler, Measure, Refused
+    from predictor.middleware import Call, Context, Handler, Refused, Surroundings
     from predictor.model import Model
-    from predictor.tracing import Tracing
 
 _ANYWHERE = "/{path}"
 _ANY = "/{path:.*}"
@@ -36,19 +34,15 @@ def add_routes(
     predictions: Predictions,
     model: Model,
     health: Health,
-    tracing: Tracing,
-    *,
-    deadline: float,
+    surroundings: Surroundings,
     refused: Refused | None,
-    measure: Measure | None,
 ) -> None:
     """Register every call; what predicts tells `refused` of problems, the rest does not belong in the log."""
 
     def predicts(call: Call, route: str) -> Handler:
-        return surround(call, route, tracing, deadline, refused, measure)
+        return surroundings.surround(call, route, refused)
 
-    def asks(call: Call, route: str) -> Handler:
-        return surround(call, route, tracing, deadline, measure=measure)
+    asks = surroundings.surround
 
     router = app.router
     router.add_post("/predict", predicts(predictions.predict, "/predict"))
@@ -68,7 +62,7 @@ def add_routes(
 def _constant(value: object) -> Call:
     body = encode(value)
 
-    async def constant(_: Context) -> web.Response:  # noqa: RUF029 - the call's shape
+    async def constant(_: Context) -> web.Response:
         return web.Response(body=body, content_type="application/json")
 
     return constant
@@ -77,14 +71,14 @@ def _constant(value: object) -> Call:
 def _probe(body: bytes) -> Handler:
     """Return a handler without ids and traces: probes come often and mean nothing."""
 
-    async def probe(_: web.Request) -> web.Response:  # noqa: RUF029 - the handler's shape
+    async def probe(_: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")
 
     return probe
 
 
 def _readyz(health: Health) -> Handler:
-    async def readyz(_: web.Request) -> web.Response:  # noqa: RUF029 - the handler's shape
+    async def readyz(_: web.Request) -> web.Response:
         reason = health.unready()
         fields = {"ready": reason is None, "reason": reason} | health.details()
         return web.Response(body=encode(fields), status=503 if reason else 200, content_type="application/json")

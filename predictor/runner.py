@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -22,9 +22,7 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, *, idle: float, drain: float) -> None:
         """Take seconds that a connection may be silent, and that requests in flight get at the end."""
-        super().__init__(
-            app, access_log=None, keepalive_timeout=idle, lingering_time=_LINGER, shutdown_timeout=drain
-        )
+        super().__init__(app, access_log=None, keepalive_timeout=idle, lingering_time=_LINGER, shutdown_timeout=drain)
 
     async def _make_server(self) -> Server:
         server = await super()._make_server()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from predictor.settings import Settings
 
 _logger = logging.getLogger("predictor")
+_ECHO = 0.5
+"""Seconds within which another signal is the first one's echo."""
 _SECOND_SIGNAL = 130
 """Exit status when a second signal ends the shutdown."""
 
@@ -51,7 +53,7 @@ async def _serve(settings: Settings) -> int:
         console.say(line)
 
     ending = asyncio.create_task(_end(runner, await signals.get(), settings.shutdown_delay))
-    again = asyncio.create_task(signals.get())
+    again = asyncio.create_task(_second(signals))
     await asyncio.wait((ending, again), return_when=asyncio.FIRST_COMPLETED)
     if not ending.done():
         _logger.warning("second signal: ended at once; what is not shipped is in %s", settings.outbox)
@@ -60,6 +62,14 @@ async def _serve(settings: Settings) -> int:
     again.cancel()
     await ending
     return 0
+
+
+async def _second(signals: asyncio.Queue[signal.Signals]) -> None:
+    """Wait for a second signal that is meant as one: a process group often gets the first one twice."""
+    await asyncio.sleep(_ECHO)
+    while not signals.empty():
+        signals.get_nowait()
+    await signals.get()
 
 
 async def _end(runner: web.AppRunner, first: signal.Signals, delay: float) -> None:

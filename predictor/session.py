@@ -1,8 +1,8 @@
 """One ONNX file in the runtime: opened, its input held to the description, one of its outputs run for any batch.
 
 A lone row is run beside a copy of itself. Matrix products take another path for a single row and round differently, so
-that without this the last bits of an answer would depend on who else was asking at that moment (seen: 6 of 256 scores
-of a one-class SVM, most probabilities of a logistic regression).
+that without this the last bits of an answer would depend on who else was asking at that moment (seen: 7 %
+of the scores of a one-class SVM, 60 % of the probabilities of a logistic regression).
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictor.otlp_settings import Export, read_export
 from predictor.units import choice, count, duration, folder, port, size, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 PREFIX = "PREDICTOR_"
 
@@ -44,13 +44,13 @@ class Settings:
     model: Path = _setting("models/iris", folder, "model folder to serve")
     outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
     outbox_bytes: int = _setting("1GiB", size(1 << 20), "bound of the outbox while an endpoint is set")
-    outbox_full: str = _setting(
+    outbox_full: Literal["refuse", "lose"] = _setting(
         "refuse",
         choice("refuse", "lose"),
         "a full outbox or a failing disk: `refuse` answers 503 before inference, "
         "`lose` answers with `X-Prediction-Logged: false` and declares the lost numbers",
     )
-    outbox_fsync: str = _setting(
+    outbox_fsync: Literal["second", "batch", "never"] = _setting(
         "second",
         choice("second", "batch", "never"),
         "fsync `second`: once a second; `batch`: before every answer; `never`: left to the kernel",

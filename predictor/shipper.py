@@ -118,10 +118,10 @@ class Shipper:
                     backlog.behind = False
                     self._problem(f"cannot read {backlog.files.path}: {error.strerror}")
             found = found or bool(backlog.pending)
+            await self._store_cursors(_STORE)
             while backlog.pending:
                 await self._step(backlog)
                 await self._store_cursors(_STORE)
-        await self._store_cursors(_STORE)
         return found
 
     async def _step(self, backlog: Backlog) -> None:

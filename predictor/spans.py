@@ -106,9 +106,7 @@ class SpanLog(SpanProcessor):
         self._gathered.setdefault(head, []).append(otlp.encode(fields))
 
 
-def _span(
-    origin: Origin, parent: str, span_id: str, name: str, times: tuple[int, int], pairs: dict[str, Any]
-) -> JSON:
+def _span(origin: Origin, parent: str, span_id: str, name: str, times: tuple[int, int], pairs: dict[str, Any]) -> JSON:
     fields: JSON = {
         "traceId": origin.trace_id,
         "spanId": span_id,

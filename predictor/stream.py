@@ -89,7 +89,7 @@ class LogStream:
             self._begin()
 
     def append(self, head: bytes, records: Sequence[bytes]) -> bool:
-        """Number and write records as one line; False if they were declared lost.
+        """Give numbers to records and write them as one line; False if they were declared lost.
 
         Under the policy `refuse` raises OutboxError, and no number is used.
         """

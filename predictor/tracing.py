@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
     from multidict import CIMultiDictProxy
-    from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.trace import Link, SpanKind, TraceState
-    from opentelemetry.util.types import Attributes
 
     from predictor.prediction import Prediction
     from predictor.record import Schema
@@ -63,9 +60,7 @@ class Tracing:
         if spans is None:
             return
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
-        provider = TracerProvider(
-            resource=resource, sampler=_Asked(), id_generator=_DrawnIds(), shutdown_on_exit=False
-        )
+        provider = TracerProvider(resource=resource, sampler=_Asked(), id_generator=_DrawnIds(), shutdown_on_exit=False)
         provider.add_span_processor(spans)
         instrumentor = AioHttpServerInstrumentor()
         instrumentor.instrument(tracer_provider=provider)  # reads its settings; its replaced Application is not used
@@ -87,12 +82,10 @@ class Tracing:
         request_id = headers.get("X-Request-Id")
         if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
             request_id = None
-        origin = Origin(
-            f"{trace_id:032x}", f"{span_id:016x}", route, received_ns, received, request_id, parent_id
-        )
+        origin = Origin(f"{trace_id:032x}", f"{span_id:016x}", route, received_ns, received, request_id, parent_id)
         if self._spans is not None:
             result = self._sampler.should_sample(context, trace_id, f"{method} {route}", trace.SpanKind.SERVER)
-            if result.decision.is_sampled():
+            if result.decision is Decision.RECORD_AND_SAMPLE:
                 origin.kept = "head"
                 _drawn.set(_Drawn(trace_id, span_id, result))
         return origin
@@ -115,7 +108,7 @@ class Tracing:
     async def after_the_fact(self, request: web.Request, origin: Origin, response: web.StreamResponse) -> None:
         """Write the server span of an answered request that was kept: the instrumentation sees it answered."""
 
-        async def answered(_: web.Request) -> web.StreamResponse:  # noqa: RUF029 - the handler's shape
+        async def answered(_: web.Request) -> web.StreamResponse:
             return response
 
         result = SamplingResult(Decision.RECORD_AND_SAMPLE)
@@ -146,16 +139,7 @@ class _DrawnIds(IdGenerator):
 class _Asked(Sampler):
     """Answers what the provider's own sampler answered when `begin` asked it."""
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
+    def should_sample(self, *_: object, **__: object) -> SamplingResult:
         drawn = _drawn.get()
         return drawn.result if drawn else SamplingResult(Decision.RECORD_AND_SAMPLE)
 

@@ -86,7 +86,7 @@ class Sink:
         received = Request(request.path, dict(request.headers), body)
         self.requests.append(received)
         answer = self.script(received)
-        if answer.status == 200 and not (answer.silent or answer.reset or answer.half) and not _rejects(answer):
+        if _accepts(answer):
             self.accepted.append(received)
         async with self._news:
             self._news.notify_all()
@@ -135,9 +135,13 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401 - parsed JSON
         return None
 
 
-def _rejects(answer: Answer) -> bool:
-    partial = dict(_parsed(answer.body) or {}).get("partialSuccess") or {}
-    return any(str(partial.get(name, 0)) != "0" for name in ("rejectedLogRecords", "rejectedSpans"))
+def _accepts(answer: Answer) -> bool:
+    """Tell whether an answer acknowledges, by the letter of OTLP/HTTP and not by the server's own code."""
+    if answer.status != 200 or answer.silent or answer.reset or answer.half:
+        return False
+    said = _parsed(answer.body or b"{}")
+    partial = said.get("partialSuccess") or {} if isinstance(said, dict) else {"rejectedSpans": "?"}
+    return all(str(partial.get(name, 0)) == "0" for name in ("rejectedLogRecords", "rejectedSpans"))
 
 
 def _cut(request: web.Request, beginning: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from graphs import detector, identity, write
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import models
@@ -105,17 +105,18 @@ def test_a_score_below_the_threshold_is_an_outlier(tmp_path: Path) -> None:
     assert outputs.scores[2] == 7
 
 
-numbers = st.floats(min_value=-100, max_value=100, width=32)
+FLOWERS = np.random.default_rng(0).uniform(0, 8, (256, 4)).astype(np.float32)
 
 
-@given(batch=st.lists(st.tuples(numbers, numbers, numbers, numbers), min_size=1, max_size=40), data=st.data())
-def test_who_shares_a_batch_changes_nothing(iris: Model, batch: list[tuple[float, ...]], data: st.DataObject) -> None:
+@settings(deadline=None, derandomize=True)  # the machine may be busy; the same cuts in every run
+@example(cuts=set(range(1, len(FLOWERS))))
+@given(cuts=st.sets(st.integers(1, len(FLOWERS) - 1)))
+def test_who_shares_a_batch_changes_nothing(iris: Model, cuts: set[int]) -> None:
     """A row gets the same answer bit for bit alone, in any batch and at any place in it."""
-    outputs = iris.run(np.array(batch, np.float32))
-    place = data.draw(st.integers(0, len(batch) - 1))
-    end = data.draw(st.integers(place + 1, len(batch)))
-    assert bits(outputs, place) == bits(iris.run(np.array(batch[place : place + 1], np.float32)), 0)
-    assert bits(outputs, place) == bits(iris.run(np.array(batch[place:end], np.float32)), 0)
+    parts = [iris.run(batch) for batch in np.split(FLOWERS, sorted(cuts))]
+    found = [bits(part, row) for part in parts for row in range(len(part.probabilities))]
+    whole = iris.run(FLOWERS)
+    assert found == [bits(whole, row) for row in range(len(FLOWERS))]
 
 
 def test_threads_share_a_model(iris: Model) -> None:

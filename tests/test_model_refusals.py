@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from graphs import FIRST, WHERE, Node, detector, graph, identity, tensor, write
+from graphs import FIRST, SOFTMAX, WHERE, Node, detector, graph, identity, tensor, write
 from onnx import TensorProto, helper
 
 import models

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from predictor import journal
 from predictor import outbox as outbox_module
 from predictor.bound import Usage
 from predictor.disk import RESERVE_BYTES, Disk
@@ -393,10 +394,11 @@ async def test_failed_fsync_writes_once_more(files: SignalFiles, usage: Usage, d
 
 
 async def test_failed_fsync_of_a_rolled_segment_writes_all_once_more(
-    files: SignalFiles, usage: Usage, disk: Faulty
+    files: SignalFiles, usage: Usage, disk: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lines of every segment since the last good fsync are written once more, whichever of them failed."""
     outbox = Outbox(files, usage, fsync="second", disk=disk, segment_bytes=40)
+    monkeypatch.setattr(journal, "_COPY_BYTES", 50)
     for line in lines(5):
         outbox.append(line)
     disk.fail("fsync", 0, errno.EIO)
@@ -416,9 +418,12 @@ async def test_lines_are_refused_while_they_are_written_once_more(
     with pytest.raises(OutboxError, match="Input/output error"):
         await outbox.synced()
     for urgent in (False, True):
-        with pytest.raises(OutboxError):
+        outbox._failure = None  # as it is while the copy is being written
+        assert outbox.full == "disk"
+        with pytest.raises(OutboxError, match="once more"):
             outbox.append(lines(1)[0], urgent=urgent)
     await outbox.aclose()
+    assert files.segment(max(files.numbers())).read_bytes() == lines(1)[0]
 
 
 async def test_second_failure_is_told_and_mended_later(files: SignalFiles, usage: Usage, disk: Faulty) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -219,6 +220,25 @@ def test_remove_that_was_killed_is_finished(tmp_path: Path, monkeypatch: pytest.
     files.signal("logs").segment(1).unlink()
     assert adopt(tmp_path, closing) == []
     assert set(tree(tmp_path)) == ({f"v1/{STREAM}/rejected/one"} if rejected else set())
+
+
+def test_two_may_finish_the_same_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removal that finds things gone already, since another process finishes it too, is no error."""
+    files = dead(tmp_path, line(1))
+    files.reserve.touch()
+    owned = one(adopt(tmp_path, closing))
+    rmtree = shutil.rmtree
+
+    def other_first(path: Path) -> None:
+        rmtree(path)
+        rmtree(path)
+
+    monkeypatch.setattr(shutil, "rmtree", other_first)
+    owned.remove()
+    assert owned.lock is None
+    monkeypatch.undo()
+    assert adopt(tmp_path, closing) == []
+    assert not files.path.exists()
 
 
 def test_segments_without_a_lock_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from sink import OK, Answer, Request, Sink, serve
+from sink import OK, Answer, Request, Sink, sequences, serve
 from streams import line, line_of_spans, make
 
 from predictor import backlog, otlp, segments
@@ -88,8 +88,6 @@ def poison(*numbers: int, status: int = 400) -> Callable[[Request], Answer]:
 
 def kept(files: StreamFiles) -> dict[str, list[int]]:
     """Return the stream numbers of what is in `rejected/`, by file name."""
-    from sink import sequences  # noqa: PLC0415
-
     return {path.name: sequences(json.loads(path.read_bytes())) for path in sorted(files.rejected.iterdir())}
 
 

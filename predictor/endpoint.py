@@ -1,0 +1,21 @@
+"""An endpoint from the environment's words: URL, headers, and whom to trust."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from predictor.delivery import Endpoint
+
+if TYPE_CHECKING:
+    from predictor.otlp_settings import Target
+
+
+def endpoint(target: Target) -> Endpoint:
+    """Return where a signal goes, its certificates read; raises OSError (ssl.SSLError is one)."""
+    context = None
+    if target.url.startswith("https:"):
+        context = ssl.create_default_context(cafile=target.certificate)
+        if target.client_certificate:
+            context.load_cert_chain(target.client_certificate, target.client_key)
+    return Endpoint(target.url, target.headers, target.timeout, context)

@@ -11,9 +11,10 @@ from predictor.errors import Kind, Problem
 from predictor.payload import Answer, BatchAnswer, Item, decode_rows, encode
 
 if TYPE_CHECKING:
+    from predictor.job import Job
     from predictor.middleware import Context
     from predictor.payload import Rows
-    from predictor.pipeline import Job, Pipeline
+    from predictor.pipeline import Pipeline
 
 _JSON = "application/json"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,8 +13,8 @@ from predictor.batching import Batch, Batcher
 from predictor.console import Throttle
 from predictor.errors import Kind, Problem
 from predictor.ids import uuid7
+from predictor.job import Job, failures_of, predictions_of
 from predictor.outbox import OutboxError
-from predictor.prediction import Origin, Prediction, failures_of, predictions_of
 from predictor.record import schema_of
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from predictor.model import Model, Outputs
     from predictor.payload import Rows
+    from predictor.prediction import Origin, Prediction
     from predictor.record import Schema
 
 _logger = logging.getLogger("predictor.pipeline")
@@ -39,8 +39,12 @@ class Log(Protocol):
     def write(self, predictions: Sequence[Prediction]) -> bool:
         """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
 
-    def synced(self) -> Awaitable[None] | None:
-        """Return what to wait for before answering, if anything."""
+    @property
+    def waits(self) -> bool:
+        """Whether callers are answered only after `synced`."""
+
+    async def synced(self) -> None:
+        """Return when what was written is on disk; raises OutboxError."""
 
 
 class Traces(Protocol):
@@ -51,24 +55,6 @@ class Traces(Protocol):
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write the spans under the server span of a request whose `origin.kept` is set."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request on its way."""
-
-    origin: Origin
-    rows: Rows
-    future: asyncio.Future[None]
-    job_id: str
-    predictions: list[Prediction] = field(default_factory=list)
-    logged: bool = True
-    written: bool = False
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        return len(self.rows)
 
 
 class Pipeline:
@@ -133,13 +119,7 @@ class Pipeline:
     # In a pool thread
     def _run(self, jobs: list[Job]) -> Outputs:
         rows = [row for job in jobs for row in job.rows]
-        outputs = self.model.run(np.array(rows, dtype=np.float32))
-        if not (
-            np.isfinite(outputs.probabilities).all() and (outputs.scores is None or np.isfinite(outputs.scores).all())
-        ):
-            msg = "the model gave a number that is not finite"
-            raise ArithmeticError(msg)
-        return outputs
+        return self.model.run(np.array(rows, dtype=np.float32))
 
     # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
     def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:
@@ -148,19 +128,27 @@ class Pipeline:
             return None
         live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
         for job in live:
-            first, total = job.predictions[0], job.predictions[0].total
-            outlier = first.outlier is not None and any(p.outlier for p in job.predictions)
-            self._traces.keep(job.origin, outlier=outlier, slow=total > self._slow)
-        if self._log is None or not live:
-            return None
-        try:
-            logged = self._log.write([prediction for job in live for prediction in job.predictions])
-        except OutboxError as error:
-            raise Problem(Kind.OUTBOX_FULL, str(error), retry_after=_RETRY_AFTER, recorded=True) from error
+            self._traces.keep(
+                job.origin,
+                outlier=any(prediction.outlier for prediction in job.predictions),
+                slow=job.predictions[0].total > self._slow,
+                error=job.predictions[0].error is not None,
+            )
+        pending = self._write(self._log, live) if self._log and live else None
         for job in live:
-            job.written, job.logged = True, logged
             self._observe(job)
-        return self._log.synced()
+            if job.predictions[0].error:
+                job.future.set_exception(_model_failed("the model gave a number that is not finite"))
+        return pending
+
+    def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:
+        try:
+            logged = log.write([prediction for job in jobs for prediction in job.predictions])
+        except OutboxError as error:
+            raise _not_logged(error) from error
+        for job in jobs:
+            job.written, job.logged = True, logged
+        return _synced(log) if log.waits else None
 
     def _observe(self, job: Job) -> None:
         if job.origin.kept:
@@ -186,8 +174,7 @@ class Pipeline:
         live = [job for job in batch.jobs if not job.future.done()]
         self._record_failure(live, Kind.MODEL_FAILED)
         for job in live:
-            detail = "the model failed on the batch with these rows"
-            job.future.set_exception(Problem(Kind.MODEL_FAILED, detail, recorded=True))
+            job.future.set_exception(_model_failed("the model failed on the batch with these rows"))
 
     def _record_failure(self, jobs: Sequence[Job], kind: Kind) -> None:
         for job in jobs:
@@ -201,3 +188,18 @@ class Pipeline:
             return  # the caller learns of the failure all the same, and the refusal was counted
         for job in jobs:
             self._observe(job)
+
+
+def _model_failed(detail: str) -> Problem:
+    return Problem(Kind.MODEL_FAILED, detail, recorded=True)
+
+
+def _not_logged(error: OutboxError) -> Problem:
+    return Problem(Kind.OUTBOX_FULL, str(error), retry_after=_RETRY_AFTER, recorded=True)
+
+
+async def _synced(log: Log) -> None:
+    try:
+        await log.synced()
+    except OutboxError as error:
+        raise _not_logged(error) from error

@@ -12,7 +12,7 @@ from predictor.prediction import Origin, Prediction
 from predictor.rate import PerSecond
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
 
     from predictor.errors import Kind
     from predictor.outbox import Outbox
@@ -66,7 +66,7 @@ class PredictionLog:
         self._outbox = outbox
         self._refusals = refusals
         self._refuses = refuses
-        self._waits = waits
+        self.waits = waits
 
     def refusal(self) -> str | None:
         """Return why a prediction would be refused now, counting it, or None."""
@@ -95,6 +95,6 @@ class PredictionLog:
         except OutboxError:
             return  # counted
 
-    def synced(self) -> Awaitable[None] | None:
-        """Return what to wait for before answering, if anything."""
-        return self._outbox.synced() if self._waits else None
+    async def synced(self) -> None:
+        """Return when what was written is on disk; raises OutboxError."""
+        await self._outbox.synced()

@@ -1,0 +1,101 @@
+"""One request on its way, and what became of its rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from predictor.errors import Kind
+from predictor.prediction import Prediction
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from predictor.model import Outputs
+    from predictor.payload import Rows
+    from predictor.prediction import Origin
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request: its validated rows, then their predictions; `future` tells that they are there."""
+
+    origin: Origin
+    rows: Rows
+    future: asyncio.Future[None]
+    job_id: str
+    predictions: list[Prediction] = field(default_factory=list)
+    written: bool = False
+    """Whether the log has been asked to write the predictions."""
+    logged: bool = True
+    """False if the log declared them lost instead."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
+def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finished: float) -> list[Job]:
+    """Give each job that still waits its predictions; return those jobs.
+
+    The outputs are in the order of all rows of all jobs; times are `time.monotonic` seconds.
+    A job with an output that is not finite has failed, its batch-mates have not.
+    """
+    broken = _broken_rows(outputs)
+    probabilities = outputs.probabilities.tolist()
+    labels = outputs.probabilities.argmax(axis=1).tolist()
+    outliers = None if outputs.outliers is None else outputs.outliers.tolist()
+    scores = None if outputs.scores is None else outputs.scores.tolist()
+    now, inference, batch_size = time.monotonic(), finished - started, len(labels)
+    live: list[Job] = []
+    row = 0
+    for job in jobs:
+        if job.future.done():
+            row += len(job.rows)
+            continue
+        live.append(job)
+        if broken and not broken.isdisjoint(range(row, row + len(job.rows))):
+            job.predictions = failures_of(job, Kind.MODEL_FAILED)
+            row += len(job.rows)
+            continue
+        origin = job.origin
+        for index, features in enumerate(job.rows):
+            job.predictions.append(
+                Prediction(
+                    job.job_id,
+                    origin,
+                    index,
+                    features,
+                    probabilities[row],
+                    labels[row],
+                    outliers[row] if outliers else None,
+                    scores[row] if scores else None,
+                    started - origin.received,
+                    inference,
+                    now - origin.received,
+                    batch_size,
+                )
+            )
+            row += 1
+    return live
+
+
+def _broken_rows(outputs: Outputs) -> set[int]:
+    finite = np.isfinite(outputs.probabilities).all(axis=1)
+    if outputs.scores is not None:
+        finite &= np.isfinite(outputs.scores)
+    return set() if finite.all() else set(np.flatnonzero(~finite).tolist())
+
+
+def failures_of(job: Job, error: Kind) -> list[Prediction]:
+    """Return one failure for each row of a job."""
+    total = time.monotonic() - job.origin.received
+    return [
+        Prediction(job.job_id, job.origin, index, features, total=total, error=error)
+        for index, features in enumerate(job.rows)
+    ]

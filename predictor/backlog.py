@@ -88,9 +88,12 @@ class Backlog:
         size = 0
         for piece in islice(self.pending, most):
             size += len(piece.text)
-            if pieces and size > limit:
+            odd = not otlp.framed(self._signal, piece.text)
+            if pieces and (odd or size > limit):
                 break
             pieces.append(piece)
+            if odd:  # alone: a body that a damaged line closes early can be accepted with what follows unread
+                break
         return pieces
 
     def settle(self, number: int) -> None:

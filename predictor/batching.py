@@ -71,12 +71,15 @@ class Batcher(Generic[J, R]):
         self._queue: deque[J] = deque()
         self._running = 0
         self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._committing: set[asyncio.Future[None]] = set()
         self.queued_rows = 0
 
     def submit(self, job: J) -> None:
         """Queue a job; its future tells when it is done. A job larger than `max_rows` runs alone."""
         self._queue.append(job)
+        self._idle.clear()
         self.queued_rows += job.size
         if not self._scheduled and self._running < self._threads:
             # At the end of this turn of the loop, so that all requests that came in with it run together.
@@ -84,12 +87,11 @@ class Batcher(Generic[J, R]):
             self._loop.call_soon(self._dispatch)
 
     async def close(self) -> None:
-        """Wait for the batches that run, then end the threads; queued jobs are the caller's to finish first."""
+        """Wait until what is queued has run and is committed, then end the threads; submit nothing more."""
+        await self._idle.wait()
+        while self._committing:
+            await asyncio.wait(self._committing)
         await asyncio.to_thread(self._pool.shutdown)
-        while self._running or self._committing:
-            await asyncio.sleep(0)
-            if self._committing:
-                await asyncio.wait(self._committing)
 
     def _dispatch(self) -> None:
         self._scheduled = False
@@ -98,6 +100,8 @@ class Batcher(Generic[J, R]):
             if jobs:
                 self._running += 1
                 self._pool.submit(self._work, Batch(jobs, size))
+        if not self._queue and not self._running:
+            self._idle.set()
 
     def _take(self) -> tuple[list[J], int]:
         jobs: list[J] = []
@@ -134,7 +138,11 @@ class Batcher(Generic[J, R]):
             task = asyncio.ensure_future(pending)
             self._committing.add(task)
             task.add_done_callback(self._committing.discard)
-            task.add_done_callback(lambda done: _resolve(batch, done.exception()))
+            task.add_done_callback(lambda done: _resolve(batch, _error_of(done)))
+
+
+def _error_of(done: asyncio.Future[None]) -> BaseException | None:
+    return asyncio.CancelledError() if done.cancelled() else done.exception()
 
 
 def _resolve(batch: Batch[J, R], error: BaseException | None) -> None:

@@ -95,7 +95,7 @@ async def read_body(context: Context, limit: int) -> bytes:
     """Return a JSON request's body of at most `limit` bytes, before the deadline; raises Problem."""
     request = context.request
     declared = request.headers.get("Content-Type")
-    if declared and not declared.startswith(_JSON) and not request.content_type.endswith(("/json", "+json")):
+    if declared and declared != _JSON and not request.content_type.endswith(("/json", "+json")):
         raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, wanted {_JSON}")
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
@@ -107,8 +107,9 @@ async def read_body(context: Context, limit: int) -> bytes:
                 body = await request.read()
     except TimeoutError:
         raise Problem(Kind.DEADLINE_EXCEEDED, "the body did not arrive in time (PREDICTOR_DEADLINE)") from None
-    except web.RequestPayloadError as error:
-        raise Problem(Kind.BAD_REQUEST, f"the body cannot be read: {error}") from None
+    except web.RequestPayloadError:
+        detail = "the body is not what Content-Encoding and Transfer-Encoding say, or it was cut off"
+        raise Problem(Kind.BAD_REQUEST, detail) from None
     if len(body) > limit:
         raise _too_large(limit)
     return body

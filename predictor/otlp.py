@@ -114,9 +114,14 @@ def merge(signal: Signal, lines: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def framed(signal: Signal, text: bytes) -> bool:
+    """Tell whether `text` begins and ends like a line of ours, so that it may be merged."""
+    return text.startswith(_start(signal)) and text.endswith(TAIL)
+
+
 def well_formed(signal: Signal, text: bytes) -> bool:
     """Tell whether `text` is a line of ours and valid JSON (a power cut can leave anything)."""
-    if not (text.startswith(_start(signal)) and text.endswith(TAIL)):
+    if not framed(signal, text):
         return False
     try:
         msgspec.json.decode(text)

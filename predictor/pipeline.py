@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,41 +20,14 @@ from predictor.record import schema_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from predictor.contracts import Log, Traces
     from predictor.model import Model, Outputs
     from predictor.payload import Rows
     from predictor.prediction import Origin, Prediction
-    from predictor.record import Schema
 
 _logger = logging.getLogger("predictor.pipeline")
 _RETRY_AFTER = 1
 """Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
-
-
-class Log(Protocol):
-    """Where predictions are written before their callers are answered."""
-
-    def refusal(self) -> str | None:
-        """Return why nothing can be logged now, or None; asked before inference."""
-
-    def write(self, predictions: Sequence[Prediction]) -> bool:
-        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether callers are answered only after `synced`."""
-
-    async def synced(self) -> None:
-        """Return when what was written is on disk; raises OutboxError."""
-
-
-class Traces(Protocol):
-    """Decides which predictions keep a trace, and writes it."""
-
-    def keep(self, origin: Origin, *, outlier: bool = False, slow: bool = False, error: bool = False) -> None:
-        """Set `origin.kept` if the request's spans are to be written."""
-
-    def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
-        """Write the spans under the server span of a request whose `origin.kept` is set."""
 
 
 class Pipeline:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from predictor.model import Model
 
 _ANYWHERE = "/{path}"
-_ANY = "/{path:.*}"
+_ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
 
 
 class Health(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -11,6 +12,8 @@ from predictor.errors import Kind, Problem
 from predictor.middleware import problem_response
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from aiohttp.web_server import Server
 
 _LINGER = 2.0
@@ -50,6 +53,21 @@ class _Connection(RequestHandler):
         """Answer what is no HTTP with a problem, without the traceback that anybody could fill the log with."""
         if status >= 500 or request.writer.output_size > 0:  # noqa: PLR2004 - HTTP's own classes
             return super().handle_error(request, status, exc, message)
-        response = problem_response(Problem(Kind.BAD_REQUEST, (message or "this is not HTTP/1.1").splitlines()[0]))
+        reason = (message or "it cannot be parsed").splitlines()[0].rstrip(":")
+        response = problem_response(Problem(Kind.BAD_REQUEST, f"this is not HTTP/1.1 as it is taken here: {reason}"))
         response.force_close()
         return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Answer with a problem too what no route sees: `OPTIONS *`, `CONNECT`, an unknown `Expect`."""
+        if isinstance(resp, web.HTTPException):
+            kind = Kind.NOT_FOUND if resp.status == HTTPStatus.NOT_FOUND else Kind.BAD_REQUEST
+            resp = problem_response(Problem(kind, resp.text or resp.reason))
+        return super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as logging takes them
+        """Keep what is the caller's fault out of the server's log: the rest of a broken body, read after its answer."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)

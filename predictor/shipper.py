@@ -1,8 +1,7 @@
 """From the segments to the Collector: every complete line is sent until the sink has accepted or refused it.
 
 The shipper knows nothing of the writer, it only reads what `segments.py` shows it.
-Nothing leaves the files before the sink has answered, so after a crash at any moment what was under way is sent
-again, byte for byte.
+Nothing leaves the files before the sink has answered; after a crash what was under way is sent again, byte for byte.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OPENED, STATUS = "prediction.stream.opened", "prediction.stream.status"
 LOST, CLOSED = "prediction.stream.lost", "prediction.stream.closed"
+_DECLARE_NS = 60 * 10**9
 
 
 class Log(Protocol):
@@ -68,6 +69,7 @@ class LogStream:
         self._version = version
         self._now_ns = now_ns
         self._opened = False
+        self._declared_ns = 0
         self._pending: Lost | None = None
         self._said: tuple[int, Status] = (0, Status())
         self._log: Log | None = None
@@ -94,15 +96,22 @@ class LogStream:
         Under the policy `refuse` raises OutboxError, and no number is used.
         """
         try:
-            if self._pending or not self._opened:
-                self.declare_lost()
+            self._begin()
             self._write(head, records, urgent=False)
         except OutboxError as error:
             if self._refuses:
                 raise
             self._lose(len(records), error.reason)
             return False
+        if self._pending:  # the log takes records again
+            with contextlib.suppress(OutboxError):
+                self.declare_lost()
         return True
+
+    def declare_lost_sparingly(self, *, full: bool) -> None:
+        """Say at once what was lost first, later once a minute while it goes on: the reserve must last for hours."""
+        if not full or self._now_ns() - self._declared_ns >= _DECLARE_NS:
+            self.declare_lost()
 
     def declare_lost(self) -> None:
         """Say that the stream is open and which numbers were lost, if that is unsaid; raises OutboxError."""
@@ -121,6 +130,7 @@ class LogStream:
             severity=record.ERROR,
         )
         self._pending = None
+        self._declared_ns = self._now_ns()
 
     def status(self, status: Status) -> bool:
         """Write a status event if anything happened since the last one or is pending; raises OutboxError."""

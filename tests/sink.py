@@ -63,7 +63,6 @@ class Sink:
         self.requests: list[Request] = []
         self.accepted: list[Request] = []
         self.script: Callable[[Request], Answer] = lambda _: OK
-        self._news = asyncio.Condition()
 
     def answers(self, *answers: Answer) -> None:
         """Give these answers in turn, then accept."""
@@ -75,11 +74,6 @@ class Sink:
         """The stream numbers of all accepted log records, in order of arrival, copies included."""
         return [number for request in self.accepted for number in request.sequences]
 
-    async def until(self, fact: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait until `fact` holds; it is looked at after every answered request."""
-        async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(fact)
-
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request as the script says."""
         body = await request.read()
@@ -88,8 +82,6 @@ class Sink:
         answer = self.script(received)
         if _accepts(answer):
             self.accepted.append(received)
-        async with self._news:
-            self._news.notify_all()
         if answer.silent:
             await asyncio.Event().wait()  # ended by the handler's cancellation
         if answer.reset or answer.half:

@@ -202,7 +202,8 @@ async def test_unusable_header_is_a_reason_not_a_crash(sink: Sink) -> None:
 def certificates(folder: Path) -> None:
     """Make a CA and a certificate for 127.0.0.1, as a site with a CA of its own does."""
     ca = "-subj /CN=test-ca -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign"
-    server = "-subj /CN=sink -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1 -CA ca.pem -CAkey ca.key"
+    leaf = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1"
+    server = f"-subj /CN=sink {leaf} -CA ca.pem -CAkey ca.key"
     new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     for name, options in (("ca", ca), ("server", server), ("other", ca)):
         command = f"{new} -keyout {name}.key -out {name}.pem {options}"

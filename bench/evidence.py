@@ -1,0 +1,141 @@
+"""What the files say of a round, read without the server's code: records, their numbers, and spans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pinned import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from variants import Variant
+
+_SERVER = 2  # OTLP's SPAN_KIND_SERVER
+_FIVE_SIGMA = 5.0  # a fair sampler is outside once in two million rounds
+
+
+class _Attribute(msgspec.Struct):
+    key: str
+    value: dict[str, Any]
+
+
+class _Item(msgspec.Struct, rename="camel"):
+    """A log record or a span."""
+
+    event_name: str = ""
+    flags: int = 0
+    attributes: list[_Attribute] = []
+    name: str = ""
+    kind: int = 0
+
+
+class _Named(msgspec.Struct):
+    attributes: list[_Attribute] = []
+
+
+class _Scope(msgspec.Struct, rename="camel"):
+    scope: _Named = msgspec.field(default_factory=_Named)
+    log_records: list[_Item] = []
+    spans: list[_Item] = []
+
+
+class _Resource(msgspec.Struct, rename="camel"):
+    scope_logs: list[_Scope] = []
+    scope_spans: list[_Scope] = []
+
+
+class _Line(msgspec.Struct, rename="camel"):
+    resource_logs: list[_Resource] = []
+    resource_spans: list[_Resource] = []
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Counts over some files."""
+
+    predictions: set[tuple[str, str]] = field(default_factory=set)
+    """(stream, sequence) of each record of a prediction; a copy counts once."""
+    flagged: set[tuple[str, str]] = field(default_factory=set)
+    """Those that say that a span is written."""
+    head: set[tuple[str, str]] = field(default_factory=set)
+    """Those of them that the sampler chose; the others were kept because they were slow."""
+    server_spans: int = 0
+    predict_spans: int = 0
+
+    def check(self, variant: Variant, acknowledged: int, connections: int) -> None:
+        """Raise BenchError unless the files show what the variant claims to do.
+
+        wrk leaves with a request under way on each connection: those are logged, though it did not see the answer.
+        """
+        found = len(self.predictions)
+        most = acknowledged + connections
+        if not variant.logs:
+            self._expect(found == 0, f"{variant.name}: {found} records of predictions where there should be none")
+            return
+        self._expect(
+            acknowledged <= found <= most,
+            f"{variant.name}: {found} records for {acknowledged} acknowledged requests (at most {most})",
+        )
+        flagged, head = len(self.flagged), len(self.head)
+        self._expect(
+            flagged == self.server_spans == self.predict_spans,
+            f"{variant.name}: {flagged} records say that they are traced, "
+            f"{self.server_spans} server spans and {self.predict_spans} predict spans are there",
+        )
+        leeway = _FIVE_SIGMA * sqrt(found * variant.traced * (1 - variant.traced)) if variant.traced < 1 else 0
+        self._expect(
+            abs(head - found * variant.traced) <= leeway,
+            f"{variant.name}: {head} of {found} requests were sampled, wanted a share of {variant.traced}",
+        )
+
+    @staticmethod
+    def _expect(fact: bool, otherwise: str) -> None:  # noqa: FBT001 - the fact itself
+        if not fact:
+            raise BenchError(otherwise)
+
+    def add(self, line: bytes) -> None:
+        """Count what an OTLP JSON line holds."""
+        whole = _decode(line)
+        for resource in whole.resource_logs:
+            for scope in resource.scope_logs:
+                stream = _value(scope.scope.attributes, "prediction.stream.id")
+                for item in scope.log_records:
+                    if item.event_name == "prediction":
+                        number = (stream, _value(item.attributes, "prediction.stream.sequence"))
+                        self.predictions.add(number)
+                        if item.flags & 1:
+                            self.flagged.add(number)
+                        if _value(item.attributes, "prediction.kept") == "head":
+                            self.head.add(number)
+        for resource in whole.resource_spans:
+            for scope in resource.scope_spans:
+                self.server_spans += sum(span.kind == _SERVER for span in scope.spans)
+                self.predict_spans += sum(span.name == "predict" for span in scope.spans)
+
+
+def _value(attributes: Iterable[_Attribute], key: str) -> str:
+    return next((str(next(iter(a.value.values()))) for a in attributes if a.key == key), "")
+
+
+def sizes(files: Iterable[Path]) -> dict[Path, int]:
+    """Return how long files are now."""
+    return {path: path.stat().st_size for path in files}
+
+
+def since(before: dict[Path, int], files: Iterable[Path]) -> Evidence:
+    """Return what was added to files since `before` was taken of them."""
+    evidence = Evidence()
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(before.get(path, 0))
+            for line in file:
+                evidence.add(line)
+    return evidence

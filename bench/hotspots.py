@@ -1,0 +1,100 @@
+"""Where the server's processor time goes, by function: `python bench/hotspots.py`; needs py-spy (`pip install py-spy`).
+
+A sampler outside the process, so that what is measured is not slowed down; lines of C extensions count for the Python
+function that called them, and time in the kernel for the function that asked for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from live_collector import LiveCollector
+from pinned import BenchError
+from run import choose_cores
+from running import Running, free_port
+from variants import VARIANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_RATE = 400  # samples a second
+_ROWS = 45
+
+
+def main() -> int:
+    """Load one variant, sample it and print its functions."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--variant", choices=[v.name for v in VARIANTS], default="traced5")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=10)
+    arguments = parser.parse_args()
+    variant = next(v for v in VARIANTS if v.name == arguments.variant)
+    sampler = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
+    if sampler is None:
+        print("hotspots: py-spy is not installed: `pip install py-spy`", file=sys.stderr)
+        return 1
+    cores = choose_cores()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        collector = LiveCollector(folder / "collector", free_port(), cores.load) if variant.ships else None
+        try:
+            server = Running(variant, folder, cores, collector)
+            try:
+                stacks = folder / "stacks"
+                command = [sampler, "record", "--nonblocking", "--format", "raw", "--rate", str(_RATE)]
+                command += ["--duration", f"{arguments.seconds:g}", "--pid", str(server.server.pid), "-o", str(stacks)]
+                server.measure(arguments.connections, 2)
+                server.server.go_on()
+                recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                time.sleep(0.5)  # py-spy looks for Python in the process first
+                measured = server.measure(arguments.connections, arguments.seconds)
+                _, said = recording.communicate(timeout=60)
+                if recording.returncode or not stacks.exists():
+                    msg = f"py-spy failed: {said.decode(errors='replace')}"
+                    raise BenchError(msg)
+                print("\n".join(_table(stacks.read_text().splitlines(), measured.cpu)))
+            finally:
+                server.end()
+        finally:
+            if collector:
+                collector.end()
+    return 0
+
+
+def _table(stacks: Sequence[str], microseconds: float) -> Iterator[str]:
+    """Yield Markdown of the functions that took most, in microseconds a request."""
+    own: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    total = 0
+    for line in stacks:
+        text, _, number = line.rpartition(" ")
+        samples = int(number)
+        frames = [frame.rpartition(":")[0] if frame.endswith(")") is False else frame for frame in text.split(";")]
+        total += samples
+        own[frames[-1]] += samples
+        for frame in set(frames):
+            whole[frame] += samples
+    each = microseconds / total
+    yield f"{microseconds:.0f} µs of processor time a request, {total} samples"
+    yield ""
+    yield "| function | self µs | with what it calls µs |"
+    yield "|---|---:|---:|"
+    for frame, samples in own.most_common(_ROWS):
+        yield f"| {frame} | {samples * each:.1f} | {whole[frame] * each:.1f} |"
+    yield ""
+    yield "| function | with what it calls µs | self µs |"
+    yield "|---|---:|---:|"
+    for frame, samples in whole.most_common(_ROWS):
+        yield f"| {frame} | {samples * each:.1f} | {own[frame] * each:.1f} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""A real Collector that writes what it receives to files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from pinned import BenchError, Pinned
+from variants import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BINARY = ROOT / ".cache" / "collector" / "otelcol"
+# No queue: the 200 comes when the exporter has taken the records. `append`, so that the files can be cut in between.
+_CONFIG = """
+receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
+exporters:
+  file/logs: {{path: "{folder}/logs.json", append: true, flush_interval: 100ms}}
+  file/traces: {{path: "{folder}/traces.json", append: true, flush_interval: 100ms}}
+service:
+  telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}
+  pipelines:
+    logs: {{receivers: [otlp], exporters: [file/logs]}}
+    traces: {{receivers: [otlp], exporters: [file/traces]}}
+"""
+
+
+def version() -> str:
+    """Return the Collector's version; raises BenchError with how to get it."""
+    if not _BINARY.exists():
+        msg = f"there is no Collector at {_BINARY.relative_to(ROOT)}: `make collector` builds it (needs Go)"
+        raise BenchError(msg)
+    done = subprocess.run([_BINARY, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+class LiveCollector:
+    """A Collector on `core` that writes `logs.json` and `traces.json` to `folder`."""
+
+    def __init__(self, folder: Path, port: int, core: int) -> None:
+        """Start it and wait until it listens."""
+        folder.mkdir()
+        self.files = (folder / "logs.json", folder / "traces.json")
+        self.endpoint = f"http://127.0.0.1:{port}"
+        config = folder / "config.yaml"
+        config.write_text(_CONFIG.format(port=port, folder=folder))
+        command = [str(_BINARY), "--config", str(config)]
+        self._process = Pinned("the Collector", command, core, os.environ, folder / "output", folder)
+        self._process.wait_for(f"{self.endpoint}/v1/logs", b"{}")
+
+    def cpu(self) -> float:
+        """Return the seconds of processor time used so far."""
+        return self._process.cpu()
+
+    def size(self) -> int:
+        """Return how many bytes it has written since `clear`."""
+        return sum(path.stat().st_size for path in self.files if path.exists())
+
+    def clear(self) -> None:
+        """Cut the files to nothing, so that a long run does not fill the disk; nothing may be under way."""
+        for path in self.files:
+            if path.exists():
+                os.truncate(path, 0)
+
+    def end(self) -> None:
+        """End it."""
+        self._process.end()

@@ -1,0 +1,52 @@
+"""wrk, the load generator (https://github.com/wg/wrk)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+from pinned import BenchError
+
+_SCRIPT = Path(__file__).with_name("predict.lua")
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What wrk saw; p50 and p99 are microseconds."""
+
+    requests: int
+    microseconds: int
+    p50: float
+    p99: float
+    unanswered: int
+    refused: int
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.microseconds * 1e6
+
+
+def version() -> str:
+    """Return wrk's version; raises BenchError with how to install it."""
+    if not shutil.which("wrk"):
+        msg = "wrk is not installed: `apt install wrk` (Debian, Ubuntu), `brew install wrk`"
+        raise BenchError(msg)
+    said = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False).stdout
+    return said.split("[")[0].strip()
+
+
+def run(url: str, connections: int, seconds: float, core: int) -> Load:
+    """Load `url` from one thread on `core`; raises BenchError if anything but answers 200 came back."""
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_SCRIPT), url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]
+    if not lines:
+        msg = f"wrk failed: {done.stdout} {done.stderr}"
+        raise BenchError(msg)
+    load = msgspec.json.decode(lines[0], type=Load)
+    if load.unanswered or load.refused or not load.requests:
+        msg = f"of {load.requests} requests {load.unanswered} had no answer and {load.refused} another than 2xx or 3xx"
+        raise BenchError(msg)
+    return load

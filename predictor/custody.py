@@ -1,0 +1,92 @@
+"""Custody: the streams that this process ships or keeps, its own and those of processes that ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from predictor import otlp
+from predictor.ownership import Owned, adopt, create
+from predictor.stream import closing_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from predictor.segments import StreamFiles
+    from predictor.shipper import Shipper
+    from predictor.stream import LogStream
+
+_logger = logging.getLogger("predictor.custody")
+
+
+class Custody:
+    """Every stream here is locked by this process, and known to each shipper."""
+
+    def __init__(self, root: Path, shippers: Collection[Shipper], forget: Callable[[StreamFiles], None]) -> None:
+        """Take the outbox folder and the shippers; `forget` is told of a stream whose directory goes."""
+        self._root = root
+        self._shippers = shippers
+        self._forget = forget
+        self.streams: list[Owned] = []
+
+    async def create(self, stream: LogStream) -> StreamFiles:
+        """Make the directory of this process's stream; raises OSError."""
+        owned = await asyncio.to_thread(create, self._root, stream.stream_id, stream.event_head)
+        self._take(owned)
+        return owned.files
+
+    async def adopt(self) -> None:
+        """Take over the streams whose processes have ended."""
+        known = {owned.files for owned in self.streams}
+        for owned in await asyncio.to_thread(adopt, self._root, closing_line):
+            if owned.files not in known:
+                self._take(owned)
+                _logger.info("took over stream %s of a process that ended", owned.files.stream_id)
+
+    async def remove_shipped(self) -> None:
+        """Remove adopted streams of which the sink has everything."""
+        for owned in [owned for owned in self.streams if owned.adopted and self._drained(owned)]:
+            await self._remove(owned)
+
+    async def end(self, *, keep: bool) -> None:
+        """Remove what is wholly shipped, unless all is to be kept, and leave the rest for the next process."""
+        for owned in list(self.streams):
+            if keep or not self._drained(owned):
+                owned.release()
+            else:
+                await self._remove(owned)
+
+    def forget_removed(self) -> None:
+        """Forget streams that the ring has removed."""
+        self.streams = [owned for owned in self.streams if owned.lock is not None]
+
+    def oldest_unshipped(self) -> float:
+        """Return how many seconds ago the oldest unshipped record was written, 0 if there is none (blocking)."""
+        written = [otlp.first_observed(line) for owned in self.streams if (line := _first_unshipped(owned))]
+        return max(0.0, time.time() - min(written) / 1e9) if written else 0.0
+
+    def _take(self, owned: Owned) -> None:
+        self.streams.append(owned)
+        for shipper in self._shippers:
+            shipper.add(owned.files)
+
+    def _drained(self, owned: Owned) -> bool:
+        return all(shipper.drained(owned.files) for shipper in self._shippers)
+
+    async def _remove(self, owned: Owned) -> None:
+        self.streams.remove(owned)
+        for shipper in self._shippers:
+            shipper.remove(owned.files)
+        self._forget(owned.files)
+        try:
+            await asyncio.to_thread(owned.remove)
+        except OSError as error:
+            _logger.warning("cannot remove the shipped stream %s: %s", owned.files.path, error.strerror)
+
+
+def _first_unshipped(owned: Owned) -> bytes | None:
+    logs = owned.files.signal("logs")
+    return next(logs.lines(logs.cursor()), None)

@@ -1,7 +1,8 @@
 """Where the server's processor time goes, by function: `python bench/hotspots.py`; needs py-spy (`pip install py-spy`).
 
-A sampler outside the process, so that what is measured is not slowed down; lines of C extensions count for the Python
-function that called them, and time in the kernel for the function that asked for it.
+Sampled while the interpreter's lock is held: C extensions and system calls under the lock count for the Python function
+that called them; inference and writing to disk, which free the lock, do not show. The sampler stops the process for a
+moment each time, so the microseconds are those of a run without it, divided in the sampled proportions.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=[v.name for v in VARIANTS], default="traced5")
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
     variant = next(v for v in VARIANTS if v.name == arguments.variant)
     sampler = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
@@ -49,18 +50,18 @@ def main() -> int:
             server = Running(variant, folder, cores, collector)
             try:
                 stacks = folder / "stacks"
-                command = [sampler, "record", "--nonblocking", "--format", "raw", "--rate", str(_RATE)]
-                command += ["--duration", f"{arguments.seconds:g}", "--pid", str(server.server.pid), "-o", str(stacks)]
-                server.measure(arguments.connections, 2)
+                command = [sampler, "record", "--gil", "--function", "--format", "raw", "--rate", str(_RATE)]
+                command += ["--duration", f"{arguments.seconds}", "--pid", str(server.server.pid), "-o", str(stacks)]
+                unsampled = server.measure(arguments.connections, arguments.seconds)
                 server.server.go_on()
                 recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
                 time.sleep(0.5)  # py-spy looks for Python in the process first
-                measured = server.measure(arguments.connections, arguments.seconds)
+                server.measure(arguments.connections, arguments.seconds)
                 _, said = recording.communicate(timeout=60)
                 if recording.returncode or not stacks.exists():
                     msg = f"py-spy failed: {said.decode(errors='replace')}"
                     raise BenchError(msg)
-                print("\n".join(_table(stacks.read_text().splitlines(), measured.cpu)))
+                print("\n".join(_table(stacks.read_text().splitlines(), unsampled.cpu)))
             finally:
                 server.end()
         finally:
@@ -77,7 +78,7 @@ def _table(stacks: Sequence[str], microseconds: float) -> Iterator[str]:
     for line in stacks:
         text, _, number = line.rpartition(" ")
         samples = int(number)
-        frames = [frame.rpartition(":")[0] if frame.endswith(")") is False else frame for frame in text.split(";")]
+        frames = text.split(";")
         total += samples
         own[frames[-1]] += samples
         for frame in set(frames):

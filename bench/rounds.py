@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Results = dict[tuple[str, int], list["Measured"]]
 """By (variant's name, connections): one measurement a round."""
-_WARM_UP = 1.0  # s of load before the first round, at most
+_WARM_UP = 1  # s of load before the first round, at most
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     connections: Sequence[int],
     *,
     rounds: int,
-    seconds: float,
+    seconds: int,
     folder: Path,
     cores: Cores,
     say: Callable[[str], None],

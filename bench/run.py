@@ -26,7 +26,7 @@ def main() -> int:
     names = [variant.name for variant in VARIANTS if variant.name != BARE]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=12, help="rounds, each with every variant once (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=2, help="of load a measurement (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=2, help="of load a measurement (%(default)s)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32], help="(%(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="variants beside the bare handler")
     parser.add_argument("--write", type=Path, help="put the tables into this page instead of printing them")

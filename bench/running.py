@@ -67,7 +67,7 @@ class Running:
         self._arrived({}, 1)
         self.server.pause()
 
-    def measure(self, connections: int, seconds: float) -> Measured:
+    def measure(self, connections: int, seconds: int) -> Measured:
         """Return one measurement; raises BenchError if the server did not do what the variant says."""
         if self._collector:
             self._collector.clear()

@@ -37,9 +37,9 @@ def version() -> str:
     return said.split("[")[0].strip()
 
 
-def run(url: str, connections: int, seconds: float, core: int) -> Load:
+def run(url: str, connections: int, seconds: int, core: int) -> Load:
     """Load `url` from one thread on `core`; raises BenchError if anything but answers 200 came back."""
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_SCRIPT), url]
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]
     if not lines:

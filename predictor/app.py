@@ -11,23 +11,23 @@ from aiohttp import web
 from opentelemetry.sdk.resources import Resource
 
 from predictor import __version__, console, record
-from predictor.calls import Predictions
-from predictor.health import Health
+from predictor.inference.model import load
 from predictor.logbook import Logbook
-from predictor.middleware import Surroundings
-from predictor.model import load
 from predictor.pipeline import Pipeline
 from predictor.prediction_log import PredictionLog
-from predictor.routes import add_routes
-from predictor.runner import Runner
 from predictor.settings import load as load_settings
 from predictor.tracing import Tracing
+from predictor.web.calls import Predictions
+from predictor.web.health import Health
+from predictor.web.middleware import Surroundings
+from predictor.web.routes import add_routes
+from predictor.web.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from predictor.inference.model import Model
     from predictor.metrics import Metrics
-    from predictor.model import Model
     from predictor.prediction import Prediction
     from predictor.settings import Settings
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from predictor import otlp
 from predictor.console import say
-from predictor.delivery import Accepted, Delivery, Refused
-from predictor.endpoint import endpoint
-from predictor.model import load
+from predictor.inference.model import load
+from predictor.shipping.delivery import Accepted, Delivery, Refused
+from predictor.shipping.endpoint import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from predictor.otlp_settings import Target
-    from predictor.segments import Signal
+    from predictor.outbox.segments import Signal
     from predictor.settings import Settings
 
 _LEAST_FREE = 64 << 20

@@ -8,15 +8,15 @@ import time
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.ownership import Owned, adopt, create
-from predictor.stream import closing_line
+from predictor.outbox.ownership import Owned, adopt, create
+from predictor.stream_events import closing_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from predictor.segments import StreamFiles
-    from predictor.shipper import Shipper
+    from predictor.outbox.segments import StreamFiles
+    from predictor.shipping.shipper import Shipper
     from predictor.stream import LogStream
 
 _logger = logging.getLogger("predictor.custody")

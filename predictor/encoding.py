@@ -56,7 +56,7 @@ class RecordEncoder:
         """Return every float of the batch as JSON text, last prediction first, so that each pops its own."""
         flat: list[float] = []
         for p in successes:
-            flat += (p.queue or 0.0, p.inference or 0.0, p.total, p.score or 0.0)
+            flat += (p.queue or 0.0, p.inference or 0.0, p.total, 0.0 if p.score is None else p.score)
             flat += p.probabilities or ()
             if not self._schema.wide:
                 flat += p.features or ()

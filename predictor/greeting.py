@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from predictor import app
-from predictor.payload import encode
+from predictor.web.payload import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from predictor.errors import Kind
 from predictor.prediction import Prediction
+from predictor.web.errors import Kind
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from predictor.model import Outputs
-    from predictor.payload import Rows
+    from predictor.inference.model import Outputs
     from predictor.prediction import Origin
+    from predictor.web.payload import Rows
 
 
 @dataclass(slots=True, eq=False)

@@ -12,18 +12,19 @@ import time
 from typing import TYPE_CHECKING
 
 from predictor import __version__, otlp
-from predictor.bound import Usage
 from predictor.custody import Custody
-from predictor.endpoint import endpoint
 from predictor.ids import uuid7
 from predictor.outbox import Outbox, OutboxError
+from predictor.outbox.bound import Usage
+from predictor.outbox.ring import prune
 from predictor.prediction_log import Refusals
-from predictor.rejected import Rejected
-from predictor.ring import prune
-from predictor.shipper import Shipper
-from predictor.shipping_report import Counters
+from predictor.shipping.endpoint import endpoint
+from predictor.shipping.rejected import Rejected
+from predictor.shipping.report import Counters
+from predictor.shipping.shipper import Shipper
 from predictor.spans import SpanLog
-from predictor.stream import LogStream, Status
+from predictor.stream import LogStream
+from predictor.stream_events import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from predictor.otlp_settings import Target
-    from predictor.segments import Signal
+    from predictor.outbox.segments import Signal
     from predictor.settings import Settings
 
 _logger = logging.getLogger("predictor.logbook")

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from predictor.batching import Batch, Batcher
 from predictor.console import Throttle
-from predictor.errors import Kind, Problem
 from predictor.ids import uuid7
+from predictor.inference.batching import Batch, Batcher
 from predictor.job import Job, failures_of, predictions_of
 from predictor.outbox import OutboxError
 from predictor.record import schema_of
+from predictor.web.errors import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from predictor.contracts import Log, Traces
-    from predictor.model import Model, Outputs
-    from predictor.payload import Rows
+    from predictor.inference.model import Model, Outputs
     from predictor.prediction import Origin, Prediction
+    from predictor.web.payload import Rows
 
 _logger = logging.getLogger("predictor.pipeline")
 _RETRY_AFTER = 1
@@ -81,6 +81,10 @@ class Pipeline:
         timer = loop.call_at(deadline, self._expire, job)
         try:
             await job.future
+        except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
+            if not job.written:
+                self._record_failure([job], Kind.DRAINING)
+            raise
         finally:
             timer.cancel()
         return job

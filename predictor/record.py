@@ -13,7 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.description import Description
+    from predictor.inference.description import Description
     from predictor.prediction import Prediction
 
 SCHEMA_VERSION = 1

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from predictor import otlp, record
-from predictor.encoding import encode_event, numbered
+from predictor import otlp, record, stream_events
+from predictor.encoding import numbered
 from predictor.outbox import OutboxError
+from predictor.stream_events import Lost, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from predictor.otlp import JSON
 
-OPENED, STATUS = "prediction.stream.opened", "prediction.stream.status"
-LOST, CLOSED = "prediction.stream.lost", "prediction.stream.closed"
 _DECLARE_NS = 60 * 10**9
 
 
@@ -29,23 +28,6 @@ class Log(Protocol):
 
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Write one line, whole or not at all; raises OutboxError."""
-
-
-class Lost(NamedTuple):
-    """Numbers given to records that could not be written."""
-
-    first: int
-    last: int
-    reason: str
-
-
-class Status(NamedTuple):
-    """What a status event says beside the stream's own numbers."""
-
-    backlog_bytes: int = 0
-    backlog_age: float = 0.0
-    rejected: int = 0
-    unrecorded: int = 0
 
 
 class LogStream:
@@ -70,7 +52,7 @@ class LogStream:
         self._now_ns = now_ns
         self._opened = False
         self._declared_ns = 0
-        self._pending: Lost | None = None
+        self._undeclared: list[Lost] = []
         self._said: tuple[int, Status] = (0, Status())
         self._log: Log | None = None
         self.event_head = self.head({})
@@ -103,7 +85,7 @@ class LogStream:
                 raise
             self._lose(len(records), error.reason)
             return False
-        if self._pending:  # the log takes records again
+        if self._undeclared:  # the log takes records again
             with contextlib.suppress(OutboxError):
                 self.declare_lost()
         return True
@@ -116,62 +98,34 @@ class LogStream:
     def declare_lost(self) -> None:
         """Say that the stream is open and which numbers were lost, if that is unsaid; raises OutboxError."""
         self._begin()
-        if self._pending is None:
-            return
-        first, last, reason = self._pending
-        self._event(
-            LOST,
-            {
-                "prediction.stream.lost.first": first,
-                "prediction.stream.lost.last": last,
-                "prediction.stream.reason": reason,
-            },
-            f"stream {self.stream_id} lost records {first} to {last}: {reason}",
-            severity=record.ERROR,
-        )
-        self._pending = None
-        self._declared_ns = self._now_ns()
+        while self._undeclared:
+            self._event(stream_events.lost(self.stream_id, self._undeclared[0], self._now_ns()))
+            del self._undeclared[0]
+            self._declared_ns = self._now_ns()
 
     def status(self, status: Status) -> bool:
         """Write a status event if anything happened since the last one or is pending; raises OutboxError."""
-        if (self.sequence, status) == self._said and not status.backlog_bytes:
+        # What a status itself brings (its number, its own backlog) must not call for the next one.
+        settled = status._replace(backlog_bytes=0, backlog_age=0.0)
+        if (self.sequence, settled) == self._said and not status.backlog_bytes:
             return False
         self.declare_lost()
-        self._event(
-            STATUS,
-            {
-                "prediction.stream.backlog_bytes": status.backlog_bytes,
-                "prediction.stream.backlog_age": status.backlog_age,
-                "prediction.stream.lost.total": self.lost,
-                "prediction.stream.rejected": status.rejected,
-                "prediction.stream.unrecorded": status.unrecorded,
-            },
-            f"stream {self.stream_id} at {self.sequence + 1}: backlog {status.backlog_bytes} bytes, "
-            f"{status.backlog_age:.0f} s old, lost {self.lost}, rejected {status.rejected}",
-        )
-        # What the status itself brought (its number, its own backlog) must not call for the next one.
-        self._said = (self.sequence, status._replace(backlog_bytes=0, backlog_age=0.0))
+        self._event(stream_events.status(self.stream_id, status, self.lost, self._now_ns()))
+        self._said = (self.sequence, settled)
         return True
 
     def close(self) -> None:
         """End: write `closed`, after which there are no more records; raises OutboxError."""
         self.declare_lost()
-        self._event(CLOSED, {"prediction.stream.reason": "shutdown"}, f"stream {self.stream_id} closed: shutdown")
+        self._event(stream_events.closed(self.stream_id, self._now_ns()))
+        self._log = None
 
     def _begin(self) -> None:
         if not self._opened:
-            self._event(OPENED, {}, f"stream {self.stream_id} opened")
+            self._event(stream_events.opened(self.stream_id, self._now_ns()))
             self._opened = True
 
-    def _event(
-        self,
-        name: str,
-        pairs: dict[str, Any],
-        body: str,
-        *,
-        severity: tuple[int, str] = record.INFO,
-    ) -> None:
-        rest = _event_record(name, pairs, body, severity, self._now_ns())
+    def _event(self, rest: bytes) -> None:
         self._write(self.event_head, [rest], urgent=True)
 
     def _write(self, head: bytes, records: Sequence[bytes], *, urgent: bool) -> None:
@@ -184,26 +138,11 @@ class LogStream:
         self.sequence += len(records)
 
     def _lose(self, records: int, reason: str) -> None:
-        first = self._pending.first if self._pending else self.sequence + 1
+        lost = Lost(self.sequence + 1, self.sequence + records, reason)
         self.sequence += records
         self.lost += records
-        self._pending = Lost(first, self.sequence, reason)
-
-
-def closing_line(event_head: bytes, sequence: int) -> bytes:
-    """Return the closing record of a stream whose process died, under its own resource and scope."""
-    rest = _event_record(
-        CLOSED, {"prediction.stream.reason": "crash"}, "stream closed: crash", record.WARN, time.time_ns()
-    )
-    return otlp.line(event_head, [numbered(sequence, rest)])
-
-
-def _event_record(name: str, pairs: dict[str, Any], body: str, severity: tuple[int, str], now_ns: int) -> bytes:
-    return encode_event(
-        attributes=pairs | {"event.name": name},
-        body=body,
-        severity=severity,
-        event_name=name,
-        time_ns=now_ns,
-        observed_ns=now_ns,
-    )
+        before = self._undeclared[-1] if self._undeclared else None
+        if before and (before.last + 1, before.reason) == (lost.first, reason):
+            self._undeclared[-1] = before._replace(last=lost.last)
+        else:  # a record in between was written, or the reason is another
+            self._undeclared.append(lost)

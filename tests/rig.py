@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from sink import OK, Answer, Request, Sink, sequences
 from streams import line, make
 
-from predictor import segments
-from predictor.delivery import Endpoint
-from predictor.rejected import Rejected
-from predictor.shipper import Shipper
-from predictor.shipping_report import Counters
+from predictor.outbox import segments
+from predictor.shipping.delivery import Endpoint
+from predictor.shipping.rejected import Rejected
+from predictor.shipping.report import Counters
+from predictor.shipping.shipper import Shipper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from predictor.segments import Signal, StreamFiles
+    from predictor.outbox.segments import Signal, StreamFiles
 
 
 class Rig:

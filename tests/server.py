@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -24,9 +25,9 @@ import aiohttp
 from aiohttp import web
 
 from predictor import app
-from predictor.model import Model, load
-from predictor.runner import Runner
+from predictor.inference.model import Model, load
 from predictor.settings import load as load_settings
+from predictor.web.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -207,6 +208,45 @@ class Answer:
     def json(self) -> Any:  # noqa: ANN401 - parsed JSON
         """The body parsed by the standard library, which refuses here what JSON has not."""
         return json.loads(self.body, parse_constant=_refuse)
+
+
+async def raw(port: int, *parts: bytes, seconds: float = _PATIENCE, half_close: bool = False) -> bytes:
+    """Send bytes as they are and return all that comes until the server closes the connection.
+
+    With `half_close` the sending side is closed first, as a client does that has said all.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(seconds):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            if half_close:
+                writer.write_eof()
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def message(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    """Return a request as bytes; `Content_Length="…"` and the like replace or add headers."""
+    fields = {"Host": "test", "Content-Length": str(len(body))}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answers(received: bytes) -> list[Answer]:
+    """Return the answers that came over one connection."""
+    found = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        length = int(headers.get("Content-Length", 0))
+        found.append(Answer(int(first.split()[1]), headers, received[:length]))
+        received = received[length:]
+    return found
 
 
 @lru_cache

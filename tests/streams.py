@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.segments import LAYOUT, StreamFiles
+from predictor.outbox.segments import LAYOUT, StreamFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from predictor.segments import Signal
+    from predictor.outbox.segments import Signal
 
 _RESOURCE = {"resource": {"attributes": otlp.attributes({"service.name": "predictor"})}}
 _HEAD: dict[Signal, bytes] = {

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictor.batching import Batch, Batcher
+from predictor.inference.batching import Batch, Batcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -264,11 +264,18 @@ class Disk:
     def __init__(self) -> None:
         """Hold every sync."""
         self.syncs: list[asyncio.Future[None]] = []
+        self._asked = asyncio.Semaphore(0)
 
     def commit(self, _: Batch[Job, str]) -> Awaitable[None]:
         """Return what is to be waited for."""
         self.syncs.append(asyncio.get_running_loop().create_future())
+        self._asked.release()
         return self.syncs[-1]
+
+    async def asked(self, times: int = 1) -> None:
+        """Return when so many more syncs are awaited."""
+        for _ in range(times):
+            await asyncio.wait_for(self._asked.acquire(), _PATIENCE)
 
 
 async def test_a_slow_sync_delays_its_own_callers_only() -> None:
@@ -277,8 +284,7 @@ async def test_a_slow_sync_delays_its_own_callers_only() -> None:
     model = Model()
     async with batcher(model, disk.commit, max_rows=1) as made:
         slow, quick = submit(made, 1, 1)
-        while len(disk.syncs) < 2:
-            await asyncio.sleep(0)
+        await disk.asked(times=2)
         disk.syncs[1].set_result(None)
         await quick.done()
         assert not slow.future.done()
@@ -291,8 +297,7 @@ async def test_a_failing_sync_fails_its_callers() -> None:
     disk = Disk()
     async with batcher(Model(), disk.commit, max_rows=1) as made:
         failed, cancelled = submit(made, 1, 1)
-        while len(disk.syncs) < 2:
-            await asyncio.sleep(0)
+        await disk.asked(times=2)
         disk.syncs[0].set_exception(OSError("EIO"))
         disk.syncs[1].cancel()
         with pytest.raises(OSError, match="EIO"):
@@ -310,8 +315,7 @@ async def test_close_waits_for_what_runs_and_for_its_sync() -> None:
     closing = asyncio.create_task(made.close())
     await asyncio.sleep(0)
     model.gate.set()
-    while not disk.syncs:
-        await asyncio.sleep(0)
+    await disk.asked()
     assert not closing.done()
     disk.syncs[0].set_result(None)
     await asyncio.wait_for(closing, _PATIENCE)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor import bound, otlp, ring
-from predictor.bound import OwnBound, Usage
-from predictor.ownership import Owned, adopt, create
-from predictor.ring import prune
-from predictor.segments import Cursor, SignalFiles
+from predictor import otlp
+from predictor.outbox import bound, ring
+from predictor.outbox.bound import OwnBound, Usage
+from predictor.outbox.ownership import Owned, adopt, create
+from predictor.outbox.ring import prune
+from predictor.outbox.segments import Cursor, SignalFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

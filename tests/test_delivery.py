@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sink import OK, Answer, Sink, serve
 
-from predictor.delivery import Accepted, Delivery, Endpoint, Outcome, Refused, Retry, outcome
+from predictor.shipping.delivery import Accepted, Delivery, Endpoint, Outcome, Refused, Retry, outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

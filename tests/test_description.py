@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.description import Classifier, Description, DescriptionError, Detector, Feature, read
+from predictor.inference.description import Classifier, Description, DescriptionError, Detector, Feature, read
 
 if TYPE_CHECKING:
     from pathlib import Path

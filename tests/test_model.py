@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import models
-from predictor.model import Model, Outputs, load
+from predictor.inference.model import Model, Outputs, load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

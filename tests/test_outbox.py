@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor import journal
 from predictor import outbox as outbox_module
-from predictor.bound import Usage
-from predictor.disk import RESERVE_BYTES, Disk
-from predictor.outbox import Outbox, OutboxError
-from predictor.segments import SignalFiles, sync_directory
+from predictor.outbox import Outbox, OutboxError, journal
+from predictor.outbox.bound import Usage
+from predictor.outbox.disk import RESERVE_BYTES, Disk
+from predictor.outbox.segments import SignalFiles, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -635,9 +634,9 @@ async def test_real_full_disk(small_disk: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from predictor.bound import Usage
+from predictor.outbox.bound import Usage
 from predictor.outbox import Outbox
-from predictor.segments import SignalFiles
+from predictor.outbox.segments import SignalFiles
 outbox = Outbox(SignalFiles(Path(sys.argv[1])), Usage(Path(sys.argv[1]), 1 << 30), fsync="second", segment_bytes=5000)
 number = 0
 while True:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor import otlp, ownership
+from predictor import otlp
 from predictor.console import Throttle
-from predictor.disk import Disk
-from predictor.ownership import Owned, adopt, create
-from predictor.segments import Cursor, StreamFiles, streams
+from predictor.outbox import ownership
+from predictor.outbox.disk import Disk
+from predictor.outbox.ownership import Owned, adopt, create
+from predictor.outbox.segments import Cursor, StreamFiles, streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +103,7 @@ def test_create_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 HOLDER = """
 import sys
 from pathlib import Path
-from predictor.ownership import create
+from predictor.outbox.ownership import create
 owned = create(Path(sys.argv[1]), sys.argv[2], bytes.fromhex(sys.argv[3]))
 print("owned", flush=True)
 sys.stdin.read()

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictor import otlp
-from predictor.bound import Usage
-from predictor.disk import Disk
 from predictor.outbox import Outbox
-from predictor.ownership import adopt, create
-from predictor.recovery import CLOSED, repair
-from predictor.segments import Cursor, SignalFiles, StreamFiles
+from predictor.outbox.bound import Usage
+from predictor.outbox.disk import Disk
+from predictor.outbox.ownership import adopt, create
+from predictor.outbox.recovery import CLOSED, repair
+from predictor.outbox.segments import Cursor, SignalFiles, StreamFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +215,7 @@ def test_repair_that_fails_can_be_done_again(files: StreamFiles, monkeypatch: py
         raise OSError(errno.EIO, "Input/output error")
 
     if call == "sync_directory":
-        monkeypatch.setattr("predictor.recovery.sync_directory", fail)
+        monkeypatch.setattr("predictor.outbox.recovery.sync_directory", fail)
     else:
         monkeypatch.setattr(disk, call, fail)
     with pytest.raises(OSError, match="Input/output"):

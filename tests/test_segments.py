@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.segments import LAYOUT, Cursor, Lines, SignalFiles, StreamFiles, replace_file, streams
+from predictor.outbox.segments import LAYOUT, Cursor, Lines, SignalFiles, StreamFiles, replace_file, streams
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from rig import Rig, end, ones, stored
 from sink import OK, Answer, Request, serve
 from streams import line, line_of_spans, make
 
-from predictor import backlog, otlp
-from predictor.segments import Cursor
+from predictor import otlp
+from predictor.outbox.segments import Cursor
+from predictor.shipping import backlog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

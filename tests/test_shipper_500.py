@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig import Rig, kept, ones, poison
-from sink import Answer, serve
+from sink import OK, Answer, serve
 from streams import line
 
 if TYPE_CHECKING:

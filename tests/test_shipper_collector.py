@@ -11,16 +11,16 @@ import pytest
 from sink import OK, Answer, Sink, sequences, serve
 from streams import line, line_of_spans, make
 
-from predictor.delivery import Accepted, Delivery, Endpoint, Refused, Retry
-from predictor.rejected import Rejected
-from predictor.shipper import Shipper
-from predictor.shipping_report import Counters
+from predictor.shipping.delivery import Accepted, Delivery, Endpoint, Refused, Retry
+from predictor.shipping.rejected import Rejected
+from predictor.shipping.report import Counters
+from predictor.shipping.shipper import Shipper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from predictor.segments import Signal, StreamFiles
+    from predictor.outbox.segments import Signal, StreamFiles
 
 
 class Chain:

@@ -11,9 +11,10 @@ from rig import Rig, ones
 from sink import serve
 from streams import line, make
 
-from predictor import backlog, segments
-from predictor.pace import Window
-from predictor.segments import Cursor
+from predictor.outbox import segments
+from predictor.outbox.segments import Cursor
+from predictor.shipping import backlog
+from predictor.shipping.pace import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,13 +10,13 @@ from rig import Rig, end, kept, ones, poison, stored
 from sink import OK, Answer, serve
 from streams import line, line_of_spans, make
 
-from predictor.rejected import Rejected
+from predictor.shipping.rejected import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from predictor.segments import StreamFiles
+    from predictor.outbox.segments import StreamFiles
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_too_large_only_halves(rig: Rig) -> None:
 
 async def test_huge_line_is_parted_unasked(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line longer than any sink takes is sent in parts from the start."""
-    monkeypatch.setattr("predictor.pace._LARGEST", 4000)
+    monkeypatch.setattr("predictor.shipping.pace._LARGEST", 4000)
     rig.new()
     await rig.ship(rig.stream([range(1, 65)]))
     assert rig.sink.sequences == list(range(1, 65))

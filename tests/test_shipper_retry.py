@@ -11,7 +11,7 @@ from rig import Rig, end, ones
 from sink import OK, Answer, Request, serve
 from streams import line
 
-from predictor.pace import Backoff
+from predictor.shipping.pace import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from predictor.errors import Kind, Problem
-from predictor.payload import Answer, BatchAnswer, Item, decode_rows, encode
+from predictor.web.errors import Kind, Problem
+from predictor.web.payload import Answer, BatchAnswer, Item, decode_rows, encode
 
 if TYPE_CHECKING:
     from predictor.job import Job
-    from predictor.middleware import Context
-    from predictor.payload import Rows
     from predictor.pipeline import Pipeline
+    from predictor.web.middleware import Context
+    from predictor.web.payload import Rows
 
 _JSON = "application/json"
 

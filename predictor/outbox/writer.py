@@ -11,17 +11,17 @@ import logging
 import time
 from typing import TYPE_CHECKING, Literal
 
-from predictor.bound import OwnBound
 from predictor.console import Throttle
-from predictor.disk import FULL, Disk, Reserve
-from predictor.journal import Journal
+from predictor.outbox.bound import OwnBound
+from predictor.outbox.disk import FULL, Disk, Reserve
+from predictor.outbox.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from predictor.bound import Usage
-    from predictor.segments import SignalFiles
+    from predictor.outbox.bound import Usage
+    from predictor.outbox.segments import SignalFiles
 
 Fsync = Literal["second", "batch", "never"]
 Reason = Literal["bytes", "disk", "sync"]

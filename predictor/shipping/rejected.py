@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from predictor.segments import file_size, replace_file, sync_directory
+from predictor.outbox.segments import file_size, replace_file, sync_directory
 
 if TYPE_CHECKING:
-    from predictor.segments import StreamFiles
+    from predictor.outbox.segments import StreamFiles
 
 _LIMIT = 64 << 20  # a stream; a sink that refuses everything must not fill the disk a second time
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from predictor.delivery import Endpoint
+from predictor.shipping.delivery import Endpoint
 
 if TYPE_CHECKING:
     from predictor.otlp_settings import Target

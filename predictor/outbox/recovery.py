@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor import otlp
-from predictor.disk import Disk, Segment
-from predictor.segments import Cursor, file_size, sync_directory
+from predictor.outbox.disk import Disk, Segment
+from predictor.outbox.segments import Cursor, file_size, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from predictor.segments import SignalFiles, StreamFiles
+    from predictor.outbox.segments import SignalFiles, StreamFiles
 
 Closing = Callable[[bytes, int], bytes]
 CLOSED = "prediction.stream.closed"

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from predictor.console import Throttle
-from predictor.recovery import repair
-from predictor.segments import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
+from predictor.outbox.recovery import repair
+from predictor.outbox.segments import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from predictor.disk import Disk
-    from predictor.recovery import Closing
+    from predictor.outbox.disk import Disk
+    from predictor.outbox.recovery import Closing
 
 # What `lock` is called while a stream that was shipped is being removed: whoever finds it goes on removing.
 _SHIPPED = "shipped"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from predictor.segments import file_size
+from predictor.outbox.segments import file_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from predictor.segments import SignalFiles
+    from predictor.outbox.segments import SignalFiles
 
 
 class Usage:

@@ -13,19 +13,19 @@ from random import random as _random
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.backlog import BODY, Backlog, body
-from predictor.delivery import Accepted, Delivery, Refused, Retry
-from predictor.pace import Backoff, Window
-from predictor.shipping_report import Report
+from predictor.shipping.backlog import BODY, Backlog, body
+from predictor.shipping.delivery import Accepted, Delivery, Refused, Retry
+from predictor.shipping.pace import Backoff, Window
+from predictor.shipping.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from predictor.backlog import Piece
-    from predictor.delivery import Endpoint
-    from predictor.rejected import Reject
-    from predictor.segments import Signal, StreamFiles
-    from predictor.shipping_report import Counters
+    from predictor.outbox.segments import Signal, StreamFiles
+    from predictor.shipping.backlog import Piece
+    from predictor.shipping.delivery import Endpoint
+    from predictor.shipping.rejected import Reject
+    from predictor.shipping.report import Counters
 
 _LINGER = 0.2  # s without anything new; a body gathers meanwhile, and a record is at the sink within half a second
 _STORE = 1.0  # s between two cursors of a stream: storing one costs two fsyncs

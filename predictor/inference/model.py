@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from predictor import description
-from predictor.session import ModelError, Session
+from predictor.inference import description
+from predictor.inference.session import ModelError, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from predictor.description import Description
-    from predictor.session import Floats, Run
+    from predictor.inference.description import Description
+    from predictor.inference.session import Floats, Run
 
 __all__ = ["Model", "ModelError", "Outputs", "load"]
 

@@ -9,12 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor import otlp
-from predictor.segments import Cursor, Lines
+from predictor.outbox.segments import Cursor, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from predictor.segments import Signal, StreamFiles
+    from predictor.outbox.segments import Signal, StreamFiles
 
 BODY = 512 << 10  # B, of one request and of one read; 24 requests/s carry the 12 MB/s of 6,000 records/s
 

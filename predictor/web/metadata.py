@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from predictor.model import Model
+    from predictor.inference.model import Model
 
 
 def metadata(model: Model) -> dict[str, object]:

@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from predictor.console import Throttle
-from predictor.disk import Disk, Segment
+from predictor.outbox.disk import Disk, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from predictor.segments import SignalFiles
+    from predictor.outbox.segments import SignalFiles
 
 _COPY_BYTES = 1 << 20
 log = logging.getLogger("predictor.outbox")

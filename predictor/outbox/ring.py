@@ -7,14 +7,14 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor import otlp
-from predictor.segments import Cursor, streams
+from predictor.outbox.segments import Cursor, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from predictor.ownership import Owned
-    from predictor.segments import SignalFiles, StreamFiles
+    from predictor.outbox.ownership import Owned
+    from predictor.outbox.segments import SignalFiles, StreamFiles
 
 _READ_BYTES = 1 << 20
 

@@ -10,7 +10,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from predictor.segments import sync_directory
+from predictor.outbox.segments import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from predictor.console import Throttle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from predictor.delivery import Refused
+    from predictor.shipping.delivery import Refused
 
 _log = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from predictor.errors import Kind, Problem
-from predictor.metadata import labels, metadata
-from predictor.payload import encode
+from predictor.web.errors import Kind, Problem
+from predictor.web.metadata import labels, metadata
+from predictor.web.payload import encode
 
 if TYPE_CHECKING:
-    from predictor.calls import Predictions
-    from predictor.middleware import Call, Context, Handler, Refused, Surroundings
-    from predictor.model import Model
+    from predictor.inference.model import Model
+    from predictor.web.calls import Predictions
+    from predictor.web.middleware import Call, Context, Handler, Refused, Surroundings
 
 _ANYWHERE = "/{path}"
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline

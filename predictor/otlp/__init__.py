@@ -1,0 +1,42 @@
+"""OTLP JSON: the only package that knows it."""
+
+from predictor.otlp.lines import (
+    TAIL,
+    count,
+    first_observed,
+    framed,
+    head,
+    last_event,
+    last_sequence,
+    line,
+    merge,
+    split,
+    tally,
+    well_formed,
+)
+from predictor.otlp.spans import LOCAL_PARENT, span_head, span_json
+from predictor.otlp.values import JSON, any_value, attributes, encode, resource_json, scope_json
+
+__all__ = [
+    "JSON",
+    "LOCAL_PARENT",
+    "TAIL",
+    "any_value",
+    "attributes",
+    "count",
+    "encode",
+    "first_observed",
+    "framed",
+    "head",
+    "last_event",
+    "last_sequence",
+    "line",
+    "merge",
+    "resource_json",
+    "scope_json",
+    "span_head",
+    "span_json",
+    "split",
+    "tally",
+    "well_formed",
+]

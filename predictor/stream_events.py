@@ -1,0 +1,109 @@
+"""Stream events as records: their names, THE table of their attributes, and their bytes (all but the number)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from predictor import otlp, record
+from predictor.encoding import encode_event, numbered
+from predictor.record import Attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OPENED, STATUS = "prediction.stream.opened", "prediction.stream.status"
+LOST, CLOSED = "prediction.stream.lost", "prediction.stream.closed"
+
+SEQUENCE = Attribute("prediction.stream.sequence", "int", "1, 2, 3 … over all records of the stream")
+EVENT_NAME = Attribute("event.name", "string", "the event's name; again as an attribute, since Loki drops the field")
+TABLE: Mapping[str, tuple[Attribute, ...]] = {
+    OPENED: (),
+    STATUS: (
+        Attribute("prediction.stream.backlog.size", "int", "bytes that the sink has not accepted yet"),
+        Attribute("prediction.stream.backlog.age", "double", "seconds since the oldest of them was written"),
+        Attribute("prediction.stream.lost.count", "int", "records declared lost so far"),
+        Attribute("prediction.stream.rejected.count", "int", "records that the sink refused so far, for their content"),
+        Attribute("prediction.stream.unrecorded.count", "int", "refused rows and requests without a record so far"),
+    ),
+    LOST: (
+        Attribute("prediction.stream.lost.first", "int", "first number that is lost"),
+        Attribute("prediction.stream.lost.last", "int", "last number that is lost"),
+        Attribute("prediction.stream.reason", "string", "`bytes`: outbox full; `disk`: it failed; `sync`: too slow"),
+    ),
+    CLOSED: (Attribute("prediction.stream.reason", "string", "`shutdown`, or `crash` if the next process wrote it"),),
+}
+"""What stands beside SEQUENCE and EVENT_NAME, which every event has."""
+
+
+class Lost(NamedTuple):
+    """Numbers given to records that could not be written."""
+
+    first: int
+    last: int
+    reason: str
+
+
+class Status(NamedTuple):
+    """What a status event says beside the stream's own numbers; the counts are the process's."""
+
+    backlog_bytes: int = 0
+    backlog_age: float = 0.0
+    rejected: int = 0
+    unrecorded: int = 0
+
+
+def opened(stream_id: str, now_ns: int) -> bytes:
+    """Return the event that begins a stream."""
+    return _event(OPENED, {}, f"stream {stream_id} opened", record.INFO, now_ns)
+
+
+def lost(stream_id: str, numbers: Lost, now_ns: int) -> bytes:
+    """Return the event that declares a range of numbers lost."""
+    first, last, reason = numbers
+    pairs = {
+        "prediction.stream.lost.first": first,
+        "prediction.stream.lost.last": last,
+        "prediction.stream.reason": reason,
+    }
+    return _event(LOST, pairs, f"stream {stream_id} lost records {first} to {last}: {reason}", record.ERROR, now_ns)
+
+
+def status(stream_id: str, says: Status, lost_count: int, now_ns: int) -> bytes:
+    """Return the event that says how a stream stands."""
+    pairs = {
+        "prediction.stream.backlog.size": says.backlog_bytes,
+        "prediction.stream.backlog.age": says.backlog_age,
+        "prediction.stream.lost.count": lost_count,
+        "prediction.stream.rejected.count": says.rejected,
+        "prediction.stream.unrecorded.count": says.unrecorded,
+    }
+    body = (
+        f"stream {stream_id}: backlog {says.backlog_bytes} bytes, {says.backlog_age:.0f} s old, "
+        f"lost {lost_count}, rejected {says.rejected}, unrecorded {says.unrecorded}"
+    )
+    return _event(STATUS, pairs, body, record.INFO, now_ns)
+
+
+def closed(stream_id: str, now_ns: int) -> bytes:
+    """Return the event that ends a stream."""
+    pairs = {"prediction.stream.reason": "shutdown"}
+    return _event(CLOSED, pairs, f"stream {stream_id} closed: shutdown", record.INFO, now_ns)
+
+
+def closing_line(event_head: bytes, sequence: int) -> bytes:
+    """Return the closing record of a stream whose process died, under its own resource and scope."""
+    pairs = {"prediction.stream.reason": "crash"}
+    rest = _event(CLOSED, pairs, "stream closed: crash", record.WARN, time.time_ns())
+    return otlp.line(event_head, [numbered(sequence, rest)])
+
+
+def _event(name: str, pairs: dict[str, Any], body: str, severity: tuple[int, str], now_ns: int) -> bytes:
+    return encode_event(
+        attributes=pairs | {"event.name": name},
+        body=body,
+        severity=severity,
+        event_name=name,
+        time_ns=now_ns,
+        observed_ns=now_ns,
+    )

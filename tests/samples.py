@@ -14,7 +14,8 @@ WIDE = Schema("wide@1", tuple(f"f{index:02}" for index in range(33)), ("no", "ye
 WIDER = Schema("wider@1", tuple(f"f{index}" for index in range(4000)), ("no", "yes"))
 
 JOB = "0199c0de-0000-7000-8000-000000000001"
-RECEIVED_NS = 1_760_000_000_123_456_789
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+RECEIVED_NS, OBSERVED_NS = 1_760_000_000_123_456_789, 1_760_000_000_125_000_001
 ROW = (6.7, 3.0, 5.2, 2.3)
 PROBABILITIES = [0.0074, 0.0211, 0.9715]
 EXTREMES = (1e-45, 1e22, -0.0, 5e-324, 3.4028234663852886e38, -1.5e300, 0.1, 1e16, 123456789.123456789, 1.0)
@@ -23,8 +24,8 @@ EXTREMES = (1e-45, 1e22, -0.0, 5e-324, 3.4028234663852886e38, -1.5e300, 0.1, 1e1
 def origin(**changes: object) -> Origin:
     """Return where a request came from."""
     fields: dict[str, object] = {
-        "trace_id": "0af7651916cd43dd8448eb211c80319c",
-        "span_id": "00f067aa0ba902b7",
+        "trace_id": TRACE_ID,
+        "span_id": SPAN_ID,
         "route": "/predict",
         "received_ns": RECEIVED_NS,
         "received": 12.5,
@@ -52,8 +53,9 @@ def success(**changes: object) -> Prediction:
 
 
 def failure(kind: Kind, **changes: object) -> Prediction:
-    """Return a failed request whose rows were never known."""
-    return Prediction(JOB, origin(), total=10.0, error=kind, **changes)  # type: ignore[arg-type]
+    """Return a failed request; its rows were never known, unless `changes` say otherwise."""
+    fields: dict[str, object] = {"job_id": JOB, "origin": origin(), "total": 10.0, "error": kind}
+    return Prediction(**(fields | changes))  # type: ignore[arg-type]
 
 
 CASES: dict[str, tuple[Schema, Prediction]] = {
@@ -68,10 +70,11 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     "wide": (WIDE, success(features=tuple(float(n) for n in range(33)), probabilities=[0.25, 0.75], label=1)),
     "cut": (WIDER, success(features=tuple(n / 7 for n in range(4000)), probabilities=[0.5, 0.5], label=0)),
     "wide failure": (WIDE, failure(Kind.MODEL_FAILED, index=4, features=(0.5,) * 33)),
-    "route of a foreign kind": (IRIS, success(origin=origin(route='/"é\\'))),
+    "cut failure": (WIDER, failure(Kind.MODEL_FAILED, index=4, features=tuple(n / 7 for n in range(4000)))),
+    "odd route": (IRIS, success(origin=origin(route='/"é\\'))),
     **{f"odd label {n}": (ODD, success(features=(1.0,), label=n)) for n in range(3)},
     **{f"extreme {x}": (IRIS, success(features=(x, -x, x, x), probabilities=[x, x, x], score=x)) for x in EXTREMES},
     **{f"{kind.word} without rows": (IRIS, failure(kind)) for kind in Kind},
     **{f"{kind.word} of a row": (IRIS, failure(kind, index=2, features=ROW)) for kind in Kind},
-    "kept failure": (IRIS, Prediction(JOB, origin(kept="error"), total=0.1, error=Kind.MODEL_FAILED)),
+    "kept failure": (IRIS, failure(Kind.MODEL_FAILED, origin=origin(kept="error"))),
 }

@@ -210,6 +210,26 @@ class Answer:
         return json.loads(self.body, parse_constant=_refuse)
 
 
+def problem(answer: Answer, status: int, word: str) -> str:
+    """Return the detail of an answer that must be this RFC 9457 problem."""
+    assert answer.status == status, answer
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    fields = answer.json
+    assert set(fields) - {"instance"} == {"type", "title", "status", "detail"}
+    assert fields["status"] == status
+    assert fields["type"].rsplit(":", 1)[1] == word, answer
+    assert fields["title"]
+    assert fields["detail"]
+    return str(fields["detail"])
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    """Let the loop work until `fact` holds."""
+    async with asyncio.timeout(_PATIENCE):
+        while not fact():
+            await asyncio.sleep(0.001)
+
+
 async def raw(port: int, *parts: bytes, seconds: float = _PATIENCE, half_close: bool = False) -> bytes:
     """Send bytes as they are and return all that comes until the server closes the connection.
 

@@ -204,7 +204,7 @@ async def test_unusable_request_id(here: Here, outbox: Path, given: str) -> None
 async def test_request_id_of_an_error(here: Here, outbox: Path) -> None:
     """A refused request has its caller's id in the answer and in the record, too."""
     answer = await here.post("/predict", data=b"[", headers={"X-Request-Id": "mine", "Content-Type": "text/json"})
-    assert answer.status == 422 or answer.status == 400
+    assert answer.status == 422
     assert answer.headers["X-Request-Id"] == "mine"
     (logged,) = predictions(outbox)
     assert logged["prediction.request_id"] == "mine"
@@ -250,7 +250,7 @@ async def test_invalid_traceparent(here: Here, outbox: Path, given: str) -> None
         ("GET", "/predict/test", 200),
         ("GET", "/nothing", 404),
         ("GET", "/predict", 405),
-        ("POST", "/predict", 400),
+        ("POST", "/predict", 415),
     ],
 )
 async def test_trace_id_of_every_answer(here: Here, method: str, path: str, status: int) -> None:
@@ -292,8 +292,6 @@ async def test_charset_is_utf8(here: Here) -> None:
 @pytest.mark.parametrize(("name", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 async def test_compressed_body(here: Here, name: str, compress: Any) -> None:  # noqa: ANN401 - a function of bytes
     """A compressed body is taken."""
-    answer = await here.post("/predict", data=compress(BODY), headers={"Content-Encoding": name})
-    assert answer.status == 415, "aiohttp's client declares bytes as application/octet-stream"
     headers = {"Content-Encoding": name, "Content-Type": "application/json"}
     answer = await here.post("/predict", data=compress(BODY), headers=headers)
     assert answer.status == 200

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor import outbox as outbox_module
 from predictor.outbox import Outbox, OutboxError, journal
+from predictor.outbox import writer as outbox_module
 from predictor.outbox.bound import Usage
 from predictor.outbox.disk import RESERVE_BYTES, Disk
 from predictor.outbox.segments import SignalFiles, sync_directory

@@ -45,6 +45,7 @@ def span_json(span: ReadableSpan) -> JSON:
                     "timeUnixNano": str(event.timestamp),
                     "name": event.name,
                     "attributes": attributes(event.attributes or {}),
+                    "droppedAttributesCount": event.dropped_attributes,
                 }
             )
             for event in span.events
@@ -56,6 +57,7 @@ def span_json(span: ReadableSpan) -> JSON:
                     "traceId": f"{link.context.trace_id:032x}",
                     "spanId": f"{link.context.span_id:016x}",
                     "attributes": attributes(link.attributes or {}),
+                    "droppedAttributesCount": link.dropped_attributes,
                     "flags": _remote_flags(link.context),
                 }
             )

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from opentelemetry.sdk.resources import Resource
 
 JSON = dict[str, Any]
@@ -32,6 +32,10 @@ def any_value(value: Any) -> JSON:  # noqa: ANN401 - whatever an attribute may h
             return {"stringValue": value.encode("utf-8", "replace").decode()}  # a lone surrogate has no UTF-8 form
         case list() | tuple():
             return {"arrayValue": {"values": [any_value(item) for item in value]} if value else {}}
+        case bytes():
+            return {"bytesValue": b64encode(value).decode()}
+        case Mapping():
+            return {"kvlistValue": {"values": attributes(value)} if value else {}}
         case None:
             return {}
     msg = f"no OTLP value for {type(value).__name__}"

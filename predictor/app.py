@@ -11,6 +11,7 @@ from aiohttp import web
 from opentelemetry.sdk.resources import Resource
 
 from predictor import __version__, console, record
+from predictor.health import Health
 from predictor.inference.model import load
 from predictor.logbook import Logbook
 from predictor.pipeline import Pipeline
@@ -18,7 +19,6 @@ from predictor.prediction_log import PredictionLog
 from predictor.settings import load as load_settings
 from predictor.tracing import Tracing
 from predictor.web.calls import Predictions
-from predictor.web.health import Health
 from predictor.web.middleware import Surroundings
 from predictor.web.routes import add_routes
 from predictor.web.runner import Runner

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from predictor.errors import Kind
 from predictor.prediction import Prediction
-from predictor.web.errors import Kind
 
 if TYPE_CHECKING:
     import asyncio

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from predictor.console import Throttle
+from predictor.errors import Kind, Problem
 from predictor.ids import uuid7
 from predictor.inference.batching import Batch, Batcher
 from predictor.job import Job, failures_of, predictions_of
 from predictor.outbox import OutboxError
 from predictor.record import schema_of
-from predictor.web.errors import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

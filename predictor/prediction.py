@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from predictor.web.errors import Kind
+    from predictor.errors import Kind
 
 Kept = Literal["head", "outlier", "error", "slow"]
 

@@ -14,10 +14,10 @@ from predictor.rate import PerSecond
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from predictor.errors import Kind
     from predictor.outbox import Outbox
     from predictor.record import Schema
     from predictor.stream import LogStream
-    from predictor.web.errors import Kind
 
 _REFUSALS_A_SECOND = 10
 """Records of requests refused before their rows were known: enough to see them, too few to fill a disk with."""

@@ -12,7 +12,7 @@ from predictor import otlp, record
 from predictor.encoding import RecordEncoder, encode_event, numbered
 from predictor.prediction import Prediction
 from predictor.record import Schema
-from predictor.web.errors import Kind
+from predictor.errors import Kind
 
 _HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 

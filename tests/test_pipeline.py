@@ -15,7 +15,7 @@ from predictor.inference.model import Model, Outputs
 from predictor.outbox import OutboxError
 from predictor.pipeline import Pipeline
 from predictor.prediction import Origin, Prediction
-from predictor.web.errors import Kind, Problem
+from predictor.errors import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from predictor.web.errors import Kind, Problem
+from predictor.errors import Kind, Problem
 from predictor.web.payload import Answer, BatchAnswer, Item, decode_rows, encode
 
 if TYPE_CHECKING:

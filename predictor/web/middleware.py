@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from predictor.console import Throttle
-from predictor.web.errors import Kind, Problem
+from predictor.errors import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

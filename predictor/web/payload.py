@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from predictor.web.errors import Kind, Problem
+from predictor.errors import Kind, Problem
 
 FLOAT32_OVERFLOW = 2.0**128 - 2.0**103
 """The least double that rounds to infinity as float32."""

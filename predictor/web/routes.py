@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from predictor.web.errors import Kind, Problem
+from predictor.errors import Kind, Problem
 from predictor.web.metadata import labels, metadata
 from predictor.web.payload import encode
 

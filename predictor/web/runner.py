@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from predictor.web.errors import Kind, Problem
+from predictor.errors import Kind, Problem
 from predictor.web.middleware import problem_response
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
-.PHONY: help run test lint lock train image collector
+.PHONY: help run test lint lock train image collector bench
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,3 +46,6 @@ collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as
 
 venv-%:
 	@scripts/venv $*
+
+bench: venv-dev ## Measure beside a bare aiohttp handler, for docs/benchmarks.md; ARGS='--rounds 4' is shorter
+	$(BIN)/python bench/run.py --write docs/benchmarks.md $(ARGS)

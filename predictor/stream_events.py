@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OPENED, STATUS = "prediction.stream.opened", "prediction.stream.status"
 LOST, CLOSED = "prediction.stream.lost", "prediction.stream.closed"
 
-SEQUENCE = Attribute("prediction.stream.sequence", "int", "1, 2, 3 … over all records of the stream")
+SEQUENCE = record.TABLE[0]
 EVENT_NAME = Attribute("event.name", "string", "the event's name; again as an attribute, since Loki drops the field")
 TABLE: Mapping[str, tuple[Attribute, ...]] = {
     OPENED: (),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -53,15 +52,15 @@ class Machine:
 
     async def kill_while_it_starts(self, seconds: float) -> None:
         """Start a server and kill it so many seconds later, most likely before it listens."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "predictor"],
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "predictor"),
             cwd=ROOT,
             env=environment(self.outbox, **self._settings),
-            stderr=subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         await asyncio.sleep(seconds)  # the random moment; nothing waits for it
         process.kill()
-        await asyncio.to_thread(process.wait)
+        await process.wait()
 
 
 async def test_killed_servers_lose_nothing(outbox: Path, agent: collector.Collector, tmp_path: Path) -> None:

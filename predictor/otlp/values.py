@@ -19,7 +19,7 @@ JSON = dict[str, Any]
 encode = msgspec.json.Encoder().encode
 
 
-def any_value(value: Any) -> JSON:  # noqa: ANN401 - whatever an attribute may hold
+def any_value(value: Any) -> JSON:  # noqa: ANN401, PLR0911 - whatever an attribute may hold, one return for each case
     """Return the AnyValue of a Python attribute value; raises TypeError for one that OTLP has no form for."""
     match value:
         case bool():

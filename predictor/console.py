@@ -25,6 +25,8 @@ def setup(stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("predictor").setLevel(logging.INFO)
+    for name in ("opentelemetry.baggage", "opentelemetry.trace"):  # warn of each header that they cannot read, in full
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class Throttle:
@@ -47,7 +49,7 @@ class Throttle:
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return _one_line(super().format(record))
+        return _printable(super().format(record))
 
 
 class _Json(logging.Formatter):
@@ -56,19 +58,22 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _printable(record.getMessage(), but="\n"),
         }
         fields |= {name: value for name in _EXTRA if (value := getattr(record, name, None))}
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = _printable(self.formatException(record.exc_info), but="\n")
         return msgspec.json.encode(fields).decode()
 
 
-def _one_line(text: str) -> str:
-    """Fold newlines and escape control characters: what a caller sent must not draw on the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _printable(text: str, but: str = "") -> str:
+    """Escape control characters and lone surrogates: what a caller sent must not draw on the terminal, nor break JSON."""
+    return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(line: str) -> None:
-    """Print a line for the person who started the server."""
-    print(_one_line(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
+    """Print a line for the person who started the server: as it is on a terminal, else like any operational line."""
+    if sys.stderr.isatty():
+        print(_printable(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
+    else:
+        logging.getLogger("predictor").info("%s", line)

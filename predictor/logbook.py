@@ -7,6 +7,7 @@ says how it stands.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class Logbook:
         self.counters: dict[Signal, Counters] = {"logs": Counters(), "traces": Counters()}
         self.spans: SpanLog | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._declared = (0, 0)
 
     async def open(self) -> None:
         """Take over what is there, begin the stream and start shipping; raises OSError."""
@@ -99,6 +101,9 @@ class Logbook:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
+            if self._settled() != self._declared:  # there is no next minute to declare it in
+                with contextlib.suppress(OSError):  # what is closed must close also on a disk that does not answer
+                    await self._say_status()
             self.stream.close()
         except OutboxError as error:
             _logger.warning("the stream is closed at the next start: %s", error)
@@ -149,8 +154,13 @@ class Logbook:
 
     async def _say_status(self) -> None:
         age = await asyncio.to_thread(self.backlog_age)
-        rejected, unrecorded = self.counters["logs"].refused, self.refusals.unrecorded
-        self.stream.status(Status(self.backlog_bytes(), age, rejected, unrecorded))
+        settled = self._settled()
+        self.stream.status(Status(self.backlog_bytes(), age, *settled))
+        self._declared = settled
+
+    def _settled(self) -> tuple[int, int]:
+        """Return how many records the sink has rejected and how many refusals have no record."""
+        return self.counters["logs"].refused, self.refusals.unrecorded
 
     def _prune(self) -> None:
         keep_bytes, keep_age = self._settings.keep_bytes, self._settings.keep_age

@@ -24,6 +24,8 @@ class Origin(msgspec.Struct, gc=False):
     parent_span_id: str | None = None
     kept: Kept | None = None
     """Why a span is written; set once, before the first record of the request is."""
+    recorded: bool = False
+    """A record is written: whether there is a span is said there and stays so."""
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):

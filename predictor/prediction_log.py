@@ -80,10 +80,13 @@ class PredictionLog:
         """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
         records = self._encoder.encode(predictions, time.time_ns())
         try:
-            return self._stream.append(self._head, records)
+            logged = self._stream.append(self._head, records)
         except OutboxError:
             self._refusals.unrecorded += len(predictions)
             raise
+        for prediction in predictions:
+            prediction.origin.recorded = logged
+        return logged
 
     def refused(self, origin: Origin, error: Kind) -> None:
         """Record a request that was refused before its rows were known, unless there are too many of them."""

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor, create_aiohttp_middleware
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
+from opentelemetry.util.http import get_excluded_urls
 
 from predictor import ids
 from predictor.prediction import Origin
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from multidict import CIMultiDictProxy
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.util.types import Attributes
 
     from predictor.prediction import Prediction
     from predictor.record import Schema
@@ -43,7 +49,7 @@ _COMPANIONS = {"tracestate", "baggage"}
 class _Drawn(NamedTuple):
     trace_id: int
     span_id: int
-    result: SamplingResult
+    result: SamplingResult | None
 
 
 _drawn: ContextVar[_Drawn | None] = ContextVar("drawn", default=None)
@@ -55,16 +61,21 @@ class Tracing:
     def __init__(self, resource: Resource, spans: SpanLog | None) -> None:
         """Set up the SDK's provider and the official instrumentation if there is somewhere to write spans to."""
         self._spans = spans
+        if not isinstance(propagate.get_global_textmap(), _Lenient):
+            propagate.set_global_textmap(_Lenient([propagate.get_global_textmap()]))  # the instrumentation's, too
         self._fields = tuple(propagate.get_global_textmap().fields - _COMPANIONS)
         self._rate = PerSecond(_KEPT_A_SECOND)
         if spans is None:
             return
+        self._excluded = get_excluded_urls("AIOHTTP_SERVER")  # the instrumentation passes these over
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         provider = TracerProvider(resource=resource, sampler=_Asked(), id_generator=_DrawnIds(), shutdown_on_exit=False)
         provider.add_span_processor(spans)
         instrumentor = AioHttpServerInstrumentor()
-        instrumentor.instrument(tracer_provider=provider)  # reads its settings; its replaced Application is not used
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of the Application it derives
+            instrumentor.instrument(tracer_provider=provider)  # reads its settings; its Application is not used
         instrumentor.uninstrument()
+        self._tracer = provider.get_tracer(__name__)
         self._middleware = create_aiohttp_middleware(tracer_provider=provider)
 
     def begin(self, headers: CIMultiDictProxy[str], method: str, route: str) -> Origin:
@@ -83,7 +94,7 @@ class Tracing:
         if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
             request_id = None
         origin = Origin(f"{trace_id:032x}", f"{span_id:016x}", route, received_ns, received, request_id, parent_id)
-        if self._spans is not None:
+        if self._spans is not None and not self._excluded.url_disabled(route):
             result = self._sampler.should_sample(context, trace_id, f"{method} {route}", trace.SpanKind.SERVER)
             if result.decision is Decision.RECORD_AND_SAMPLE:
                 origin.kept = "head"
@@ -94,15 +105,28 @@ class Tracing:
         """Answer a request that `begin` sampled through the official instrumentation."""
         if self._spans is None:
             return await handler(request)
+        response: web.StreamResponse | None = None
+
+        async def answered(request: web.Request) -> web.StreamResponse:
+            nonlocal response
+            response = await handler(request)
+            return response
+
         with self._spans.server(origin):
-            response: web.StreamResponse = await self._middleware(request, handler=handler)
+            try:
+                await self._middleware(request, handler=answered)
+            except Exception:  # noqa: BLE001 - it cannot read a header, such as a Host that makes no URL
+                if response is None:
+                    with self._tracer.start_as_current_span(origin.route, kind=trace.SpanKind.SERVER):
+                        await answered(request)
+        assert response is not None  # noqa: S101 - tells mypy: it was answered here or there
         return response
 
     def keep(self, origin: Origin, *, outlier: bool = False, slow: bool = False, error: bool = False) -> None:
-        """Set `origin.kept` if the request matters although it was not sampled."""
-        if self._spans is None or origin.kept or not (outlier or slow or error):
+        """Set `origin.kept` if the request matters although it was not sampled, and no record denies it yet."""
+        if self._spans is None or origin.kept or origin.recorded or not (outlier or slow or error):
             return
-        if self._rate.allow():
+        if not self._excluded.url_disabled(origin.route) and self._rate.allow():
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
     async def after_the_fact(self, request: web.Request, origin: Origin, response: web.StreamResponse) -> None:
@@ -111,14 +135,26 @@ class Tracing:
         async def answered(_: web.Request) -> web.StreamResponse:
             return response
 
-        result = SamplingResult(Decision.RECORD_AND_SAMPLE)
-        _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), result))
+        _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), None))
         await self.traced(request, origin, answered)
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write the spans under the server span of a request whose `origin.kept` is set."""
         if self._spans is not None:
             self._spans.predicted(schema, predictions)
+
+
+class _Lenient(CompositePropagator):
+    """The propagators of `OTEL_PROPAGATORS`; one that fails (the SDK's own does on broken UTF-8) finds nothing."""
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        context = context or Context()
+        try:
+            return super().extract(carrier, context, getter)
+        except Exception:  # noqa: BLE001 - the specification says that it never raises
+            return context
 
 
 class _DrawnIds(IdGenerator):
@@ -137,11 +173,23 @@ class _DrawnIds(IdGenerator):
 
 
 class _Asked(Sampler):
-    """Answers what the provider's own sampler answered when `begin` asked it."""
+    """Answers what the provider's own sampler answered when `begin` asked it, and yes where nobody asked."""
 
-    def should_sample(self, *_: object, **__: object) -> SamplingResult:
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: trace.SpanKind | None = None,
+        attributes: Attributes = None,
+        *more: Any,  # noqa: ANN401 - links and trace state, handed on
+    ) -> SamplingResult:
         drawn = _drawn.get()
-        return drawn.result if drawn else SamplingResult(Decision.RECORD_AND_SAMPLE)
+        if drawn is None or drawn.result is None:
+            return ALWAYS_ON.should_sample(parent_context, trace_id, name, kind, attributes, *more)
+        # The span begins with the answer's attributes: those that it was given and the sampler's own.
+        own = drawn.result.attributes or {}
+        return SamplingResult(drawn.result.decision, {**(attributes or {}), **own}, drawn.result.trace_state)
 
     def get_description(self) -> str:
         return "the answer given when the request began"

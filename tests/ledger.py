@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -56,21 +56,34 @@ class Ledger:
 class Load:
     """Several clients that ask one server for one row or some, and go on when it is gone."""
 
-    def __init__(self, url: str, *, clients: int = 4, seed: int = 0, rows: int = 12, limit: int = 1_000_000) -> None:
-        """Ask for at most `rows` rows in a request, and for about `limit` rows in all."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        clients: int = 4,
+        seed: int = 0,
+        rows: int = 12,
+        limit: int = 1_000_000,
+        keep_alive: bool = True,
+    ) -> None:
+        """Ask for at most `rows` rows in a request, for about `limit` rows in all, on kept connections or new ones."""
         self.url = url
         self.ledger = Ledger()
         self._clients = clients
         self._random = random.Random(seed)
         self._rows = rows
         self._limit = limit
+        self._keep_alive = keep_alive
         self._asked = 0
         self._news = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         """Begin."""
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=not self._keep_alive),
+            timeout=aiohttp.ClientTimeout(total=_PATIENCE),
+        )
         self._tasks = [asyncio.create_task(self._client()) for _ in range(self._clients)]
         return self
 
@@ -95,7 +108,7 @@ class Load:
         wanted = self.ledger.refusals[word] + times
         await self._until(lambda: self.ledger.refusals[word] >= wanted)
 
-    async def _until(self, fact: Any) -> None:  # noqa: ANN401 - a callable
+    async def _until(self, fact: Callable[[], bool]) -> None:
         async with asyncio.timeout(_PATIENCE), self._news:
             await self._news.wait_for(fact)
 
@@ -241,10 +254,3 @@ def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
         ((kind, value),) = pair["value"].items()
         values[pair["key"]] = int(value) if kind == "intValue" else value
     return values
-
-
-@contextlib.asynccontextmanager
-async def watched(load: Load, seconds: float) -> AsyncIterator[Load]:
-    """Run a load for at most so many seconds; longer is an error."""
-    async with asyncio.timeout(seconds), load:
-        yield load

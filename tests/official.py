@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -17,7 +16,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.resources import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from opentelemetry.sdk.trace import ReadableSpan
@@ -31,7 +30,7 @@ class Logger:
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         """Take the scope's attributes."""
-        self._kept = InMemoryLogRecordExporter()
+        self._kept = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call] # the SDK's own
         provider = LoggerProvider(RESOURCE, shutdown_on_exit=False)
         provider.add_log_record_processor(SimpleLogRecordProcessor(self._kept))
         self._logger = provider.get_logger("predictor", VERSION, attributes=dict(scope))
@@ -85,8 +84,3 @@ def parsed(line: bytes) -> Any:  # noqa: ANN401 - parsed JSON
     kind = LogsData if "resourceLogs" in data else TracesData
     assert comparable(kind.from_json(line).to_dict()) == comparable(data)
     return data
-
-
-def finite(values: Iterable[object]) -> bool:
-    """Tell whether all floats among the values are finite."""
-    return all(math.isfinite(value) for value in values if isinstance(value, float))

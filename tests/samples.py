@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from predictor.errors import Kind
 from predictor.prediction import Origin, Prediction
 from predictor.record import Schema
-from predictor.errors import Kind
 
 IRIS = Schema(
     "iris@1", ("sepal_length", "sepal_width", "petal_length", "petal_width"), ("setosa", "versicolor", "virginica")

@@ -53,7 +53,7 @@ class Server:
         outbox: Path,
         *,
         command: Sequence[str] = ("-m", "predictor"),
-        ready: str = r"listens on (http://\S+)",
+        ready: str = r"listens on (http://[^\s\"]+)",
         **settings: str,
     ) -> None:
         """Take the outbox, environment variables, and for other servers Python's arguments and what they say."""
@@ -230,20 +230,29 @@ async def until(fact: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def raw(port: int, *parts: bytes, seconds: float = _PATIENCE, half_close: bool = False) -> bytes:
-    """Send bytes as they are and return all that comes until the server closes the connection.
-
-    With `half_close` the sending side is closed first, as a client does that has said all.
-    """
+async def raw(port: int, *parts: bytes) -> bytes:
+    """Send bytes as they are and return all that comes until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(_PATIENCE):
             for part in parts:
                 writer.write(part)
                 await writer.drain()
-            if half_close:
-                writer.write_eof()
             return await reader.read()
+    finally:
+        writer.close()
+
+
+async def first(port: int, sent: bytes) -> Answer:
+    """Send bytes as they are and return the first answer, whatever then becomes of the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            writer.write(sent)
+            (answer,) = answers(await reader.readuntil(b"\r\n\r\n"))
+            return Answer(
+                answer.status, answer.headers, await reader.readexactly(int(answer.headers["Content-Length"]))
+            )
     finally:
         writer.close()
 
@@ -276,7 +285,7 @@ def model(folder: Path = IRIS) -> Model:
 
 
 @asynccontextmanager
-async def serve(outbox: Path, folder: Path = IRIS, **settings: str) -> AsyncIterator[Here]:
+async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncIterator[Here]:
     """Run the application on a free port of loopback, closed at the end as the server closes it."""
     read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | settings)
     runner = Runner(app.application(read, model(folder), app.resource()), idle=read.idle, drain=read.drain)

@@ -63,6 +63,7 @@ class Sink:
         self.requests: list[Request] = []
         self.accepted: list[Request] = []
         self.script: Callable[[Request], Answer] = lambda _: OK
+        self._news = asyncio.Condition()
 
     def answers(self, *answers: Answer) -> None:
         """Give these answers in turn, then accept."""
@@ -74,6 +75,11 @@ class Sink:
         """The stream numbers of all accepted log records, in order of arrival, copies included."""
         return [number for request in self.accepted for number in request.sequences]
 
+    async def until(self, fact: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Wait until `fact` holds; it is looked at after every request that was judged."""
+        async with asyncio.timeout(seconds), self._news:
+            await self._news.wait_for(fact)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request as the script says."""
         body = await request.read()
@@ -82,6 +88,8 @@ class Sink:
         answer = self.script(received)
         if _accepts(answer):
             self.accepted.append(received)
+        async with self._news:
+            self._news.notify_all()
         if answer.silent:
             await asyncio.Event().wait()  # ended by the handler's cancellation
         if answer.reset or answer.half:
@@ -91,14 +99,14 @@ class Sink:
 
 
 @asynccontextmanager
-async def serve(*, context: ssl.SSLContext | None = None) -> AsyncIterator[Sink]:
-    """Run a sink on a free port of loopback; `url` is its base."""
+async def serve(*, context: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Sink]:
+    """Run a sink on a port of loopback, a free one by default; `url` is its base."""
     sink = Sink()
     app = web.Application(client_max_size=64 << 20)
     app.router.add_route("*", "/{path:.*}", sink.handle)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
     await site.start()
     port = runner.addresses[0][1]
     sink.url = f"{'https' if context else 'http'}://127.0.0.1:{port}"

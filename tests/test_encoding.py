@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from samples import CASES, OBSERVED_NS, failure, origin, success
 
 from predictor import otlp, record
 from predictor.encoding import RecordEncoder, encode_event, numbered
-from predictor.prediction import Prediction
-from predictor.record import Schema
 from predictor.errors import Kind
+from predictor.record import Schema
+
+if TYPE_CHECKING:
+    from predictor.prediction import Prediction
 
 _HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 

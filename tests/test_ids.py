@@ -3,10 +3,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
-
-import pytest
+from typing import TYPE_CHECKING
 
 from predictor import ids
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_job_id_is_a_uuid_of_version_7() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 from samples import IRIS, failure, origin, success
 from server import flatten
 
@@ -14,8 +16,6 @@ from predictor.stream import LogStream
 
 if TYPE_CHECKING:
     from predictor.outbox.writer import Reason
-
-import json
 
 
 class _Outbox:
@@ -56,7 +56,7 @@ def refusals() -> Refusals:
 
 
 def _log(outbox: _Outbox, refusals: Refusals, *, refuses: bool = True, waits: bool = False) -> PredictionLog:
-    stream = LogStream("0199", {"resource": otlp.scope_json("r", None)}, "1", refuses=refuses)
+    stream = LogStream("0199", otlp.resource_json(Resource({"service.name": "predictor"})), "1", refuses=refuses)
     stream.open(outbox)
     scope = {"prediction.model.name": "iris"}
     return PredictionLog(IRIS, scope, stream, outbox, refusals, refuses=refuses, waits=waits)  # type: ignore[arg-type]

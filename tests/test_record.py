@@ -15,10 +15,10 @@ from server import attributes, flatten
 
 from predictor import otlp, record
 from predictor.encoding import RecordEncoder
+from predictor.errors import Kind
 from predictor.outbox import OutboxError
 from predictor.stream import LogStream
 from predictor.stream_events import EVENT_NAME, SEQUENCE, TABLE, Status, closing_line
-from predictor.errors import Kind
 
 if TYPE_CHECKING:
     from predictor.prediction import Prediction
@@ -43,8 +43,7 @@ class _Lines(list[bytes]):
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Take a line."""
         if self.fails and not urgent:
-            reason = "disk"
-            raise OutboxError(reason, "no")
+            raise OutboxError("disk", "no")  # noqa: EM101 - the reason is a word, not a message
         super().append(line)
 
 
@@ -196,7 +195,12 @@ def test_any_prediction_is_written_as_the_sdk_would_have(
     outlier, score = verdict or (None, None)
     label = probabilities.index(max(probabilities))
     prediction = success(
-        features=features, probabilities=probabilities, label=label, outlier=outlier, score=score, total=probabilities[0]
+        features=features,
+        probabilities=probabilities,
+        label=label,
+        outlier=outlier,
+        score=score,
+        total=probabilities[0],
     )
     schema = IRIS._replace(labels=tuple(labels))
     assert comparable(parsed(_written(schema, prediction))) == _emitted(schema, prediction)
@@ -242,7 +246,9 @@ def _matches(row: Attribute, name: str, value: object) -> bool:
 
 def test_table_is_the_record() -> None:
     """Every attribute that is written stands in the table with its type, and each of the table's is written."""
-    written = [item for schema, prediction in CASES.values() for item in _told(schema, prediction)["attributes"].items()]
+    written = [
+        item for schema, prediction in CASES.values() for item in _told(schema, prediction)["attributes"].items()
+    ]
     for name, value in written:
         assert any(_matches(row, name, value) for row in record.TABLE), f"{name} = {value!r} is not in record.TABLE"
     for row in record.TABLE:

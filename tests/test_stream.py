@@ -239,7 +239,7 @@ def test_declaration_that_fails_is_made_later(losing: LogStream, log: _Log) -> N
 
 @pytest.mark.parametrize("refuses", [True, False])
 def test_opened_waits_for_room(log: _Log, clock: _Clock, *, refuses: bool) -> None:
-    """With a full outbox at the start, `opened` comes before the first record that is taken, and no number is unsaid."""
+    """With a full outbox at the start, `opened` comes before the first record that is taken; no number is unsaid."""
     log.fails = "all"
     stream = _stream(clock, refuses=refuses)
     stream.open(log)

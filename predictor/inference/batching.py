@@ -70,6 +70,7 @@ class Batcher(Generic[J, R]):
         self._loop = asyncio.get_running_loop()
         self._queue: deque[J] = deque()
         self._running = 0
+        self._last = 0
         self._scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,7 +85,7 @@ class Batcher(Generic[J, R]):
         if not self._scheduled and self._running < self._threads:
             # At the end of this turn of the loop, so that all requests that came in with it run together.
             self._scheduled = True
-            self._loop.call_soon(self._dispatch)
+            self._loop.call_soon(self._gather, 0)
 
     async def close(self) -> None:
         """Wait until what is queued has run and is committed, then end the threads; submit nothing more."""
@@ -93,13 +94,28 @@ class Batcher(Generic[J, R]):
             await asyncio.wait(self._committing)
         await asyncio.to_thread(self._pool.shutdown)
 
+    def _gather(self, before: int) -> None:
+        """Let another turn of the loop pass while requests come in and are fewer than ran together last.
+
+        The callers of the last batch have just been answered: most of them ask again within a turn or two, and
+        would otherwise wait behind a batch of the first one.
+        """
+        if before < self.queued_rows < self._last:
+            self._loop.call_soon(self._gather, self.queued_rows)
+        else:
+            self._dispatch()
+
     def _dispatch(self) -> None:
         self._scheduled = False
         while self._queue and self._running < self._threads:
             jobs, size = self._take()
             if jobs:
                 self._running += 1
+                self._last = size
                 self._pool.submit(self._work, Batch(jobs, size))
+        self._note_idle()
+
+    def _note_idle(self) -> None:
         if not self._queue and not self._running:
             self._idle.set()
 
@@ -126,7 +142,10 @@ class Batcher(Generic[J, R]):
 
     def _finish(self, batch: Batch[J, R]) -> None:
         self._running -= 1
-        self._dispatch()  # first, so that the pool works while the loop writes the log
+        if self._queue and not self._scheduled:
+            self._scheduled = True
+            self._gather(0)  # first, so that the pool works while the loop writes the log
+        self._note_idle()
         try:
             pending = self._commit(batch)
         except BaseException as error:  # noqa: BLE001 - a caller must never wait for ever

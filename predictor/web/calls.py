@@ -107,7 +107,7 @@ async def read_body(context: Context, limit: int) -> bytes:
                 body = await request.read()
     except TimeoutError:
         raise Problem(Kind.DEADLINE_EXCEEDED, "the body did not arrive in time (PREDICTOR_DEADLINE)") from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):
         detail = "the body is not what Content-Encoding and Transfer-Encoding say, or it was cut off"
         raise Problem(Kind.BAD_REQUEST, detail) from None
     if len(body) > limit:

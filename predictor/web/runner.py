@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from predictor.console import Throttle
 from predictor.errors import Kind, Problem
 from predictor.web.middleware import problem_response
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
     from aiohttp.web_server import Server
 
+_logger = logging.getLogger("predictor")
+_throttle = Throttle()
 _LINGER = 2.0
 """Seconds for the rest of a body that was refused, before its connection is closed."""
 
@@ -43,6 +49,14 @@ class _Server(web.Server):
 class _Connection(RequestHandler):
     __slots__ = ()
 
+    def data_received(self, data: bytes) -> None:
+        """Take the rest of a body also during the shutdown, where aiohttp drops it and its request could only fail."""
+        if not ((self._close or self._force_close) and self._request_in_progress and self._parser):
+            super().data_received(data)
+            return
+        with contextlib.suppress(HttpProcessingError):  # of a next request, which nobody will answer here
+            self._parser.feed_data(data)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -50,11 +64,17 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP with a problem, without the traceback that anybody could fill the log with."""
-        if status >= 500 or request.writer.output_size > 0:  # noqa: PLR2004 - HTTP's own classes
+        """Answer with a problem, without the tracebacks that anybody could fill the log with by what is no HTTP."""
+        if request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
-        reason = (message or "it cannot be parsed").splitlines()[0].rstrip(":")
-        response = problem_response(Problem(Kind.BAD_REQUEST, f"this is not HTTP/1.1 as it is taken here: {reason}"))
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if _throttle.due():
+                _logger.error("a request failed outside of its handler", exc_info=exc)
+            problem = Problem(Kind.INTERNAL_ERROR, "the fault is the server's own; its log says more")
+        else:
+            reason = (message or "it cannot be parsed").splitlines()[0].rstrip(":")
+            problem = Problem(Kind.BAD_REQUEST, f"this is not HTTP/1.1 as it is taken here: {reason}")
+        response = problem_response(problem)
         response.force_close()
         return response
 

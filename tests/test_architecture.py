@@ -1,0 +1,280 @@
+"""The arrows between the modules, read from their imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent
+_PACKAGE = _ROOT / "predictor"
+_MOST_LINES = 200
+
+# What a part may import, itself included: modules of ours as they stand below `predictor`, and other packages.
+# The standard library is free, except for the network and the processes' environment (below).
+_MAY_IMPORT = {
+    "otlp.*": ["otlp", "otlp.*", "msgspec"],
+    "outbox.*": ["outbox.*", "otlp", "console", "msgspec"],
+    "shipping.*": [
+        "shipping.*",
+        "outbox.segments",
+        "otlp",
+        "console",
+        "__version__",
+        "aiohttp",
+        "msgspec",
+        "multidict",
+        "yarl",
+    ],
+    "inference.batching": [],
+    "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
+    "web.*": ["web.*", "errors", "console", "aiohttp", "msgspec", "numpy"],
+    "settings": ["otlp_settings", "units"],
+    "otlp_settings": [],
+    "units": [],
+    "console": ["msgspec"],
+    "record": ["msgspec"],
+    "encoding": ["otlp", "record"],
+    "stream": ["stream_events", "encoding", "record", "otlp", "outbox"],
+}
+# What it may name besides, in annotations only: such an arrow costs nothing and binds nobody at run time.
+_MAY_NAME = {
+    "otlp.*": ["outbox.segments", "opentelemetry"],
+    "outbox.*": [],
+    "shipping.*": ["otlp_settings"],
+    "inference.batching": [],
+    "inference.*": [],
+    "web.*": ["job", "pipeline", "prediction", "tracing", "inference.model"],
+    "settings": [],
+    "otlp_settings": [],
+    "units": [],
+    "console": [],
+    "record": ["inference.description", "prediction"],
+    "encoding": ["prediction"],
+    "stream": [],
+}
+# What only these may import.
+_ONLY_FOR = {
+    "aiohttp": ["app", "serve", "greeting", "tracing", "web.*", "shipping.*"],
+    "onnxruntime": ["inference.session"],
+    "uvloop": ["serve"],
+    "opentelemetry": ["app", "logbook", "metrics", "tracing", "spans", "otlp.*"],
+    "encoding": ["stream", "stream_events", "prediction_log"],
+    "metrics": ["app"],
+    "shipping.shipper": ["logbook", "custody"],
+    "app": ["serve", "greeting"],
+}
+_NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
+_MAY_USE_NETWORK = {
+    "shipping.endpoint": "makes the TLS context",
+    "shipping.delivery": "posts with it",
+    "otlp_settings": "takes URLs apart",
+}
+
+
+class _Import(NamedTuple):
+    """One import: of what, at which line, for annotations only, and whether when the module is imported."""
+
+    name: str
+    line: int
+    typing: bool
+    at_once: bool
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(_PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+_MODULES = {_module(path): path for path in sorted(_PACKAGE.rglob("*.py"))}
+
+
+@cache
+def _imports(module: str) -> tuple[_Import, ...]:
+    """Return a module's imports; ours without the beginning `predictor.`."""
+    found: list[_Import] = []
+
+    def look(node: ast.AST, *, typing: bool, at_once: bool) -> None:
+        match node:
+            case ast.Import():
+                found.extend(_Import(_ours(each.name), node.lineno, typing, at_once) for each in node.names)
+            case ast.ImportFrom():
+                assert node.level == 0, f"{module}:{node.lineno} is relative"
+                assert node.module
+                names = [_from(node.module, each.name) for each in node.names]
+                found.extend(_Import(name, node.lineno, typing, at_once) for name in names)
+            case ast.If(test=ast.Name("TYPE_CHECKING")):
+                for guarded in node.body:
+                    look(guarded, typing=True, at_once=at_once)
+                for other in node.orelse:
+                    look(other, typing=typing, at_once=at_once)
+                return
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                at_once = False
+        for child in ast.iter_child_nodes(node):
+            look(child, typing=typing, at_once=at_once)
+
+    look(ast.parse(_MODULES[module].read_text()), typing=False, at_once=True)
+    return tuple(found)
+
+
+def _ours(name: str) -> str:
+    return name.removeprefix("predictor.") if name != "predictor" else ""
+
+
+def _from(module: str, name: str) -> str:
+    """Return what `from module import name` needs: the submodule if it is one, else the module."""
+    if module == "predictor":
+        return name
+    if module.startswith("predictor."):
+        inner = _ours(module)
+        return f"{inner}.{name}" if f"{inner}.{name}" in _MODULES else inner
+    return module
+
+
+def _fits(name: str, patterns: list[str]) -> bool:
+    """Tell whether an import is one of those; a foreign package includes its submodules."""
+    candidates = {name} if name in _MODULES or name == "__version__" else {name, name.split(".", maxsplit=1)[0]}
+    return any(fnmatchcase(candidate, pattern) for candidate in candidates for pattern in patterns)
+
+
+def _part(module: str) -> str | None:
+    """Return the first row of _MAY_IMPORT that a module belongs to."""
+    return next((part for part in _MAY_IMPORT if fnmatchcase(module, part)), None)
+
+
+def _foreign(name: str) -> bool:
+    return name not in _MODULES and name != "__version__"
+
+
+def _standard(name: str) -> bool:
+    return _foreign(name) and name.split(".", maxsplit=1)[0] in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", [module for module in _MODULES if _part(module)])
+def test_arrows_point_one_way(module: str) -> None:
+    """A part imports nothing that it should not know."""
+    part = _part(module)
+    assert part
+    for each in _imports(module):
+        may = _MAY_IMPORT[part] + (_MAY_NAME[part] if each.typing else [])
+        fine = _standard(each.name) or _fits(each.name, may)
+        assert fine, (
+            f"predictor.{module}:{each.line} imports {each.name}; {part} may import {', '.join(may) or 'nothing'}"
+        )
+
+
+@pytest.mark.parametrize("name", _ONLY_FOR)
+def test_what_few_may_import(name: str) -> None:
+    """Some things are one part's business: HTTP, the model runtime, telemetry, the making of log records."""
+    for module in _MODULES:
+        used = [
+            each for each in _imports(module) if _fits(each.name, [name]) and not (each.typing and not _foreign(name))
+        ]
+        fine = not used or any(fnmatchcase(module, part) for part in _ONLY_FOR[name])
+        assert fine, f"predictor.{module}:{used[0].line} imports {name}"
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_network_is_for_few(module: str) -> None:
+    """Only what is named for it touches the network's modules: never the outbox, the log or the model."""
+    used = [each.name for each in _imports(module) if {each.name, each.name.split(".")[0]} & _NETWORK]
+    assert not used or any(fnmatchcase(module, part) for part in _MAY_USE_NETWORK), f"predictor.{module}: {used}"
+
+
+def test_no_cycles() -> None:
+    """No module needs itself, not even through annotations."""
+    graph = {
+        module: {each.name for each in _imports(module) if each.name in _MODULES} - {module} for module in _MODULES
+    }
+    # A package's own front door imports its rooms.
+    for package in [module for module, path in _MODULES.items() if path.name == "__init__.py"]:
+        assert not any(package in graph[room] for room in _MODULES if room.startswith(f"{package}."))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_environment_is_read_in_one_place(module: str) -> None:
+    """Only `settings` reads the process's environment; what must be set before an import is set by the package."""
+    tree = ast.parse(_MODULES[module].read_text())
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(ast.Name("os"), "environ" | "environb" | "getenv" | "getenvb"):
+                assert module in {"settings", ""}, f"predictor.{module}:{node.lineno}"
+            case ast.ImportFrom(module="os"):
+                assert not {each.name for each in node.names} & {"environ", "getenv"}, (
+                    f"predictor.{module}:{node.lineno}"
+                )
+    if module == "":
+        assert _MODULES[module].read_text().count("environ") == _MODULES[module].read_text().count(
+            "os.environ.setdefault("
+        )
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_log_records_are_numbered_in_one_place(module: str) -> None:
+    """Only the stream gives numbers, and the closing record of a dead one: nobody else can append to the log."""
+    names = {node.id for node in ast.walk(ast.parse(_MODULES[module].read_text())) if isinstance(node, ast.Name)}
+    if module not in {"stream", "stream_events"}:
+        assert "numbered" not in names
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_rooms_are_small(module: str) -> None:
+    """A module is read in one sitting."""
+    assert len(_MODULES[module].read_text().splitlines()) <= _MOST_LINES
+
+
+def test_tables_name_what_is_there() -> None:
+    """Every module that the tables above name exists: a rule for nobody holds nothing."""
+    named = [*_MAY_IMPORT, *_MAY_USE_NETWORK, *(part for parts in _ONLY_FOR.values() for part in parts)]
+    for part in named:
+        assert any(fnmatchcase(module, part) for module in _MODULES), part
+    assert set(_MAY_IMPORT) == set(_MAY_NAME)
+
+
+def _reached(module: str) -> set[str]:
+    """Return every module that importing one imports, packages on the way included."""
+    seen: set[str] = set()
+    left = [module]
+    while left:
+        name = left.pop()
+        if name in seen or name not in _MODULES:
+            seen.add(name)
+            continue
+        seen.add(name)
+        left += [each.name for each in _imports(name) if each.at_once and not each.typing]
+        left += [".".join(name.split(".")[:depth]) for depth in range(name.count(".") + 1)]
+    return {name.split(".")[0] if _foreign(name) else name for name in seen}
+
+
+@pytest.mark.parametrize("heavy", ["aiohttp", "onnxruntime", "numpy", "opentelemetry", "uvloop"])
+def test_outbox_and_command_line_are_light(heavy: str) -> None:
+    """Readers of the log and `predictor --help` load neither the server nor the model runtime."""
+    for module in ("__main__", "outbox", "otlp", "stream"):
+        assert heavy not in _reached(module), module
+
+
+def test_command_line_is_light_in_fact() -> None:
+    """A fresh interpreter that has imported the command line has imported none of the heavy packages."""
+    code = "import sys, predictor.__main__; print(*{'aiohttp', 'onnxruntime', 'numpy', 'opentelemetry'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_server_without_metrics_does_not_load_their_exporter() -> None:
+    """The metrics exporter, slow to import, is loaded only by who asks for metrics."""
+    assert not {"metrics", "requests"} & _reached("app")
+    code = "import sys, predictor.serve; print(*(name for name in sys.modules if 'opentelemetry.exporter' in name))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -8,11 +8,11 @@ moment each time, so the microseconds are those of a run without it, divided in 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,11 @@ from variants import VARIANTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from variants import Variant
+
 _RATE = 400  # samples a second
 _ROWS = 45
+_STOPS = 60.0  # s for py-spy to finish
 
 
 def main() -> int:
@@ -42,32 +45,39 @@ def main() -> int:
     if sampler is None:
         print("hotspots: py-spy is not installed: `pip install py-spy`", file=sys.stderr)
         return 1
-    cores = choose_cores()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        collector = LiveCollector(folder / "collector", free_port(), cores.load) if variant.ships else None
-        try:
-            server = Running(variant, folder, cores, collector)
-            try:
-                stacks = folder / "stacks"
-                command = [sampler, "record", "--gil", "--function", "--format", "raw", "--rate", str(_RATE)]
-                command += ["--duration", f"{arguments.seconds}", "--pid", str(server.server.pid), "-o", str(stacks)]
-                unsampled = server.measure(arguments.connections, arguments.seconds)
-                server.server.go_on()
-                recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-                time.sleep(0.5)  # py-spy looks for Python in the process first
-                server.measure(arguments.connections, arguments.seconds)
-                _, said = recording.communicate(timeout=60)
-                if recording.returncode or not stacks.exists():
-                    msg = f"py-spy failed: {said.decode(errors='replace')}"
-                    raise BenchError(msg)
-                print("\n".join(_table(stacks.read_text().splitlines(), unsampled.cpu)))
-            finally:
-                server.end()
-        finally:
-            if collector:
-                collector.end()
+    try:
+        with contextlib.ExitStack() as stack:
+            lines = _sampled(sampler, variant, arguments.connections, arguments.seconds, stack)
+    except BenchError as error:
+        print(f"hotspots: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
     return 0
+
+
+def _sampled(
+    sampler: str, variant: Variant, connections: int, seconds: int, stack: contextlib.ExitStack
+) -> Sequence[str]:
+    cores = choose_cores()
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+    collector = None
+    if variant.ships:
+        collector = LiveCollector(folder / "collector", free_port(), cores.load)
+        stack.callback(collector.end)
+    server = Running(variant, folder, cores, collector)
+    stack.callback(server.end)
+    unsampled = server.measure(connections, seconds)
+    stacks = folder / "stacks"
+    command = [sampler, "record", "--gil", "--function", "--format", "raw", "--rate", str(_RATE)]
+    command += ["--duration", str(max(1, seconds - 1)), "--pid", str(server.server.pid), "--output", str(stacks)]
+    server.server.go_on()
+    recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    server.measure(connections, seconds)
+    _, said = recording.communicate(timeout=_STOPS)
+    if recording.returncode or not stacks.exists():
+        msg = f"py-spy failed: {said.decode(errors='replace')}"
+        raise BenchError(msg)
+    return list(_table(stacks.read_text().splitlines(), unsampled.cpu))
 
 
 def _table(stacks: Sequence[str], microseconds: float) -> Iterator[str]:

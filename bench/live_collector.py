@@ -48,7 +48,11 @@ class LiveCollector:
         config.write_text(_CONFIG.format(port=port, folder=folder))
         command = [str(_BINARY), "--config", str(config)]
         self._process = Pinned("the Collector", command, core, os.environ, folder / "output", folder)
-        self._process.wait_for(f"{self.endpoint}/v1/logs", b"{}")
+        try:
+            self._process.wait_for(f"{self.endpoint}/v1/logs", b"{}")
+        except BaseException:
+            self._process.end()
+            raise
 
     def cpu(self) -> float:
         """Return the seconds of processor time used so far."""

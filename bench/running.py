@@ -63,8 +63,12 @@ class Running:
         environ = variant.environment(port, self._outbox, collector.endpoint if collector else None)
         output = folder / f"{variant.name}.txt"
         self.server = Pinned(variant.title, variant.command(port), cores.server, environ, output, ROOT)
-        self.answer = self.server.wait_for(self._url, _SAMPLE)
-        self._arrived({}, 1)
+        try:
+            self.answer = self.server.wait_for(self._url, _SAMPLE)
+            self._arrived({}, 1)
+        except BaseException:
+            self.server.end()
+            raise
         self.server.pause()
 
     def measure(self, connections: int, seconds: int) -> Measured:

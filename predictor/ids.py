@@ -15,9 +15,13 @@ def uuid7(now_ns: int | None = None) -> str:
     """Return a new UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, version, 74 random bits."""
     milliseconds = (now_ns or time.time_ns()) // 1_000_000
     bits = getrandbits(74)
-    value = milliseconds << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & 0x3FFF_FFFF_FFFF_FFFF
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - half the time of an f-string here
+        milliseconds >> 16,
+        milliseconds & 0xFFFF,
+        bits >> 62,
+        0x8000 | bits >> 48 & 0x3FFF,
+        bits & 0xFFFF_FFFF_FFFF,
+    )
 
 
 def trace_id() -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.util.http import sanitize_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,13 +46,16 @@ class Metrics:
         )
 
     def request(self, seconds: float, method: str, route: str, status: int) -> None:
-        """Record an answered request."""
+        """Record an answered request; `route` is empty where nothing is at the path."""
         pairs: dict[str, str | int] = {
-            "http.request.method": method,
-            "http.route": route,
+            "http.request.method": sanitize_method(method) or "_OTHER",  # a caller may make up as many as it likes
             "http.response.status_code": status,
             "url.scheme": "http",
         }
+        if route:
+            pairs["http.route"] = route
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            pairs["error.type"] = str(status)
         self._duration.record(seconds, pairs)
 
     async def shutdown(self, seconds: float) -> None:

@@ -43,12 +43,15 @@ class Export:
 def read_export(environ: Mapping[str, str]) -> Export:
     """Return what leaves; raises ValueError with a sentence that names the variable."""
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    asked = _exporter(environ, "METRICS") == "otlp" and "OTEL_METRICS_EXPORTER" in environ
-    metrics = asked or bool(environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"))
+    wanted = _exporter(environ, "METRICS") == "otlp" and not disabled
+    names = ("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    metrics = wanted and any(environ.get(name, "").strip() for name in names)
+    if metrics:
+        _target(environ, "METRICS")  # held to the same rules, though the SDK's exporter reads it itself
     return Export(
         logs=_target(environ, "LOGS"),
         traces=None if disabled else _target(environ, "TRACES"),
-        metrics=metrics and not disabled and _exporter(environ, "METRICS") != "none",
+        metrics=metrics,
     )
 
 

@@ -82,7 +82,9 @@ class Pipeline:
         try:
             await job.future
         except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
-            if not job.written:
+            if job.future.done():
+            return
+        if not job.written:
                 self._record_failure([job], Kind.DRAINING)
             raise
         finally:
@@ -136,8 +138,6 @@ class Pipeline:
 
     # What else can become of it
     def _expire(self, job: Job) -> None:
-        if job.future.done():
-            return
         if not job.written:  # else the disk is slow and the record is there
             self._record_failure([job], Kind.DEADLINE_EXCEEDED)
         detail = "the rows were not predicted and logged in time (PREDICTOR_DEADLINE)"

@@ -27,7 +27,7 @@ from predictor.prediction import Origin
 from predictor.rate import PerSecond
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiohttp import web
     from multidict import CIMultiDictProxy
@@ -188,7 +188,7 @@ class _Asked(Sampler):
         if drawn is None or drawn.result is None:
             return ALWAYS_ON.should_sample(parent_context, trace_id, name, kind, attributes, *more)
         # The span begins with the answer's attributes: those that it was given and the sampler's own.
-        own = drawn.result.attributes or {}
+        own: Mapping[str, Any] = drawn.result.attributes
         return SamplingResult(drawn.result.decision, {**(attributes or {}), **own}, drawn.result.trace_state)
 
     def get_description(self) -> str:

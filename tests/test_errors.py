@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from server import ROW, Here, answers, message, predictions, problem, raw, records, serve
 
 import models
 from predictor import app
+from predictor.console import Throttle
 from predictor.errors import Kind
+from predictor.web import middleware
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,9 +137,9 @@ async def test_broken_compression(here: Here, outbox: Path, caplog: pytest.LogCa
 
 async def test_broken_chunk(outbox: Path) -> None:
     """A body whose chunks break off after its beginning was read is one that never arrives: a 504 and one record."""
-    async with serve(outbox, PREDICTOR_DEADLINE="100ms") as here:
+    async with serve(outbox, PREDICTOR_DEADLINE="100ms", PREDICTOR_DRAIN="0") as here:
         reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
-        chunked = {"Transfer_Encoding": "chunked", "Content_Length": None}
+        chunked: dict[str, Any] = {"Transfer_Encoding": "chunked", "Content_Length": None}
         writer.write(message("POST", "/predict", Expect="100-continue", **chunked))
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"  # it waits for the body now
         writer.write(b"5\r\n" + BODY[:5] + b"\r\nzz\r\n")
@@ -234,6 +236,7 @@ async def test_fault_of_our_own(
         msg = "the inside"
         raise RuntimeError(msg)
 
+    monkeypatch.setattr(middleware, "_throttle", Throttle())
     monkeypatch.setattr(here.app[app.PIPELINES]["iris"], "check_room", fail)
     first = await here.post("/predict", json={"data": [ROW]})
     await here.post("/predict", json={"data": [ROW]})

@@ -109,7 +109,7 @@ async def test_largest_body(outbox: Path) -> None:
 
 async def test_declared_size_is_enough(outbox: Path) -> None:
     """A body that is declared too large is refused before a byte of it has come."""
-    async with serve(outbox, PREDICTOR_BODY_BYTES="1000") as here:
+    async with serve(outbox, PREDICTOR_BODY_BYTES="1000", PREDICTOR_DRAIN="0") as here:
         answer = await first(here.port, message("POST", "/predict", Content_Length="1001"))
         problem(answer, 413, "content-too-large")
     refused(outbox, "content-too-large")

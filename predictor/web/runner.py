@@ -24,6 +24,8 @@ _logger = logging.getLogger("predictor")
 _throttle = Throttle()
 _LINGER = 2.0
 """Seconds for the rest of a body that was refused, before its connection is closed."""
+_INSTANT = 0.001
+"""Seconds; to aiohttp a time-out of 0 is none at all."""
 
 
 class Runner(web.AppRunner):
@@ -31,7 +33,13 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, *, idle: float, drain: float) -> None:
         """Take seconds that a connection may be silent, and that requests in flight get at the end."""
-        super().__init__(app, access_log=None, keepalive_timeout=idle, lingering_time=_LINGER, shutdown_timeout=drain)
+        super().__init__(
+            app,
+            access_log=None,
+            keepalive_timeout=idle,
+            lingering_time=_LINGER,
+            shutdown_timeout=max(drain, _INSTANT),
+        )
 
     async def _make_server(self) -> Server:
         server = await super()._make_server()

@@ -82,9 +82,7 @@ class Pipeline:
         try:
             await job.future
         except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
-            if job.future.done():
-            return
-        if not job.written:
+            if not job.written:
                 self._record_failure([job], Kind.DRAINING)
             raise
         finally:
@@ -138,6 +136,8 @@ class Pipeline:
 
     # What else can become of it
     def _expire(self, job: Job) -> None:
+        if job.future.done():
+            return
         if not job.written:  # else the disk is slow and the record is there
             self._record_failure([job], Kind.DEADLINE_EXCEEDED)
         detail = "the rows were not predicted and logged in time (PREDICTOR_DEADLINE)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor import __version__
@@ -26,10 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     verbs.add_parser("check", help="load the model, try the outbox, reach the Collector; say what is wrong")
     verb = parser.parse_args(arguments).verb or "serve"
+    outbox = None
     try:
-        return _VERBS[verb](load())
+        settings = load()
+        outbox = settings.outbox
+        return _VERBS[verb](settings)
     except (SettingsError, OSError, ValueError) as error:
-        print(f"predictor: {_sentence(error)}", file=sys.stderr)  # noqa: T201 - the one sentence
+        print(f"predictor: {_sentence(error, outbox)}", file=sys.stderr)  # noqa: T201 - the one sentence
         return _FAILED_TO_START
 
 
@@ -45,11 +50,15 @@ def _check(settings: Settings) -> int:
     return check(settings)
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
-    return str(error)
+def _sentence(error: Exception, outbox: Path | None) -> str:
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    if not error.filename:
+        return error.strerror
+    where = Path(os.fsdecode(error.filename))
+    if outbox and (where.is_relative_to(outbox) or outbox.is_relative_to(where)):
+        return f"PREDICTOR_OUTBOX is {str(outbox)!r}, wanted a folder that can be written: {where}: {error.strerror}"
+    return f"{where}: {error.strerror}"
 
 
 _VERBS: dict[str, Callable[[Settings], int]] = {"serve": _serve, "check": _check}

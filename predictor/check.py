@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.console import say
+from predictor.console import printable
 from predictor.inference.model import load
 from predictor.shipping.delivery import Accepted, Delivery, Refused
 from predictor.shipping.endpoint import endpoint
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from predictor.outbox.segments import Signal
     from predictor.settings import Settings
 
-_LEAST_FREE = 64 << 20
+_REMEDIES = {
+    "model": " (PREDICTOR_MODEL names the folder)",
+    "outbox": " (PREDICTOR_OUTBOX names the folder, which must be writable)",
+}
 
 
 def check(settings: Settings) -> int:
@@ -37,16 +41,18 @@ def check(settings: Settings) -> int:
 
 def _found(what: str, look: Callable[[], str]) -> bool:
     try:
-        say(f"ok      {what}: {look()}")
+        _say(f"ok      {what}: {look()}")
     except (OSError, ValueError) as error:
-        reason = (
-            f"{error.filename or ''} {error.strerror}".strip()
-            if isinstance(error, OSError) and error.strerror
-            else error
-        )
-        say(f"WRONG   {what}: {reason}")
+        reason = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        _say(f"WRONG   {what}: {reason}{_REMEDIES.get(what, '')}")
         return False
     return True
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr)  # noqa: T201 - a person asked
 
 
 def _model(settings: Settings) -> str:

@@ -49,7 +49,7 @@ class Throttle:
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return _printable(super().format(record))
+        return printable(super().format(record))
 
 
 class _Json(logging.Formatter):
@@ -58,22 +58,22 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _printable(record.getMessage(), but="\n"),
+            "message": printable(record.getMessage(), but="\n"),
         }
         fields |= {name: value for name in _EXTRA if (value := getattr(record, name, None))}
         if record.exc_info:
-            fields["exception"] = _printable(self.formatException(record.exc_info), but="\n")
+            fields["exception"] = printable(self.formatException(record.exc_info), but="\n")
         return msgspec.json.encode(fields).decode()
 
 
-def _printable(text: str, but: str = "") -> str:
-    """Escape control characters and lone surrogates: what a caller sent must not draw on the terminal, nor break JSON."""
+def printable(text: str, but: str = "") -> str:
+    """Escape control characters and lone surrogates: what callers send must not draw on a terminal, nor break JSON."""
     return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(line: str) -> None:
     """Print a line for the person who started the server: as it is on a terminal, else like any operational line."""
     if sys.stderr.isatty():
-        print(_printable(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
     else:
         logging.getLogger("predictor").info("%s", line)

@@ -76,7 +76,6 @@ class Logbook:
         self._custody = Custody(self._root, self._shippers.values(), rejected.forget)
         await self._custody.adopt()  # first: it frees the reserves of the dead
         files = await self._custody.create(self.stream)
-        await asyncio.to_thread(self.usage.scan)
         limit = settings.keep_bytes if self._rings else settings.outbox_bytes
         self.outbox = Outbox(
             files.signal("logs"),
@@ -86,6 +85,7 @@ class Logbook:
             segment_age=settings.keep_age / 8 if self._rings else None,
             reserve=files.reserve,
         )
+        await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
         self.stream.open(self.outbox)
         if settings.export.traces:
             self._traces = Outbox(

@@ -48,7 +48,8 @@ class Metrics:
     def request(self, seconds: float, method: str, route: str, status: int) -> None:
         """Record an answered request; `route` is empty where nothing is at the path."""
         pairs: dict[str, str | int] = {
-            "http.request.method": sanitize_method(method) or "_OTHER",  # a caller may make up as many as it likes
+            # From a closed list: callers must not be able to make new series.
+            "http.request.method": sanitize_method(method) or "_OTHER",
             "http.response.status_code": status,
             "url.scheme": "http",
         }

@@ -43,9 +43,11 @@ async def _serve(settings: Settings) -> int:
     try:
         site = web.TCPSite(runner, settings.host, settings.port)
         await site.start()
-    except OSError:
+    except OSError as error:
         await runner.cleanup()
-        raise
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # a name: below 0
+        where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
+        raise OSError(error.errno, f"cannot listen on {where}: {reason}") from error
     host, port = runner.addresses[0][:2]
     if settings.log == "off":
         _logger.warning("PREDICTOR_LOG=off: no prediction is logged")

@@ -47,10 +47,8 @@ class Ledger:
     cut: int = 0
     """Requests that got no answer at all: nobody knows what became of them."""
 
-    @property
-    def unlogged(self) -> int:
-        """How many answers said that they are not logged."""
-        return sum(not answer.logged for answer in self.answers.values())
+    logged: Counter[bool] = field(default_factory=Counter)
+    """Answered rows, by whether the answer said that they are logged."""
 
 
 class Load:
@@ -97,11 +95,10 @@ class Load:
         finally:
             await self._session.close()
 
-    async def more(self, answers: int, *, unlogged: int = 0) -> None:
-        """Wait until so many more rows were answered, or so many more without being logged."""
-        wanted = len(self.ledger.answers) + answers
-        lost = self.ledger.unlogged + unlogged
-        await self._until(lambda: len(self.ledger.answers) >= wanted and (not unlogged or self.ledger.unlogged >= lost))
+    async def more(self, rows: int, *, logged: bool = True) -> None:
+        """Wait until so many more rows were answered as logged, or with `logged=False` as not logged."""
+        wanted = self.ledger.logged[logged] + rows
+        await self._until(lambda: self.ledger.logged[logged] >= wanted)
 
     async def refused(self, word: str, times: int = 1) -> None:
         """Wait until so many more requests were refused with this problem."""
@@ -139,6 +136,7 @@ class Load:
                 self.ledger.refusals[body["type"].rpartition(":")[2]] += 1
                 return False
             logged = response.headers.get("X-Prediction-Logged") != "false"
+        self.ledger.logged[logged] += len(rows)
         items = [body] if len(rows) == 1 else body["predictions"]
         for index, (row, item) in enumerate(zip(rows, items, strict=True)):
             key = (body["job_id"], index)

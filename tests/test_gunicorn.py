@@ -77,7 +77,7 @@ async def test_a_worker_killed_under_load_loses_nothing(outbox: Path, tmp_path: 
 
 
 def test_gunicorns_own_times_do_not_matter(outbox: Path) -> None:
-    """The runner brings its own limits: `--keep-alive` closes no quiet connection, `--timeout` kills no quiet worker."""
+    """The runner has limits of its own: `--keep-alive` closes no quiet connection, `--timeout` ends no quiet worker."""
     request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     with Gunicorn(outbox, "--keep-alive", "1", "--timeout", "2") as master:
         master.wait_for_workers(2)

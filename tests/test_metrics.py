@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import models
 import pytest
 import sink
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
 from server import ROW
 from traces import traced
+
+import models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,7 +91,7 @@ async def test_requests_are_measured_once(
         await here.post("/predict", json={"data": [[1.0]]})
         await here.post("/predict", json={"data": [[models.FAILS_ABOVE * 2, 0.0]]})
         await here.get("/nowhere")
-        await here.send("MADEUP", "/nowhere")
+        await here.send("PROPFIND", "/nowhere")
         await here.get("/livez")
     histogram = _metrics(collector)["http.server.request.duration"]
     assert histogram.unit == "s"

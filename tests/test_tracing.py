@@ -4,15 +4,14 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-import models
 import pytest
 from server import records
 from traces import INTERNAL, OUTLIER, SERVER, USUAL, servers, spans, told, traced, tree
 
+import models
 from predictor import app
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from server import Answer, Here
@@ -131,12 +130,10 @@ async def test_spans_have_the_records_resource(outbox: Path, monkeypatch: pytest
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-1,team=é")
     async with traced(monkeypatch, outbox) as here:
         await _predict(here)
-    (path,) = outbox.glob("v1/*/traces/*.jsonl")
-    resources = [json.loads(line)["resourceSpans"][0]["resource"] for line in path.read_bytes().splitlines()]
-    (logs,) = outbox.glob("v1/*/logs/*.jsonl")
-    resources += [json.loads(line)["resourceLogs"][0]["resource"] for line in logs.read_bytes().splitlines()]
+    resources = [span["resource"] for span in spans(outbox)] + [record["resource"] for record in records(outbox)]
+    assert len(resources) == 7
     assert all(resource == resources[0] for resource in resources)
-    assert {"key": "service.instance.id", "value": {"stringValue": "pod-1"}} in resources[0]["attributes"]
+    assert {"service.instance.id": "pod-1", "team": "é"}.items() <= resources[0].items()
 
 
 # The caller's trace
@@ -231,13 +228,6 @@ async def test_parent_decides_for_parent_based(outbox: Path, monkeypatch: pytest
 
 
 # What is kept all the same
-@pytest.fixture
-async def failing(outbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
-    """Run a model that fails on some rows, with the sampler off."""
-    async with traced(monkeypatch, outbox, models.failing(tmp_path / "model"), **_OFF) as here:
-        yield here
-
-
 async def test_error_is_kept(outbox: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A 5xx that was not sampled has its spans, and they say that it failed."""
     async with traced(monkeypatch, outbox, models.failing(tmp_path / "model"), **_OFF) as here:
@@ -349,7 +339,7 @@ async def test_log_needs_no_traces(outbox: Path, monkeypatch: pytest.MonkeyPatch
 )
 async def test_request_id_is_taken_if_it_is_harmless(here: Here, outbox: Path, given: str, *, taken: bool) -> None:
     """A request id of safe characters is recorded and echoed, any other is as if it had not come."""
-    answer = await _predict(here, **{"X-Request-Id": given})
+    answer = await here.post("/predict", json={"data": [USUAL]}, headers={"X-Request-Id": given})
     (record,) = told(outbox)
     expected: Any = given if taken else None
     assert answer.headers.get("X-Request-Id") == expected

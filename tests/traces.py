@@ -35,9 +35,14 @@ async def traced(
 
 
 def spans(outbox: Path) -> list[dict[str, Any]]:
-    """Return all spans under an outbox: their OTLP fields, `attributes` as a dict, `scope` the scope's name."""
+    """Return all spans under an outbox: OTLP fields, `attributes` and `resource` as dicts, `scope` as its name."""
     return [
-        span | {"attributes": attributes(span.get("attributes", [])), "scope": scope["scope"]["name"]}
+        span
+        | {
+            "attributes": attributes(span.get("attributes", [])),
+            "scope": scope["scope"]["name"],
+            "resource": attributes(resource["resource"]["attributes"]),
+        }
         for path in sorted((outbox / "v1").glob("*/traces/*.jsonl"))
         for line in path.read_bytes().splitlines(keepends=True)
         for resource in parsed(line)["resourceSpans"]

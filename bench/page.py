@@ -83,12 +83,15 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     return f"**{middle:{form}}** ({low:{form}}-{high:{form}})"
 
 
+def noise(results: Results) -> float:
+    """Return the share of the server's core that something else took, in the median measurement."""
+    return statistics.median(measured.others for series in results.values() for measured in series)
+
+
 def _circumstances(variants: Sequence[Variant], count: int, results: Results) -> Iterator[str]:
     """Yield what a reader needs to judge the figures: noise, and whether wrk or the shipper was the limit."""
-    every = [measured for series in results.values() for measured in series]
-    others = statistics.median(m.others for m in every)
-    yield f"Other processes took {others:.1%} of the server's core in the median round, "
-    yield f"{max(m.others for m in every):.1%} in the worst."
+    worst = max(measured.others for series in results.values() for measured in series)
+    yield f"Other processes took {noise(results):.1%} of the server's core in the median, {worst:.1%} at worst."
     loaded = max(statistics.median(m.load_core for m in results[variant.name, count]) for variant in variants)
     yield f"The core of wrk and the Collector was in use {loaded:.0%} of the time at the most, at {count} connections."
     for variant in variants:

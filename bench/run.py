@@ -20,6 +20,9 @@ from variants import BARE, ROOT, VARIANTS
 _ROOM = 8 << 30
 """Bytes: four outboxes of at most 1 GiB each, and what one round leaves at the Collector."""
 
+_NOISE = 0.03
+"""Share of the server's core: with more taken by others, requests a second say little about the server."""
+
 
 def main() -> int:
     """Run the benchmark and print or write its page; what makes the figures worthless is one sentence, status 1."""
@@ -53,6 +56,9 @@ def main() -> int:
     lines = page.page(variants, arguments.connections, results, tools, page.command_line())
     print("\n".join(lines))
     if arguments.write:
+        if (noise := page.noise(results)) > _NOISE:
+            print(f"bench: not written, other processes took {noise:.0%} of the server's core", file=sys.stderr)
+            return 1
         page.write(ROOT / arguments.write, lines)
     return 0
 

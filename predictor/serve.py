@@ -43,11 +43,12 @@ async def _serve(settings: Settings) -> int:
     try:
         site = web.TCPSite(runner, settings.host, settings.port)
         await site.start()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: no host name at all
         await runner.cleanup()
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # a name: below 0
+        code = (isinstance(error, OSError) and error.errno) or 0
+        reason = os.strerror(code) if code > 0 else str(error)
         where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
-        raise OSError(error.errno, f"cannot listen on {where}: {reason}") from error
+        raise OSError(code, f"cannot listen on {where}: {reason}") from error
     host, port = runner.addresses[0][:2]
     if settings.log == "off":
         _logger.warning("PREDICTOR_LOG=off: no prediction is logged")

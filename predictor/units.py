@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,4 +88,5 @@ def _scaled(given: str, units: dict[str, float] | dict[str, int]) -> tuple[float
     match = _NUMBER_UNIT.fullmatch(given)
     if match is None or match[2].lower() not in units:
         return None, 0
-    return float(match[1]), units[match[2].lower()]
+    number = float(match[1])
+    return (number if math.isfinite(number) else None), units[match[2].lower()]

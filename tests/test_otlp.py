@@ -55,14 +55,14 @@ _VALUES: dict[str, Any] = {
 # Spans
 def _context(number: int, *, remote: bool = False, state: Mapping[str, str] | None = None) -> SpanContext:
     flags, entries = TraceFlags(TraceFlags.SAMPLED), TraceState(list((state or {}).items()))
-    return SpanContext(number, number, is_remote=remote, trace_flags=flags, trace_state=entries)
+    return SpanContext(number, number & (2**64 - 1), is_remote=remote, trace_flags=flags, trace_state=entries)
 
 
 def _finished() -> list[ReadableSpan]:
     """Return SDK spans with everything that a span can have."""
     kept = InMemorySpanExporter()
     limits = SpanLimits(
-        max_span_attributes=30, max_events=2, max_links=3, max_event_attributes=1, max_link_attributes=1
+        max_span_attributes=30, max_events=3, max_links=3, max_event_attributes=1, max_link_attributes=1
     )
     provider = TracerProvider(ALWAYS_ON, RESOURCE, shutdown_on_exit=False, span_limits=limits)
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -82,11 +82,13 @@ def _finished() -> list[ReadableSpan]:
         one = tracer.start_span("status")
         one.set_status(status)
         one.end()
-    links = [Link(remote, {"a": 1, "b": 2}), Link(_context(3)), Link(_context(4), {}), Link(_context(5))]
+    links = [Link(_context(3)), Link(_context(4), {}), Link(_context(5)), Link(remote, {"a": 1, "b": 2})]
     full = tracer.start_span("full", links=links, attributes={f"k{n}": n for n in range(40)})
     for attributes in ({"first": 1}, {"too": 1, "many": 2}, {}, None):
         full.add_event("event", attributes, 10**18)
     full.end()
+    dropped = (full.dropped_events, full.events[0].dropped_attributes, full.links[-1].dropped_attributes)  # type: ignore[attr-defined]
+    assert dropped == (1, 1, 1)
     tracer.start_span("é 😀").end(2**62)
     return list(kept.get_finished_spans())
 

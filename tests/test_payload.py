@@ -200,7 +200,7 @@ def test_spans_take_any_header(tmp_path: Path) -> None:
     with Server(outbox, OTEL_TRACES_SAMPLER="always_on", **shipping) as server:
         for header in (
             b"Host: test",
-            b"Host: te\xffst",
+            b"Host: a\xffb",
             b"Host: [::",
             b"Host: test:port",
             b"Host: ",

@@ -104,6 +104,8 @@ def test_values(variable: str, given: str, field: str, value: object) -> None:
         ("PORT", "٣", "a port from 0 to 65535"),
         ("OUTBOX_BYTES", "1GX", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("OUTBOX_BYTES", "1023KiB", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
+        ("OUTBOX_BYTES", "9" * 400, "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
+        ("DEADLINE", "9" * 400, "a time such as 250ms, 10s or 5m, at least 0.001 s"),
         ("OUTBOX_BYTES", "-1", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("KEEP_BYTES", "much", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("BODY_BYTES", "0", "a size such as 64MiB or 1GiB, at least 1 bytes"),
@@ -224,9 +226,7 @@ def test_headers() -> None:
     assert export.traces.headers == {"a": "b"}
 
 
-@pytest.mark.parametrize(
-    "given", ["token s3cret", "tok en=s3cret", "t=s3cret%0d%0aX: y", "=s3cret"]
-)
+@pytest.mark.parametrize("given", ["token s3cret", "tok en=s3cret", "t=s3cret%0d%0aX: y", "=s3cret"])
 def test_bad_headers(given: str) -> None:
     """A bad header is refused by its place: its value may be a secret."""
     sentence = refusal(**HERE, OTEL_EXPORTER_OTLP_HEADERS=f"ok=1,{given}")

@@ -70,7 +70,7 @@ def test_port_in_use(outbox: Path) -> None:
     assert [each["eventName"] for each in records(outbox)] == ["prediction.stream.opened", "prediction.stream.closed"]
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 64])
 def test_host_that_is_not_here(outbox: Path, host: str) -> None:
     """An address that this machine does not have is named with its settings."""
     assert failed(outbox, PREDICTOR_HOST=host).startswith(f"cannot listen on {host} port 0 (PREDICTOR_HOST, PREDICTOR_")
@@ -219,5 +219,5 @@ def test_sdk_disabled(outbox: Path) -> None:
         assert post(server.port)[0] == 200
     record = records(outbox)[1]
     assert re.fullmatch(r"[0-9a-f]{32}", record["traceId"])
-    assert not int(record["traceId"], 16) == 0
+    assert int(record["traceId"], 16) != 0
     assert not record.get("flags")

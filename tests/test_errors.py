@@ -11,10 +11,10 @@ import pytest
 from server import ROW, Here, answers, message, predictions, problem, raw, records, serve
 
 import models
-from predictor import app
+from predictor import app, tracing
 from predictor.console import Throttle
 from predictor.errors import Kind
-from predictor.web import middleware
+from predictor.web import middleware, runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,6 +247,23 @@ async def test_fault_of_our_own(
     assert "the inside" in caplog.text
     assert [p["error.type"] for p in predictions(outbox)] == ["internal-error"] * 2
     assert records(outbox)[-1]["severityText"] == "ERROR"
+
+
+async def test_fault_outside_of_the_handler(
+    here: Here, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails around a call is a problem as well, and one line of the log a minute."""
+
+    def fail(*_: object) -> None:
+        msg = "the inside"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(runner, "_throttle", Throttle())
+    monkeypatch.setattr(tracing.Tracing, "begin", fail)
+    for _ in range(2):
+        assert "the inside" not in problem(await here.get("/label"), 500, "internal-error")
+    (line,) = caplog.records
+    assert line.exc_info
 
 
 async def test_model_fails(outbox: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

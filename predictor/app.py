@@ -19,9 +19,10 @@ from predictor.prediction_log import PredictionLog
 from predictor.settings import load as load_settings
 from predictor.tracing import Tracing
 from predictor.web.calls import Predictions
+from predictor.web.express import Express
 from predictor.web.middleware import Surroundings
 from predictor.web.routes import add_routes
-from predictor.web.runner import Runner
+from predictor.web.runner import EXPRESS, Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,14 +74,12 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         )
         app[PIPELINES] = {model.description.name: pipeline}
         metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
-        add_routes(
-            app,
-            Predictions(pipeline, health, batch_rows=settings.batch_rows, body_bytes=settings.body_bytes),
-            model,
-            health,
-            Surroundings(tracing, settings.deadline, metrics.request if metrics else None),
-            log.refused if log else None,
-        )
+        surroundings = Surroundings(tracing, settings.deadline, metrics.request if metrics else None)
+        refused = log.refused if log else None
+        limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
+        predictions = Predictions(pipeline, **limits)
+        add_routes(app, predictions, model, health, surroundings, refused)
+        app[EXPRESS] = Express(pipeline, surroundings, refused, **limits)
         yield
         await pipeline.close()
         if logbook:
@@ -88,8 +87,14 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         if metrics:
             await metrics.shutdown(settings.flush)
 
+    async def drain(app: web.Application) -> None:
+        app[HEALTH].terminating = True  # gunicorn's workers come here without a signal of ours
+        for pipeline in app[PIPELINES].values():
+            pipeline.draining = True
+
     app = web.Application(client_max_size=settings.body_bytes)
     app.cleanup_ctx.append(lifetime)
+    app.on_shutdown.append(drain)
     return app
 
 

@@ -15,14 +15,12 @@ class Health:
         """Be ready: it is made when the models are loaded and the outbox is open."""
         self.terminating = False
         """SIGTERM came: no new traffic should be sent here, what comes is still answered."""
-        self.draining = False
-        """The socket is closed: what still comes on open connections is refused."""
         self._logbook = logbook
         self._refuses = refuses
 
     def unready(self) -> str | None:
         """Return why no traffic should come, or None."""
-        if self.terminating or self.draining:
+        if self.terminating:
             return "shutting down"
         if self._logbook and self._refuses and (reason := self._logbook.outbox.full):
             return f"the outbox refuses: {reason}"

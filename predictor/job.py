@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from predictor.inference.batching import Outcome
     from predictor.inference.model import Outputs
     from predictor.prediction import Origin
     from predictor.web.payload import Rows
@@ -26,13 +27,15 @@ class Job:
 
     origin: Origin
     rows: Rows
-    future: asyncio.Future[None]
+    future: Outcome
     job_id: str
     predictions: list[Prediction] = field(default_factory=list)
     written: bool = False
     """Whether the log has been asked to write the predictions."""
     logged: bool = True
     """False if the log declared them lost instead."""
+    timer: asyncio.TimerHandle | None = None
+    """Ends the job at its deadline; whoever waits for the future cancels it."""
 
     @property
     def size(self) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from predictor.contracts import Log, Traces
+    from predictor.inference.batching import Outcome
     from predictor.inference.model import Model, Outputs
     from predictor.prediction import Origin, Prediction
     from predictor.web.payload import Rows
@@ -46,6 +47,8 @@ class Pipeline:
         display: Callable[[Prediction], None] | None = None,
     ) -> None:
         """Take the parts; without a log nothing is written (benchmarks)."""
+        self.draining = False
+        """The socket is closed: what still comes on open connections is refused."""
         self.model = model
         self.schema = schema_of(model.description)
         self._log = log
@@ -58,6 +61,9 @@ class Pipeline:
 
     def check_room(self) -> None:
         """Refuse before inference what could not be logged or would wait too long; raises Problem."""
+        if self.draining:
+            detail = "this server is shutting down; ask again, another one will answer"
+            raise Problem(Kind.DRAINING, detail, retry_after=_RETRY_AFTER)
         if self._log and (reason := self._log.refusal()):
             raise Problem(Kind.OUTBOX_FULL, reason, retry_after=_RETRY_AFTER, recorded=True)
         if (waiting := self._batcher.queued_rows) >= self._queue_rows:
@@ -69,8 +75,22 @@ class Pipeline:
 
         When this returns, every row has its record in the outbox (or `Job.logged` says otherwise).
         """
-        loop = asyncio.get_running_loop()
-        job = Job(origin, rows, loop.create_future(), uuid7(origin.received_ns))
+        future = asyncio.get_running_loop().create_future()
+        job = self.start(origin, rows, future, deadline)
+        try:
+            await future
+        except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
+            if not job.written:
+                self._record_failure([job], Kind.DRAINING)
+            raise
+        finally:
+            if job.timer:
+                job.timer.cancel()
+        return job
+
+    def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
+        """Send validated rows on their way; `future` is settled when they are logged; raises Problem."""
+        job = Job(origin, rows, future, uuid7(origin.received_ns))
         try:
             self.check_room()
         except Problem as problem:
@@ -78,15 +98,7 @@ class Pipeline:
             problem.recorded = True
             raise
         self._batcher.submit(job)
-        timer = loop.call_at(deadline, self._expire, job)
-        try:
-            await job.future
-        except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
-            if not job.written:
-                self._record_failure([job], Kind.DRAINING)
-            raise
-        finally:
-            timer.cancel()
+        job.timer = asyncio.get_running_loop().call_at(deadline, self._expire, job)
         return job
 
     async def close(self) -> None:
@@ -125,7 +137,7 @@ class Pipeline:
             raise _not_logged(error) from error
         for job in jobs:
             job.written, job.logged = True, logged
-        return _synced(log) if log.waits else None
+        return _synced(log) if log.waits and logged else None  # for what is lost there is nothing to wait for
 
     def _observe(self, job: Job) -> None:
         if job.origin.kept:

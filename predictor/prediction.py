@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import time
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -26,6 +27,12 @@ class Origin(msgspec.Struct, gc=False):
     """Why a span is written; set once, before the first record of the request is."""
     recorded: bool = False
     """A record is written: whether there is a span is said there and stays so."""
+    sample: Any = None
+    """What the head sampler answered, if it wants the request."""
+
+    def elapsed(self) -> float:
+        """Return the seconds since the request arrived."""
+        return time.monotonic() - self.received
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):

@@ -97,8 +97,7 @@ class Tracing:
         if self._spans is not None and not self._excluded.url_disabled(route):
             result = self._sampler.should_sample(context, trace_id, f"{method} {route}", trace.SpanKind.SERVER)
             if result.decision is Decision.RECORD_AND_SAMPLE:
-                origin.kept = "head"
-                _drawn.set(_Drawn(trace_id, span_id, result))
+                origin.kept, origin.sample = "head", result
         return origin
 
     async def traced(self, request: web.Request, origin: Origin, handler: Handler) -> web.StreamResponse:
@@ -112,6 +111,7 @@ class Tracing:
             response = await handler(request)
             return response
 
+        _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
         with self._spans.server(origin):
             try:
                 await self._middleware(request, handler=answered)
@@ -135,7 +135,6 @@ class Tracing:
         async def answered(_: web.Request) -> web.StreamResponse:
             return response
 
-        _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), None))
         await self.traced(request, origin, answered)
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:

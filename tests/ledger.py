@@ -67,7 +67,7 @@ class Load:
         """Ask for at most `rows` rows in a request, for about `limit` rows in all, on kept connections or new ones."""
         self.url = url
         self.ledger = Ledger()
-        self._clients = clients
+        self.clients = clients
         self._random = random.Random(seed)
         self._rows = rows
         self._limit = limit
@@ -82,7 +82,7 @@ class Load:
             connector=aiohttp.TCPConnector(force_close=not self._keep_alive),
             timeout=aiohttp.ClientTimeout(total=_PATIENCE),
         )
-        self._tasks = [asyncio.create_task(self._client()) for _ in range(self._clients)]
+        self._tasks = [asyncio.create_task(self._client()) for _ in range(self.clients)]
         return self
 
     async def __aexit__(

@@ -204,16 +204,23 @@ async def test_a_failing_disk_refuses_and_recovers(
     assert found.lost == 0
 
 
-async def test_a_failing_disk_loses_and_says_so(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """EIO under policy `lose`: everybody is answered, and what could not be written is declared as lost."""
-    fault = Fault(monkeypatch, "write")
-    async with serve(outbox, PREDICTOR_OUTBOX_FULL="lose") as here, Load(here.url) as load:
+@pytest.mark.parametrize(("call", "fsync"), [("write", "second"), ("fsync", "batch")], ids=lambda word: word)
+async def test_a_failing_disk_loses_and_says_so(
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, call: str, fsync: str
+) -> None:
+    """EIO under policy `lose`: requests are answered, and what could not be written is declared as lost.
+
+    Only those whose record was written and waits for the sync that fails are refused: nobody knows if it is there.
+    """
+    fault = Fault(monkeypatch, call)
+    settings = {"PREDICTOR_OUTBOX_FULL": "lose", "PREDICTOR_OUTBOX_FSYNC": fsync}
+    async with serve(outbox, **settings) as here, Load(here.url) as load:
         await load.more(50)
         fault.on = True
         await load.more(50, logged=False)
         fault.on = False
         await load.more(50)
-    assert not load.ledger.refusals
+    assert load.ledger.refusals["outbox-full"] <= (load.clients if fsync == "batch" else 0)
     found = check(load.ledger, *logs(outbox))
     assert list(found.streams.values()) == ["shutdown"]
     assert found.lost == load.ledger.logged[False] > 0

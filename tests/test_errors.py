@@ -14,7 +14,7 @@ import models
 from predictor import app, tracing
 from predictor.console import Throttle
 from predictor.errors import Kind
-from predictor.web import middleware, runner
+from predictor.web import connection, middleware
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,7 +258,7 @@ async def test_fault_outside_of_the_handler(
         msg = "the inside"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(runner, "_throttle", Throttle())
+    monkeypatch.setattr(connection, "_throttle", Throttle())
     monkeypatch.setattr(tracing.Tracing, "begin", fail)
     for _ in range(2):
         assert "the inside" not in problem(await here.get("/label"), 500, "internal-error")
@@ -294,7 +294,7 @@ async def test_model_gives_nan(outbox: Path, tmp_path: Path) -> None:
 
 async def test_draining(here: Here, outbox: Path) -> None:
     """What still comes when the socket is closed is a 503 that may be tried again at once elsewhere."""
-    here.app[app.HEALTH].draining = True
+    here.app[app.PIPELINES]["iris"].draining = True
     answer = await here.post("/predict", json={"data": [ROW]})
     problem(answer, 503, "draining")
     assert answer.headers["Retry-After"] == "1"

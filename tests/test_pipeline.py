@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from server import ROW, model
 
+from predictor.errors import Kind, Problem
 from predictor.inference.model import Model, Outputs
 from predictor.outbox import OutboxError
 from predictor.pipeline import Pipeline
 from predictor.prediction import Origin, Prediction
-from predictor.errors import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -301,6 +301,15 @@ async def test_under_lose_the_answer_says_that_it_is_not_logged(world: World) ->
     outcome = await world.predict()
     assert not outcome.kind
     assert not outcome.logged
+
+
+async def test_what_is_lost_does_not_wait_for_the_disk(world: World) -> None:
+    """A prediction that was declared lost is answered although the disk that failed does not sync."""
+    world.log.loses = True
+    world.log.sync = asyncio.get_running_loop().create_future()
+    world.log.sync.set_exception(OutboxError("disk", "EIO"))
+    world.log.sync.exception()  # it may stay unseen
+    assert not (await world.predict()).kind
 
 
 async def test_a_failure_that_cannot_be_recorded_is_still_answered(world: World) -> None:

@@ -16,11 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+class Outcome(Protocol):
+    """What a job's caller waits for; an asyncio future is one."""
+
+    def done(self) -> bool:
+        """Tell whether it is settled."""
+
+    def set_result(self, result: None, /) -> None:
+        """Settle it: the job is done."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Settle it: the job has failed."""
+
+
 class Job(Protocol):
     """One request: its rows run together, never split over batches."""
 
-    future: asyncio.Future[None]
-    """Resolved after the commit, unless it is done by then (a deadline, an outcome that the commit set)."""
+    @property
+    def future(self) -> Outcome:
+        """Resolved after the commit, unless it is done by then (a deadline, an outcome that the commit set)."""
 
     @property
     def size(self) -> int:

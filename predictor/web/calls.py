@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from predictor.errors import Kind, Problem
-from predictor.web.payload import Answer, BatchAnswer, Item, decode_rows, encode
+from predictor.web.payload import Answer, BatchAnswer, Item, check_size, decode_row, decode_rows, encode
 
 if TYPE_CHECKING:
     from predictor.job import Job
@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 _JSON = "application/json"
 
 
-class Admission(Protocol):
-    """Tells whether predictions are still taken."""
-
-    draining: bool
-
-
 class Predictions:
     """The predict calls of one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, admission: Admission, *, batch_rows: int, body_bytes: int) -> None:
+    def __init__(self, pipeline: Pipeline, *, batch_rows: int, body_bytes: int) -> None:
         """Take the pipeline and the limits of a request."""
         self._pipeline = pipeline
-        self._admission = admission
         self._batch_rows = batch_rows
         self._body_bytes = body_bytes
         self._width = len(pipeline.schema.features)
@@ -47,10 +40,12 @@ class Predictions:
 
     async def test(self, context: Context) -> web.Response:
         """`GET /predict/test`: probabilities of the sample."""
+        self._pipeline.check_room()
         return self._probabilities(await self._run(context, [self._sample]))
 
     async def test_label(self, context: Context) -> web.Response:
         """`GET /predict/test/label`: the label of the sample."""
+        self._pipeline.check_room()
         return self._label(await self._run(context, [self._sample]))
 
     async def batch(self, context: Context) -> web.Response:
@@ -60,26 +55,18 @@ class Predictions:
         return _answered(job, BatchAnswer(job.job_id, items))
 
     async def _one(self, context: Context) -> Job:
-        rows = await self._rows(context)
-        if len(rows) != 1:
-            raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
-        return await self._run(context, rows)
+        self._pipeline.check_room()
+        return await self._run(context, decode_row(await self._body(context), self._width, self._batch_rows))
 
     async def _rows(self, context: Context) -> Rows:
-        self._admit()
-        body = await read_body(context, self._body_bytes)
-        return decode_rows(body, self._width, self._batch_rows)
+        self._pipeline.check_room()
+        return decode_rows(await self._body(context), self._width, self._batch_rows)
+
+    async def _body(self, context: Context) -> bytes:
+        return await read_body(context, self._body_bytes)
 
     async def _run(self, context: Context, rows: Rows) -> Job:
-        if self._admission.draining:
-            raise _draining()
         return await self._pipeline.predict(context.origin, rows, context.deadline)
-
-    def _admit(self) -> None:
-        """Refuse before the body is read and decoded, when a refusal is cheapest."""
-        if self._admission.draining:
-            raise _draining()
-        self._pipeline.check_room()
 
     def _probabilities(self, job: Job) -> web.Response:
         p = job.predictions[0]
@@ -97,8 +84,7 @@ async def read_body(context: Context, limit: int) -> bytes:
     declared = request.headers.get("Content-Type")
     if declared and declared != _JSON and not request.content_type.endswith(("/json", "+json")):
         raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, wanted {_JSON}")
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+    check_size(request.content_length or 0, limit)
     try:
         if request.content.is_eof():  # it came with the headers: no timer, no copy
             body = request.content.read_nowait()
@@ -110,8 +96,7 @@ async def read_body(context: Context, limit: int) -> bytes:
     except (web.RequestPayloadError, ConnectionError):
         detail = "the body is not what Content-Encoding and Transfer-Encoding say, or it was cut off"
         raise Problem(Kind.BAD_REQUEST, detail) from None
-    if len(body) > limit:
-        raise _too_large(limit)
+    check_size(len(body), limit)
     return body
 
 
@@ -120,11 +105,3 @@ def _answered(job: Job, answer: Answer | BatchAnswer) -> web.Response:
     if not job.logged:
         response.headers["X-Prediction-Logged"] = "false"
     return response
-
-
-def _draining() -> Problem:
-    return Problem(Kind.DRAINING, "this server is shutting down; ask again, another one will answer", retry_after=1)
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes (PREDICTOR_BODY_BYTES)")

@@ -53,7 +53,7 @@ class Surroundings(NamedTuple):
         now = asyncio.get_running_loop().time
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            origin = tracing.begin(request.headers, request.method, route)
+            origin = _drawn(request) or tracing.begin(request.headers, request.method, route)
             context = Context(request, origin, now() + deadline)
             if origin.kept:
 
@@ -76,17 +76,35 @@ class Surroundings(NamedTuple):
         return measured if measure else handle
 
 
+def _drawn(request: web.Request) -> Origin | None:
+    """Return the ids that the express way has drawn for a request that it then left to this one."""
+    connection = request.protocol
+    origin: Origin | None = getattr(connection, "drawn", None)
+    if origin:
+        connection.drawn = None  # type: ignore[attr-defined]
+    return origin
+
+
 async def _answer(call: Call, context: Context, tracing: Tracing, refused: Refused | None) -> web.Response:
     """Return the call's response, or the problem that came instead."""
     origin = context.origin
     try:
-        response = await call(context)
+        return identify(await call(context), origin)
     except Exception as error:  # noqa: BLE001 - every request gets an answer
-        problem = _problem(error, origin)
-        tracing.keep(origin, error=problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-        if refused and not problem.recorded:
-            refused(origin, problem.kind)
-        response = problem_response(problem, context.request.path)
+        return refuse(error, origin, context.request.path, tracing, refused)
+
+
+def refuse(error: Exception, origin: Origin, path: str, tracing: Tracing, refused: Refused | None) -> web.Response:
+    """Return what the caller is told instead of a prediction, and see to its record and its spans."""
+    problem = _problem(error, origin)
+    tracing.keep(origin, error=problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    if refused and not problem.recorded:
+        refused(origin, problem.kind)
+    return identify(problem_response(problem, path), origin)
+
+
+def identify(response: web.Response, origin: Origin) -> web.Response:
+    """Add the trace id, and the caller's own request id."""
     response.headers["X-Trace-Id"] = origin.trace_id
     if origin.request_id:
         response.headers["X-Request-Id"] = origin.request_id

@@ -44,6 +44,12 @@ _decode = msgspec.json.Decoder(_Body).decode
 encode = msgspec.json.Encoder().encode
 
 
+def check_size(size: int, limit: int) -> None:
+    """Refuse a body of more than `limit` bytes; raises Problem."""
+    if size > limit:
+        raise Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes (PREDICTOR_BODY_BYTES)")
+
+
 def decode_rows(body: bytes, width: int, most: int) -> Rows:
     """Return the rows of a request body, each `width` numbers that are finite as float32; raises Problem."""
     try:
@@ -66,6 +72,14 @@ def decode_rows(body: bytes, width: int, most: int) -> Rows:
             column = next(i for i, number in enumerate(row) if abs(number) >= FLOAT32_OVERFLOW)
             detail = f"data[{index}][{column}] is {row[column]:g}, which is not finite as float32"
             raise Problem(Kind.INVALID_DATA, detail)
+    return rows
+
+
+def decode_row(body: bytes, width: int, most: int) -> Rows:
+    """Return the only row of a request body; raises Problem as `decode_rows`, and if there is not exactly one."""
+    rows = decode_rows(body, width, most)
+    if len(rows) != 1:
+        raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
     return rows
 
 

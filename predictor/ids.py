@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 
@@ -9,19 +10,16 @@ import time
 _bits = random.SystemRandom().getrandbits(128)
 _random = random.Random(_bits)  # noqa: S311 - see above
 getrandbits = _random.getrandbits
+os.register_at_fork(after_in_child=lambda: _random.seed(random.SystemRandom().getrandbits(128)))
+_VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
+_RANDOM = (1 << 76) - 1 ^ 0b11 << 62
 
 
 def uuid7(now_ns: int | None = None) -> str:
-    """Return a new UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, version, 74 random bits."""
+    """Return a new UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, version, variant, 74 random bits."""
     milliseconds = (now_ns or time.time_ns()) // 1_000_000
-    bits = getrandbits(74)
-    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - half the time of an f-string here
-        milliseconds >> 16,
-        milliseconds & 0xFFFF,
-        bits >> 62,
-        0x8000 | bits >> 48 & 0x3FFF,
-        bits & 0xFFFF_FFFF_FFFF,
-    )
+    digits = f"{milliseconds << 80 | _VERSION_AND_VARIANT | getrandbits(76) & _RANDOM:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def trace_id() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -89,10 +90,14 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
 
 
 def _broken_rows(outputs: Outputs) -> set[int]:
+    """Return the rows with an output that is not finite; the sums tell cheaply that there is none."""
+    scores = outputs.scores
+    if math.isfinite(outputs.probabilities.sum()) and (scores is None or math.isfinite(scores.sum())):
+        return set()
     finite = np.isfinite(outputs.probabilities).all(axis=1)
-    if outputs.scores is not None:
-        finite &= np.isfinite(outputs.scores)
-    return set() if finite.all() else set(np.flatnonzero(~finite).tolist())
+    if scores is not None:
+        finite &= np.isfinite(scores)
+    return set(np.flatnonzero(~finite).tolist())
 
 
 def failures_of(job: Job, error: Kind) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""SpanLog: spans as lines of OTLP JSON, gathered over one turn of the event loop.
+"""SpanLog: spans as lines of OTLP JSON, gathered for a moment.
 
 The SDK's spans come in as a span processor; the spans of a prediction are written directly, since all of them is
 known at once and the SDK's life cycle would only cost time.
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("predictor.spans")
 _INTERNAL = 1
+_GATHER = 0.1
+"""Seconds: a line for each span would repeat the resource, and write and ship it, each time."""
 _origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 
@@ -42,9 +44,10 @@ class Lines(Protocol):
 class SpanLog(SpanProcessor):
     """Writes spans to the traces outbox; a span that cannot be written is dropped, never a prediction refused."""
 
-    def __init__(self, outbox: Lines, resource: JSON, version: str) -> None:
-        """Take the outbox, the resource (`otlp.resource_json`) and the package version."""
+    def __init__(self, outbox: Lines, resource: JSON, version: str, *, gather: float = _GATHER) -> None:
+        """Take the outbox, the resource (`otlp.resource_json`), the package version and how long to gather."""
         self._outbox = outbox
+        self._gather = gather
         self._resource = resource
         self._own = otlp.head("traces", resource, otlp.scope_json(record.SCOPE_NAME, version))
         self._heads: dict[InstrumentationScope | None, bytes] = {}
@@ -102,7 +105,7 @@ class SpanLog(SpanProcessor):
 
     def _add(self, head: bytes, fields: JSON) -> None:
         if not self._gathered:
-            asyncio.get_running_loop().call_soon(self.flush)
+            asyncio.get_running_loop().call_later(self._gather, self.flush)
         self._gathered.setdefault(head, []).append(otlp.encode(fields))
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from predictor import __version__
+from predictor import __version__, console
 from predictor.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ _FAILED_TO_START = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return its exit status; what keeps it from starting is one sentence and status 2."""
+    console.occupy()
     parser = argparse.ArgumentParser(
         prog="predictor",
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
@@ -28,13 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     verbs.add_parser("check", help="load the model, try the outbox, reach the Collector; say what is wrong")
     verb = parser.parse_args(arguments).verb or "serve"
-    outbox = None
+    settings = None
     try:
         settings = load()
-        outbox = settings.outbox
         return _VERBS[verb](settings)
     except (SettingsError, OSError, ValueError) as error:
-        print(f"predictor: {_sentence(error, outbox)}", file=sys.stderr)  # noqa: T201 - the one sentence
+        console.show(f"predictor: {_sentence(error, settings)}")
         return _FAILED_TO_START
 
 
@@ -50,18 +49,22 @@ def _check(settings: Settings) -> int:
     return check(settings)
 
 
-def _sentence(error: Exception, outbox: Path | None) -> str:
+def _sentence(error: Exception, settings: Settings | None) -> str:
     if not (isinstance(error, OSError) and error.strerror):
-        return str(error)
+        sentence = str(error).removesuffix(".")
+        if settings and sentence.startswith(f"{settings.model}{os.sep}"):
+            return f"PREDICTOR_MODEL is {str(settings.model)!r}, wanted a model folder: {sentence}"
+        return sentence
     if not error.filename:
         return error.strerror
     where = Path(os.fsdecode(error.filename))
-    if outbox and (where.is_relative_to(outbox) or outbox.is_relative_to(where)):
-        return f"PREDICTOR_OUTBOX is {str(outbox)!r}, wanted a folder that can be written: {where}: {error.strerror}"
+    if settings and (where.is_relative_to(settings.outbox) or settings.outbox.is_relative_to(where)):
+        outbox = str(settings.outbox)
+        return f"PREDICTOR_OUTBOX is {outbox!r}, wanted a folder that can be written: {where}: {error.strerror}"
     return f"{where}: {error.strerror}"
 
 
 _VERBS: dict[str, Callable[[Settings], int]] = {"serve": _serve, "check": _check}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

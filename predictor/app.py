@@ -27,9 +27,10 @@ from predictor.web.runner import EXPRESS, Runner
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from predictor.errors import Kind
     from predictor.inference.model import Model
     from predictor.metrics import Metrics
-    from predictor.prediction import Prediction
+    from predictor.prediction import Origin, Prediction
     from predictor.settings import Settings
 
 HEALTH = web.AppKey("HEALTH", Health)
@@ -62,6 +63,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         health = app[HEALTH] = Health(logbook, refuses=settings.refuses)
         tracing = Tracing(resource, logbook.spans if logbook else None)
         log = _prediction_log(settings, model, logbook) if logbook else None
+        display = _display(settings, model)
         pipeline = Pipeline(
             model,
             log,
@@ -70,12 +72,12 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             threads=settings.threads or len(os.sched_getaffinity(0)),
             queue_rows=settings.queue_rows,
             slow=settings.slow,
-            display=_display(settings, model),
+            display=display,
         )
         app[PIPELINES] = {model.description.name: pipeline}
         metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
         surroundings = Surroundings(tracing, settings.deadline, metrics.request if metrics else None)
-        refused = log.refused if log else None
+        refused = _refused(log, display) if log else None
         limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
         predictions = Predictions(pipeline, **limits)
         add_routes(app, predictions, model, health, surroundings, refused)
@@ -129,7 +131,18 @@ def _display(settings: Settings, model: Model) -> Callable[[Prediction], None] |
     if settings.display == "off" or (settings.display == "auto" and not sys.stderr.isatty()):
         return None
     schema = record.schema_of(model.description)
-    return lambda prediction: print(record.body(schema, prediction), file=sys.stderr)  # noqa: T201 - its purpose
+    return lambda prediction: console.show(record.body(schema, prediction))
+
+
+def _refused(log: PredictionLog, display: Callable[[Prediction], None] | None) -> Callable[[Origin, Kind], None]:
+    """Return what records, and shows, a request that was refused before its rows were known."""
+
+    def refused(origin: Origin, error: Kind) -> None:
+        refusal = log.refused(origin, error)
+        if refusal and display:
+            display(refusal)
+
+    return refused
 
 
 def _metrics(resource: Resource, book: Logbook) -> Metrics:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import tempfile
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.console import printable
+from predictor.console import show
 from predictor.inference.model import load
 from predictor.shipping.delivery import Accepted, Delivery, Refused
 from predictor.shipping.endpoint import endpoint
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 _REMEDIES = {
     "model": " (PREDICTOR_MODEL names the folder)",
-    "outbox": " (PREDICTOR_OUTBOX names the folder, which must be writable)",
+    "outbox": " (PREDICTOR_OUTBOX names the folder)",
 }
 
 
@@ -41,18 +40,14 @@ def check(settings: Settings) -> int:
 
 def _found(what: str, look: Callable[[], str]) -> bool:
     try:
-        _say(f"ok      {what}: {look()}")
+        show(f"ok      {what}: {look()}")
     except (OSError, ValueError) as error:
-        reason = str(error)
+        reason = str(error).removesuffix(".")
         if isinstance(error, OSError) and error.strerror:
             reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        _say(f"WRONG   {what}: {reason}{_REMEDIES.get(what, '')}")
+        show(f"WRONG   {what}: {reason}{_REMEDIES.get(what, '')}")
         return False
     return True
-
-
-def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr)  # noqa: T201 - a person asked
 
 
 def _model(settings: Settings) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -27,6 +29,20 @@ def setup(stream: TextIO | None = None) -> None:
     logging.getLogger("predictor").setLevel(logging.INFO)
     for name in ("opentelemetry.baggage", "opentelemetry.trace"):  # warn of each header that they cannot read, in full
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def occupy() -> None:
+    """Open what is closed of stdin, stdout and stderr on the null device.
+
+    Else the next file that is opened, perhaps one of the outbox, gets number 2, and libraries write their errors to it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115 - it stays
 
 
 class Throttle:
@@ -71,9 +87,15 @@ def printable(text: str, but: str = "") -> str:
     return "".join(c if c.isprintable() or c in but else c.encode("unicode_escape").decode() for c in text)
 
 
+def show(line: str) -> None:
+    """Print a line on stderr; one that nobody can read any more (a pipe or a terminal that is gone) is dropped."""
+    with contextlib.suppress(OSError):
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
+
+
 def say(line: str) -> None:
     """Print a line for the person who started the server: as it is on a terminal, else like any operational line."""
     if sys.stderr.isatty():
-        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201 - its purpose
+        show(line)
     else:
         logging.getLogger("predictor").info("%s", line)

@@ -41,10 +41,15 @@ class Custody:
     async def adopt(self) -> None:
         """Take over the streams whose processes have ended."""
         known = {owned.files for owned in self.streams}
-        for owned in await asyncio.to_thread(adopt, self._root, closing_line):
-            if owned.files not in known:
-                self._take(owned)
-                _logger.info("took over stream %s of a process that ended", owned.files.stream_id)
+        taken = [o for o in await asyncio.to_thread(adopt, self._root, closing_line) if o.files not in known]
+        for owned in taken:
+            self._take(owned)
+        # One line for all: without an endpoint every stream that is still kept is taken over at every start.
+        if len(taken) == 1:
+            _logger.info("took over stream %s of a process that ended", taken[0].files.stream_id)
+        elif taken:
+            newest = max(owned.files.stream_id for owned in taken)  # a UUIDv7 begins with its time
+            _logger.info("took over %d streams of processes that ended, the newest is %s", len(taken), newest)
 
     async def remove_shipped(self) -> None:
         """Remove adopted streams of which the sink has everything."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from predictor import app
+from predictor.shipping.endpoint import endpoint
 from predictor.web.payload import encode
 
 if TYPE_CHECKING:
@@ -22,14 +24,27 @@ def greeting(settings: Settings, application: web.Application, host: str, port: 
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     sample = encode({"data": [[feature.sample for feature in about.features]]}).decode()
     yield f"{name}@{about.version} listens on {url}"
-    yield f"try: curl -s -H 'Content-Type: application/json' -d '{sample}' {url}/predict"
+    yield f"try: curl -s -H 'Content-Type: application/json' -d '{sample}' {quote(f'{url}/predict')}"
     if settings.log == "off":
         return
     book = application[app.LOGBOOK]
     yield f"the prediction log is in {settings.outbox.resolve()}, this start's stream is {book.stream.stream_id}"
     logs = settings.export.logs
     if logs is None:
-        keep = f"{settings.keep_bytes >> 20} MiB or {settings.keep_age / 3600:g} h"
-        yield f"it stays there, the newest {keep}; set OTEL_EXPORTER_OTLP_ENDPOINT to ship it to a Collector"
+        yield (
+            f"it stays there, the newest {_size(settings.keep_bytes)} for {_time(settings.keep_age)}; "
+            "set OTEL_EXPORTER_OTLP_ENDPOINT to ship it to a Collector"
+        )
     else:
-        yield "it is shipped by OTLP/HTTP to the Collector that OTEL_EXPORTER_OTLP_ENDPOINT names, and then removed"
+        yield f"it is shipped by OTLP/HTTP to {endpoint(logs).shown}, and removed when the sink has accepted it"
+
+
+def _size(number: int) -> str:
+    return f"{number / (1 << 30):.3g} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.3g} MiB"
+
+
+def _time(seconds: float) -> str:
+    for name, unit in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.3g} seconds"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from predictor.web.payload import Rows
 
 _logger = logging.getLogger("predictor.pipeline")
+_DRAINING = "this server is shutting down; ask again, another one will answer"
 _RETRY_AFTER = 1
 """Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
 
@@ -48,7 +49,7 @@ class Pipeline:
     ) -> None:
         """Take the parts; without a log nothing is written (benchmarks)."""
         self.draining = False
-        """The socket is closed: what still comes on open connections is refused."""
+        """The socket is closed: what begins on open connections is refused."""
         self.model = model
         self.schema = schema_of(model.description)
         self._log = log
@@ -59,11 +60,14 @@ class Pipeline:
         self._throttle = Throttle()
         self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads)
 
+    def admit(self) -> None:
+        """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
+        if self.draining:
+            raise Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER)
+        self.check_room()
+
     def check_room(self) -> None:
         """Refuse before inference what could not be logged or would wait too long; raises Problem."""
-        if self.draining:
-            detail = "this server is shutting down; ask again, another one will answer"
-            raise Problem(Kind.DRAINING, detail, retry_after=_RETRY_AFTER)
         if self._log and (reason := self._log.refusal()):
             raise Problem(Kind.OUTBOX_FULL, reason, retry_after=_RETRY_AFTER, recorded=True)
         if (waiting := self._batcher.queued_rows) >= self._queue_rows:
@@ -102,13 +106,13 @@ class Pipeline:
         return job
 
     async def close(self) -> None:
-        """Wait for the batches that run."""
+        """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait for the batches that run."""
+        for job in self._batcher.waiting():
+            self._give_up(job, Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER, recorded=True))
         await self._batcher.close()
 
-    # In a pool thread
-    def _run(self, jobs: list[Job]) -> Outputs:
-        rows = [row for job in jobs for row in job.rows]
-        return self.model.run(np.array(rows, dtype=np.float32))
+    def _run(self, jobs: list[Job]) -> Outputs:  # in a pool thread
+        return self.model.run(np.array([row for job in jobs for row in job.rows], dtype=np.float32))
 
     # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
     def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:
@@ -148,18 +152,20 @@ class Pipeline:
 
     # What else can become of it
     def _expire(self, job: Job) -> None:
+        detail = "the rows were not predicted and logged in time (PREDICTOR_DEADLINE)"
+        self._give_up(job, Problem(Kind.DEADLINE_EXCEEDED, detail, recorded=True))
+
+    def _give_up(self, job: Job, problem: Problem) -> None:
         if job.future.done():
             return
         if not job.written:  # else the disk is slow and the record is there
-            self._record_failure([job], Kind.DEADLINE_EXCEEDED)
-        detail = "the rows were not predicted and logged in time (PREDICTOR_DEADLINE)"
-        job.future.set_exception(Problem(Kind.DEADLINE_EXCEEDED, detail, recorded=True))
+            self._record_failure([job], problem.kind)
+        job.future.set_exception(problem)
 
     def _model_failed(self, batch: Batch[Job, Outputs]) -> None:
         if self._throttle.due():
-            _logger.error(
-                "model %s failed on a batch of %d rows: %s", self.model.description.name, batch.size, batch.error
-            )
+            name = self.model.description.name
+            _logger.error("model %s failed on a batch of %d rows: %s", name, batch.size, batch.error)
         live = [job for job in batch.jobs if not job.future.done()]
         self._record_failure(live, Kind.MODEL_FAILED)
         for job in live:

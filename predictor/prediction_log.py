@@ -88,15 +88,17 @@ class PredictionLog:
             prediction.origin.recorded = logged
         return logged
 
-    def refused(self, origin: Origin, error: Kind) -> None:
-        """Record a request that was refused before its rows were known, unless there are too many of them."""
+    def refused(self, origin: Origin, error: Kind) -> Prediction | None:
+        """Record a request that was refused before its rows were known, and return that, unless there are too many."""
         if not self._refusals.may_record():
-            return
+            return None
         total = time.monotonic() - origin.received
+        refusal = Prediction(uuid7(origin.received_ns), origin, total=total, error=error)
         try:
-            self.write([Prediction(uuid7(origin.received_ns), origin, total=total, error=error)])
+            self.write([refusal])
         except OutboxError:
-            return  # counted
+            return None  # counted
+        return refusal
 
     async def synced(self) -> None:
         """Return when what was written is on disk; raises OutboxError."""

@@ -46,7 +46,8 @@ async def _serve(settings: Settings) -> int:
     except (OSError, UnicodeError) as error:  # the latter: no host name at all
         await runner.cleanup()
         code = (isinstance(error, OSError) and error.errno) or 0
-        reason = os.strerror(code) if code > 0 else str(error)
+        # asyncio's own words repeat the address; a name that is not found has its words in strerror.
+        reason = os.strerror(code) if code > 0 else (isinstance(error, OSError) and error.strerror) or str(error)
         where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
         raise OSError(code, f"cannot listen on {where}: {reason}") from error
     host, port = runner.addresses[0][:2]
@@ -55,11 +56,11 @@ async def _serve(settings: Settings) -> int:
     for line in greeting(settings, runner.app, host, port):
         console.say(line)
 
-    ending = asyncio.create_task(_end(runner, await signals.get(), settings.shutdown_delay))
+    ending = asyncio.create_task(_end(runner, await signals.get(), settings))
     again = asyncio.create_task(_second(signals))
     await asyncio.wait((ending, again), return_when=asyncio.FIRST_COMPLETED)
     if not ending.done():
-        _logger.warning("second signal: ended at once; what is not shipped is in %s", settings.outbox)
+        _logger.warning("second signal: ended at once; what is not shipped is in %s", settings.outbox.resolve())
         sys.stderr.flush()
         os._exit(_SECOND_SIGNAL)
     again.cancel()
@@ -75,14 +76,15 @@ async def _second(signals: asyncio.Queue[signal.Signals]) -> None:
     await signals.get()
 
 
-async def _end(runner: web.AppRunner, first: signal.Signals, delay: float) -> None:
+async def _end(runner: web.AppRunner, first: signal.Signals, settings: Settings) -> None:
     """End in this order, so that nothing acknowledged is lost and nobody is refused without need."""
     # 1. Not ready: no new traffic should be sent here; what comes is answered.
     runner.app[app.HEALTH].terminating = True
-    _logger.info("%s: shutting down", first.name)
-    # 2. Until that is known everywhere; a person at a terminal does not wait.
-    if first is signal.SIGTERM:
-        await asyncio.sleep(delay)
+    delay = settings.shutdown_delay if first is signal.SIGTERM else 0.0  # a person at a terminal does not wait
+    longest = delay + settings.drain + (settings.flush if settings.export.logs or settings.export.traces else 0.0)
+    _logger.info("%s: shutting down within %g s; a second signal ends it at once", first.name, longest)
+    # 2. Until that is known everywhere.
+    await asyncio.sleep(delay)
     # 3. Stop listening, close idle connections, finish what is in flight (PREDICTOR_DRAIN).
     # 4. Close the stream, ship until the deadline (PREDICTOR_FLUSH), say what is left: the application's clean-up.
     await runner.cleanup()

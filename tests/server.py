@@ -176,6 +176,8 @@ class Here:
     port: int
     client: aiohttp.ClientSession
     outbox: Path
+    server: web.Server
+    """aiohttp's, with the connections."""
 
     @property
     def url(self) -> str:
@@ -262,7 +264,7 @@ def message(method: str, path: str, body: bytes = b"", **headers: str | None) ->
     fields: dict[str, str | None] = {"Host": "test", "Content-Length": str(len(body))}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value is not None)]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
 def answers(received: bytes) -> list[Answer]:
@@ -294,7 +296,8 @@ async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncI
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            yield Here(runner.app, port, client, outbox)
+            assert runner.server
+            yield Here(runner.app, port, client, outbox, runner.server)
     finally:
         await runner.cleanup()
 

@@ -4,55 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import threading
 import time
 from asyncio import TaskGroup
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server import ROW, Here, answers, first, message, model, predictions, problem, raw, records, serve, until
+from gate import Gate, pipeline
+from server import ROW, answers, first, message, predictions, problem, raw, records, serve, until
 
 from predictor import app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from predictor.inference.model import Outputs
-    from predictor.inference.session import Floats
+    from server import Here
 
 JSON = {"Content-Type": "application/json"}
 BODY = b'{"data":[[6.7,3.0,5.2,2.3]]}'
 PATIENCE = 20.0  # s
-
-
-class Gate:
-    """A model that runs its batches when it is told to, and remembers how many rows each had."""
-
-    def __init__(self) -> None:
-        """Keep everything waiting until `open`."""
-        self.description = model().description
-        self.batches: list[int] = []
-        self._open = threading.Event()
-
-    def run(self, rows: Floats) -> Outputs:
-        """Wait, then run iris."""
-        self.batches.append(len(rows))
-        assert self._open.wait(PATIENCE)
-        return model().run(rows)
-
-    def open(self) -> None:
-        """Let everything through from now on."""
-        self._open.set()
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    """Return a closed gate, opened in the end so that nothing hangs."""
-    gate = Gate()
-    yield gate
-    gate.open()
 
 
 @pytest.fixture
@@ -73,14 +43,6 @@ def shipping(outbox: Path, **settings: str) -> AbstractAsyncContextManager[Here]
         OTEL_TRACES_EXPORTER="none",
         **settings,
     )
-
-
-def pipeline(here: Here, gate: Gate | None = None) -> Any:  # noqa: ANN401 - its inside
-    """Return the pipeline of iris, its model behind the gate if there is one."""
-    found: Any = here.app[app.PIPELINES]["iris"]
-    if gate:
-        found.model = gate
-    return found
 
 
 def refused(outbox: Path, *words: str) -> None:

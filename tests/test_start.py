@@ -77,9 +77,13 @@ def test_host_that_is_not_here(outbox: Path, host: str) -> None:
 
 
 def test_no_model(outbox: Path, tmp_path: Path) -> None:
-    """A model folder that is not there is named."""
+    """A model folder that is not there is named with its setting."""
     sentence = failed(outbox, PREDICTOR_MODEL=str(tmp_path / "gone"))
-    assert sentence == f"{tmp_path / 'gone' / 'model.toml'} cannot be read: No such file or directory."
+    folder = tmp_path / "gone"
+    assert sentence == (
+        f"PREDICTOR_MODEL is '{folder}', wanted a model folder: {folder}/model.toml cannot be read: "
+        "No such file or directory"
+    )
     assert not outbox.exists()
 
 
@@ -113,10 +117,10 @@ def test_outbox_cannot_be_written(outbox: Path) -> None:
 
 
 def test_bad_certificate(outbox: Path, tmp_path: Path) -> None:
-    """A file that holds no certificate is named with the endpoint it is for."""
+    """A file that holds no certificate is named with the endpoint it is for, without the password in its URL."""
     (tmp_path / "ca.pem").write_text("no certificate")
     settings = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:s3cret@127.0.0.1:9",
         "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "ca.pem"),
     }
     sentence = failed(outbox, **settings)
@@ -140,6 +144,7 @@ def test_help_and_version(outbox: Path) -> None:
 def test_greeting(outbox: Path) -> None:
     """The start says where it listens, what to try, where the log is and what becomes of it; and all of it is true."""
     with Server(outbox, command=("-m", "predictor", "serve")) as server:
+        server.wait_for(lambda line: "it stays there" in line)  # the last line
         listens, tries, log, stays = [json.loads(line)["message"] for line in server.stderr_lines[:4]]
         words = shlex.split(tries.removeprefix("try: "))
         status, body = post(server.port, words[words.index("-d") + 1])
@@ -162,7 +167,7 @@ def test_greeting_with_an_endpoint(outbox: Path) -> None:
         "PREDICTOR_FLUSH": "0",
     }
     with Server(outbox, **settings) as server:
-        assert server.wait_for(lambda line: "it is shipped by OTLP/HTTP" in line)
+        assert server.wait_for(lambda line: "it is shipped by OTLP/HTTP to http://127.0.0.1:9/v1/logs, and" in line)
         assert server.wait_for(lambda line: "http://127.0.0.1:9/v1/logs" in line)
     assert "s3cret" not in "".join(server.stderr_lines)
 

@@ -101,6 +101,10 @@ class Batcher(Generic[J, R]):
             self._scheduled = True
             self._loop.call_soon(self._gather, 0)
 
+    def waiting(self) -> list[J]:
+        """Return the jobs that are queued and whose callers wait."""
+        return [job for job in self._queue if not job.future.done()]
+
     async def close(self) -> None:
         """Wait until what is queued has run and is committed, then end the threads; submit nothing more."""
         await self._idle.wait()
@@ -150,7 +154,7 @@ class Batcher(Generic[J, R]):
         try:
             batch.result = self._run(batch.jobs)
         except BaseException as error:  # noqa: BLE001 - whatever a model raises belongs to its batch
-            batch.error = error
+            batch.error = error.with_traceback(None)  # which leads to this frame, and so back to the batch
         batch.finished = time.monotonic()
         self._loop.call_soon_threadsafe(self._finish, batch)
 

@@ -22,6 +22,8 @@ def endpoint(target: Target) -> Endpoint:
         except OSError as error:
             files = (target.certificate, target.client_certificate, target.client_key)
             names = ", ".join(str(file) for file in files if file)
-            msg = f"the certificates for {target.url} cannot be used ({names}): {error.strerror or error}"
+            msg = (
+                f"the certificates for {Endpoint(target.url).shown} cannot be used ({names}): {error.strerror or error}"
+            )
             raise OSError(error.errno, msg) from error
     return Endpoint(target.url, target.headers, target.timeout, context)

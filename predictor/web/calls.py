@@ -40,12 +40,12 @@ class Predictions:
 
     async def test(self, context: Context) -> web.Response:
         """`GET /predict/test`: probabilities of the sample."""
-        self._pipeline.check_room()
+        self._pipeline.admit()
         return self._probabilities(await self._run(context, [self._sample]))
 
     async def test_label(self, context: Context) -> web.Response:
         """`GET /predict/test/label`: the label of the sample."""
-        self._pipeline.check_room()
+        self._pipeline.admit()
         return self._label(await self._run(context, [self._sample]))
 
     async def batch(self, context: Context) -> web.Response:
@@ -55,11 +55,11 @@ class Predictions:
         return _answered(job, BatchAnswer(job.job_id, items))
 
     async def _one(self, context: Context) -> Job:
-        self._pipeline.check_room()
+        self._pipeline.admit()
         return await self._run(context, decode_row(await self._body(context), self._width, self._batch_rows))
 
     async def _rows(self, context: Context) -> Rows:
-        self._pipeline.check_room()
+        self._pipeline.admit()
         return decode_rows(await self._body(context), self._width, self._batch_rows)
 
     async def _body(self, context: Context) -> bytes:

@@ -52,19 +52,21 @@ class Connection(RequestHandler):
         """Send a complete, ordinary prediction the express way when nothing else is under way here."""
         if self._express_busy:  # pipelined: one at a time, in order
             self._early += data
-            if self.transport:
-                self.transport.pause_reading()
+            self._pause_transport_reading()
         elif self._close or self._force_close:
             self._rest_of_body(data)
-        elif self._request_in_progress or self._messages or not data.startswith(_EXPRESS) or not self._express:
+        elif (
+            self._express is None
+            or (waiter := self._waiter) is None  # aiohttp's way is not done with its last request
+            or waiter.done()
+            or not data.startswith(_EXPRESS)
+        ):
             super().data_received(data)
         else:
-            waiter, self._waiter = self._waiter, None  # aiohttp's way must not wake up before it is its turn
+            self._waiter = None  # aiohttp's way must not wake up before it is its turn
             super().data_received(data)
             self._waiter = waiter
-            if len(self._messages) == 1 and self._take(self._express):
-                return
-            if self._messages and waiter and not waiter.done():
+            if self._messages and not (len(self._messages) == 1 and self._take(self._express)):
                 waiter.set_result(None)
 
     def answered(self, raw: bytes) -> None:
@@ -78,7 +80,7 @@ class Connection(RequestHandler):
         self.transport.write(raw)
         if self._early:
             early, self._early = self._early, b""
-            self.transport.resume_reading()
+            self._resume_transport_reading()  # first: what is fed may have it paused again
             self.data_received(early)
 
     async def request(self, message: RawRequestMessage) -> web.Request:

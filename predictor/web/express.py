@@ -88,7 +88,7 @@ class Express:
         """Predict and log; calls `connection.answered` once, now or later."""
         exchange = Exchange(self, connection, message, origin)
         try:
-            self._pipeline.check_room()
+            self._pipeline.admit()
             body = payload.read_nowait()
             check_size(len(body), self._body_bytes)
             rows = decode_row(body, self._width, self._batch_rows)
@@ -109,13 +109,13 @@ class Express:
             response = self._response(exchange, job, error)
             status = response.status
             raw = _raw(response, self._server)
-        exchange.connection.answered(raw)
         if origin.kept:
             task = asyncio.ensure_future(self._after_the_fact(exchange, status))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._measure:
             self._measure(origin.elapsed(), "POST", ROUTE, status)
+        exchange.connection.answered(raw)  # last: it goes on with the connection's next request
 
     def _ok(self, job: Job) -> bytes:
         p = job.predictions[0]

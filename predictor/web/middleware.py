@@ -61,7 +61,12 @@ class Surroundings(NamedTuple):
                     return await _answer(call, context, tracing, refused)
 
                 return await tracing.traced(request, origin, sampled)
-            response = await _answer(call, context, tracing, refused)
+            try:
+                response = await _answer(call, context, tracing, refused)
+            except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
+                if origin.kept:  # and recorded so
+                    await tracing.after_the_fact(request, origin, web.Response(status=Kind.DRAINING.status))
+                raise
             if origin.kept:
                 await tracing.after_the_fact(request, origin, response)
             return response

@@ -102,11 +102,12 @@ def _check_url(variable: str, url: str) -> None:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         usable = False
+    shown = re.sub(r"//[^/]*@", "//…@", url)  # what stands before the @ may be a password
     if not usable:
-        msg = f"{variable} is {url!r}, wanted an http:// or https:// URL such as http://127.0.0.1:4318"
+        msg = f"{variable} is {shown!r}, wanted an http:// or https:// URL such as http://127.0.0.1:4318"
         raise ValueError(msg)
     if parts.port == _GRPC_PORT:
-        msg = f"{variable} is {url!r}: port 4317 speaks gRPC, wanted OTLP/HTTP, whose port is 4318"
+        msg = f"{variable} is {shown!r}: port 4317 speaks gRPC, wanted OTLP/HTTP, whose port is 4318"
         raise ValueError(msg)
 
 

@@ -35,7 +35,7 @@ def serve(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: its terminal is closed
         loop.add_signal_handler(number, signals.put_nowait, number)
 
     runner = await app.runner(settings)

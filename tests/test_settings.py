@@ -200,7 +200,8 @@ def test_endpoint_that_is_no_url(variable: str, url: str) -> None:
 @pytest.mark.parametrize("variable", [ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
 def test_grpc_port(variable: str) -> None:
     """Port 4317 is refused with the name of the right one."""
-    sentence = refusal(**{variable: "http://otel:4317"})
+    sentence = refusal(**{variable: "http://user:secret@otel:4317"})
+    assert "secret" not in sentence
     assert variable in sentence
     assert "gRPC" in sentence
     assert "4318" in sentence

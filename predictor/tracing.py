@@ -10,6 +10,7 @@ import re
 import time
 import warnings
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import propagate, trace
@@ -67,7 +68,7 @@ class Tracing:
         self._rate = PerSecond(_KEPT_A_SECOND)
         if spans is None:
             return
-        self._excluded = get_excluded_urls("AIOHTTP_SERVER")  # the instrumentation passes these over
+        self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         provider = TracerProvider(resource=resource, sampler=_Asked(), id_generator=_DrawnIds(), shutdown_on_exit=False)
         provider.add_span_processor(spans)
@@ -94,7 +95,7 @@ class Tracing:
         if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
             request_id = None
         origin = Origin(f"{trace_id:032x}", f"{span_id:016x}", route, received_ns, received, request_id, parent_id)
-        if self._spans is not None and not self._excluded.url_disabled(route):
+        if self._spans is not None and not self._excluded(route):
             result = self._sampler.should_sample(context, trace_id, f"{method} {route}", trace.SpanKind.SERVER)
             if result.decision is Decision.RECORD_AND_SAMPLE:
                 origin.kept, origin.sample = "head", result
@@ -126,7 +127,7 @@ class Tracing:
         """Set `origin.kept` if the request matters although it was not sampled, and no record denies it yet."""
         if self._spans is None or origin.kept or origin.recorded or not (outlier or slow or error):
             return
-        if not self._excluded.url_disabled(origin.route) and self._rate.allow():
+        if not self._excluded(origin.route) and self._rate.allow():
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
     async def after_the_fact(self, request: web.Request, origin: Origin, response: web.StreamResponse) -> None:

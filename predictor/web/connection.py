@@ -36,7 +36,7 @@ _EXPRESS = f"POST {ROUTE} HTTP/1.1\r\n".encode()
 class Connection(RequestHandler):
     """aiohttp's connection with an express way for `POST /predict`."""
 
-    __slots__ = ("_app", "_early", "_express", "_express_busy", "drawn")
+    __slots__ = ("_app", "_early", "_express", "_express_busy", "_persists", "drawn")
 
     def __init__(self, manager: web.Server, app: web.Application, express: Express | None, **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
         """Take aiohttp's limits; without an express way every request goes aiohttp's."""
@@ -44,6 +44,7 @@ class Connection(RequestHandler):
         self._app = app
         self._express = express
         self._express_busy = False
+        self._persists = True  # aiohttp's last answer did not announce the end of the connection
         self._early = b""
         self.drawn: Origin | None = None
         """The ids of the next request, if they are drawn already."""
@@ -55,19 +56,16 @@ class Connection(RequestHandler):
             self._pause_transport_reading()
         elif self._close or self._force_close:
             self._rest_of_body(data)
-        elif (
-            self._express is None
-            or (waiter := self._waiter) is None  # aiohttp's way is not done with its last request
-            or waiter.done()
-            or not data.startswith(_EXPRESS)
-        ):
-            super().data_received(data)
-        else:
-            self._waiter = None  # aiohttp's way must not wake up before it is its turn
+        elif self._express and self._may_take_next() and data.startswith(_EXPRESS):
+            waiter, self._waiter = self._waiter, None  # aiohttp's way must not wake up before it is its turn
             super().data_received(data)
             self._waiter = waiter
-            if self._messages and not (len(self._messages) == 1 and self._take(self._express)):
+            if len(self._messages) == 1 and self._take(self._express):
+                return
+            if self._messages and waiter:
                 waiter.set_result(None)
+        else:
+            super().data_received(data)
 
     def answered(self, raw: bytes) -> None:
         """Send the answer of the express way and go on with what came meanwhile."""
@@ -92,6 +90,14 @@ class Connection(RequestHandler):
         )
         request._match_info = await self._app.router.resolve(request)  # noqa: SLF001 - as above
         return request
+
+    def _may_take_next(self) -> bool:
+        """Tell whether aiohttp's way waits for a request, or is about to, with nothing left to do for the last one.
+
+        It comes to its waiter a turn of the loop after its answer has left. Who asks again within that turn would go
+        its way once more, and so on: a connection that had one sampled request would hardly come back to this one.
+        """
+        return not (self._request_in_progress or self._messages) and self._persists and self._task_handler is not None
 
     def _take(self, express: Express) -> bool:
         message, payload = self._messages[0]
@@ -153,6 +159,7 @@ class Connection(RequestHandler):
         if isinstance(resp, web.HTTPException):
             kind = Kind.NOT_FOUND if resp.status == HTTPStatus.NOT_FOUND else Kind.BAD_REQUEST
             resp = problem_response(Problem(kind, resp.text or resp.reason))
+        self._persists = request.keep_alive and resp.keep_alive is not False
         return super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as logging takes them

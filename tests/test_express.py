@@ -615,3 +615,26 @@ async def test_nothing_hangs_when_the_drain_is_over(
 def refused(outbox: Path) -> list[Any]:
     """Return the records of what the shutdown refused."""
     return [p for p in predictions(outbox) if p.get("error.type") == "draining"]
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_order_of_answers_at_every_turn(here: Here, turns: int) -> None:
+    """An ordinary request overtakes none that aiohttp's way has taken up, however many turns of the loop after it."""
+    async with Caller(here) as caller:
+        assert (await caller.asks(LABEL)).status == 200
+        (connection,) = here.server.connections
+        connection.data_received(ask(Content_Type="application/json; charset=utf-8", X_Request_Id="first"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connection.data_received(ask(X_Request_Id="second"))
+        order = [(await caller.answer()).headers["X-Request-Id"] for _ in range(2)]
+    assert order == ["first", "second"]
+
+
+async def test_the_next_request_after_aiohttps_way(here: Here, expressed: list[Any]) -> None:
+    """Who asks again at once after an answer of aiohttp's way is answered, and soon by the express way again."""
+    async with Caller(here) as caller:
+        for _ in range(20):
+            assert (await caller.asks(ask(Content_Type="application/json; charset=utf-8"))).status == 200
+            assert (await caller.asks(ask())).status == 200
+    assert expressed

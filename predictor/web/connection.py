@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("predictor")
 _throttle = Throttle()
+_EAGER = sys.version_info >= (3, 12)
+"""Whether aiohttp's tasks begin at once; if not, a request that it takes up shows nowhere for a turn of the loop."""
 _EXPRESS = f"POST {ROUTE} HTTP/1.1\r\n".encode()
 
 
@@ -62,7 +65,7 @@ class Connection(RequestHandler):
             self._waiter = waiter
             if len(self._messages) == 1 and self._take(self._express):
                 return
-            if self._messages and waiter:
+            if self._messages and waiter and not waiter.done():
                 waiter.set_result(None)
         else:
             super().data_received(data)
@@ -97,7 +100,11 @@ class Connection(RequestHandler):
         It comes to its waiter a turn of the loop after its answer has left. Who asks again within that turn would go
         its way once more, and so on: a connection that had one sampled request would hardly come back to this one.
         """
-        return not (self._request_in_progress or self._messages) and self._persists and self._task_handler is not None
+        if self._request_in_progress or self._messages:
+            return False
+        if self._waiter is not None:
+            return not self._waiter.done()
+        return _EAGER and self._persists and self._task_handler is not None
 
     def _take(self, express: Express) -> bool:
         message, payload = self._messages[0]

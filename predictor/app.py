@@ -11,6 +11,7 @@ from aiohttp import web
 from opentelemetry.sdk.resources import Resource
 
 from predictor import __version__, console, record
+from predictor.feedback import FeedbackLog
 from predictor.health import Health
 from predictor.inference.model import load
 from predictor.logbook import Logbook
@@ -20,6 +21,7 @@ from predictor.settings import load as load_settings
 from predictor.tracing import Tracing
 from predictor.web.calls import Predictions
 from predictor.web.express import Express
+from predictor.web.feedback import FeedbackCall
 from predictor.web.middleware import Surroundings
 from predictor.web.routes import add_routes
 from predictor.web.runner import EXPRESS, Runner
@@ -80,7 +82,8 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         refused = _refused(log, display) if log else None
         limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
         predictions = Predictions(pipeline, **limits)
-        add_routes(app, predictions, model, health, surroundings, refused)
+        feedback = _feedback(settings, model, log, pipeline) if settings.feedback and log else None
+        add_routes(app, predictions, model, health, surroundings, refused, feedback)
         app[EXPRESS] = Express(pipeline, surroundings, refused, **limits)
         yield
         await pipeline.close()
@@ -124,6 +127,12 @@ def _prediction_log(settings: Settings, model: Model, logbook: Logbook) -> Predi
         refuses=settings.refuses,
         waits=settings.outbox_fsync == "batch",
     )
+
+
+def _feedback(settings: Settings, model: Model, log: PredictionLog, pipeline: Pipeline) -> FeedbackCall:
+    write = FeedbackLog(log, pipeline.admit).write
+    labels = model.description.labels
+    return FeedbackCall(write, labels, token=settings.feedback_token, limit=settings.feedback_bytes)
 
 
 def _display(settings: Settings, model: Model) -> Callable[[Prediction], None] | None:

@@ -20,6 +20,7 @@ class Kind(Enum):
 
     BAD_REQUEST = _Kind(400, "bad-request", "The HTTP request is malformed")
     INVALID_JSON = _Kind(400, "invalid-json", "The body is not JSON")
+    UNAUTHORIZED = _Kind(401, "unauthorized", "This call wants a token")
     NOT_FOUND = _Kind(404, "not-found", "There is nothing at this path")
     METHOD_NOT_ALLOWED = _Kind(405, "method-not-allowed", "This path has no such method")
     CONTENT_TOO_LARGE = _Kind(413, "content-too-large", "The request is larger than this server takes")
@@ -29,7 +30,7 @@ class Kind(Enum):
     MODEL_FAILED = _Kind(500, "model-failed", "The model failed on these rows")
     QUEUE_FULL = _Kind(503, "queue-full", "Too many rows are waiting")
     DRAINING = _Kind(503, "draining", "The server is shutting down")
-    OUTBOX_FULL = _Kind(503, "outbox-full", "The prediction could not be logged, so it is not made")
+    OUTBOX_FULL = _Kind(503, "outbox-full", "It could not be logged, so it was not done")
     DEADLINE_EXCEEDED = _Kind(504, "deadline-exceeded", "The request took longer than its deadline")
 
     @property

@@ -1,4 +1,4 @@
-"""What is remembered of one prediction, passed to whoever writes it down."""
+"""What is remembered of one prediction, or of what was said of it later, passed to whoever writes it down."""
 
 from __future__ import annotations
 
@@ -54,3 +54,15 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     total: float = 0.0
     batch_size: int | None = None
     error: Kind | None = None
+
+
+class Feedback(msgspec.Struct, frozen=True, gc=False):
+    """The truth of one row, or a remark on it; at least one of label, value and comment is there."""
+
+    job_id: str
+    index: int
+    origin: Origin
+    """The request that brings the feedback, not the one that it speaks of."""
+    label: str | None = None
+    value: float | None = None
+    comment: str | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from predictor.encoding import RecordEncoder
+from predictor import record
+from predictor.encoding import RecordEncoder, encode_event
 from predictor.ids import uuid7
 from predictor.outbox import OutboxError
-from predictor.prediction import Origin, Prediction
+from predictor.prediction import Feedback, Origin, Prediction
 from predictor.rate import PerSecond
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class PredictionLog:
         waits: bool,
     ) -> None:
         """Take the model's schema and scope attributes; `waits` is fsync mode `batch`."""
+        self._schema = schema
         self._encoder = RecordEncoder(schema)
         self._head = stream.head(scope)
         self._stream = stream
@@ -78,15 +80,25 @@ class PredictionLog:
 
     def write(self, predictions: Sequence[Prediction]) -> bool:
         """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
-        records = self._encoder.encode(predictions, time.time_ns())
-        try:
-            logged = self._stream.append(self._head, records)
-        except OutboxError:
-            self._refusals.unrecorded += len(predictions)
-            raise
+        logged = self._append(self._encoder.encode(predictions, time.time_ns()))
         for prediction in predictions:
             prediction.origin.recorded = logged
         return logged
+
+    def write_feedback(self, feedback: Feedback) -> bool:
+        """Write the record of what a caller said; answers and raises as `write` does."""
+        origin = feedback.origin
+        whole = encode_event(
+            attributes=record.feedback_attributes(feedback),
+            body=record.feedback_body(self._schema, feedback),
+            severity=record.INFO,
+            event_name=record.FEEDBACK_EVENT,
+            time_ns=origin.received_ns,
+            observed_ns=time.time_ns(),
+            trace=(origin.trace_id, origin.span_id, bool(origin.kept)),
+        )
+        origin.recorded = self._append([whole])
+        return origin.recorded
 
     def refused(self, origin: Origin, error: Kind) -> Prediction | None:
         """Record a request that was refused before its rows were known, and return that, unless there are too many."""
@@ -99,6 +111,13 @@ class PredictionLog:
         except OutboxError:
             return None  # counted
         return refusal
+
+    def _append(self, records: Sequence[bytes]) -> bool:
+        try:
+            return self._stream.append(self._head, records)
+        except OutboxError:
+            self._refusals.unrecorded += len(records)
+            raise
 
     async def synced(self) -> None:
         """Return when what was written is on disk; raises OutboxError."""

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.inference.description import Description
-    from predictor.prediction import Prediction
+    from predictor.prediction import Feedback, Prediction
 
 SCHEMA_VERSION = 1
 EVENT_NAME = "prediction"
+FEEDBACK_EVENT = "prediction.feedback"
 SCOPE_NAME = "predictor"
 WIDE = 32
 """A model with more features than this logs them as one JSON text: Loki takes 128 attributes a record."""
@@ -56,6 +57,19 @@ TABLE: tuple[Attribute, ...] = (
     Attribute("error.type", "string", "on failure only: the last word of the problem's `type`"),
     Attribute("event.name", "string", "`prediction`; again as an attribute, since Loki drops the field"),
 )
+
+FEEDBACK: tuple[Attribute, ...] = (
+    TABLE[0],
+    Attribute("prediction.job_id", "string", "the request that is spoken of, as the caller named it"),
+    Attribute("prediction.index", "int", "the row in that request, from 0"),
+    Attribute("prediction.feedback.label", "string", "the class that it truly was; one of the model's labels"),
+    Attribute("prediction.feedback.value", "double", "a number instead: a score, a cost, an amount"),
+    Attribute("prediction.feedback.comment", "string", "a remark, instead or besides"),
+    Attribute("prediction.request_id", "string", "the caller's `X-Request-Id`, if it sent a usable one"),
+    Attribute("http.route", "string", "the path's pattern"),
+    Attribute("event.name", "string", "`prediction.feedback`"),
+)
+"""What a caller says later of a prediction."""
 
 INFO, WARN, ERROR = (9, "INFO"), (13, "WARN"), (17, "ERROR")
 """Severity number and text."""
@@ -140,3 +154,24 @@ def severity(prediction: Prediction) -> tuple[int, str]:
     if prediction.error:
         return ERROR if prediction.error.status >= 500 else WARN  # noqa: PLR2004 - HTTP's own classes
     return WARN if prediction.outlier else INFO
+
+
+def feedback_attributes(feedback: Feedback) -> dict[str, Any]:
+    """Return the attributes of a feedback record, all but the sequence."""
+    pairs = {
+        "prediction.job_id": feedback.job_id,
+        "prediction.index": feedback.index,
+        "prediction.feedback.label": feedback.label,
+        "prediction.feedback.value": feedback.value,
+        "prediction.feedback.comment": feedback.comment,
+        "prediction.request_id": feedback.origin.request_id,
+        "http.route": feedback.origin.route,
+        "event.name": FEEDBACK_EVENT,
+    }
+    return {name: value for name, value in pairs.items() if value is not None}
+
+
+def feedback_body(schema: Schema, feedback: Feedback) -> str:
+    """Return the display line, e.g. `feedback virginica iris@1 job=0192… row 0`; never a comment: it may be long."""
+    said = feedback.label or ("comment" if feedback.value is None else f"{feedback.value:g}")
+    return f"feedback {said} {schema.model} job={feedback.job_id} row {feedback.index}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictor.otlp_settings import Export, read_export
-from predictor.units import choice, count, duration, folder, port, size, text
+from predictor.units import choice, count, duration, folder, port, size, switch, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,8 +31,8 @@ class Row(NamedTuple):
     meaning: str
 
 
-def _setting(default: str, parse: Callable[[str], Any], meaning: str) -> Any:  # noqa: ANN401 - a dataclass field
-    return field(metadata={"default": default, "parse": parse, "meaning": meaning})
+def _setting(default: str, parse: Callable[[str], Any], meaning: str, *, secret: bool = False) -> Any:  # noqa: ANN401 - a dataclass field
+    return field(metadata={"default": default, "parse": parse, "meaning": meaning}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,11 @@ class Settings:
     shutdown_delay: float = _setting("0s", duration(0), "on SIGTERM: time between not ready and closing the socket")
     drain: float = _setting("10s", duration(0), "on shutdown: longest wait for requests in flight")
     flush: float = _setting("10s", duration(0), "on shutdown: longest time to ship what is left")
+    feedback: bool = _setting("false", switch, "`true`: `POST /feedback/{job_id}` takes what a prediction truly was")
+    feedback_token: str = _setting(
+        "", text, "if set, feedback must come with it: `Authorization: Bearer …`", secret=True
+    )
+    feedback_bytes: int = _setting("4KiB", size(64), "largest body of a feedback")
     display: str = _setting(
         "auto", choice("auto", "on", "off"), "prediction lines on stderr; `auto`: if it is a terminal"
     )

@@ -72,6 +72,11 @@ def duration(least: float) -> Callable[[str], float]:
     return parse
 
 
+def switch(given: str) -> bool:
+    """Take `true` or `false`."""
+    return choice("true", "false")(given) == "true"
+
+
 def choice(*words: str) -> Callable[[str], str]:
     """Take one of `words`."""
 

@@ -35,7 +35,7 @@ _MAY_IMPORT = {
     ],
     "inference.batching": [],
     "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
-    "web.*": ["web.*", "errors", "console", "aiohttp", "msgspec", "numpy"],
+    "web.*": ["web.*", "errors", "prediction", "console", "aiohttp", "msgspec", "numpy"],
     "settings": ["otlp_settings", "units"],
     "otlp_settings": [],
     "units": [],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import opentelemetry.environment_variables
 import opentelemetry.sdk.environment_variables
 import pytest
-from server import ROOT, Here
+from server import ROOT, Here, serve
 
 from predictor.errors import Kind
 from predictor.otlp_settings import read_export
@@ -53,7 +53,9 @@ class Environment(dict[str, str]):
 def test_our_settings() -> None:
     """docs/settings.md lists every setting with its default and meaning, and none that does not exist."""
     published = rows(SETTINGS, "Our own")
-    assert published == [(f"`{row.variable}`", f"`{row.default}`", row.meaning) for row in table()]
+    assert published == [
+        (f"`{row.variable}`", f"`{row.default}`" if row.default else "", row.meaning) for row in table()
+    ]
 
 
 def test_settings_named_anywhere() -> None:
@@ -91,14 +93,15 @@ def test_problems() -> None:
     assert all(row[3] for row in rows(HTTP, "Problems"))
 
 
-async def test_calls(here: Here) -> None:
-    """docs/http.md lists every call that there is, and none else."""
+async def test_calls(outbox: Path) -> None:
+    """docs/http.md lists every call that there is, those that must be switched on included, and none else."""
     published = {row[0].strip("`") for row in rows(HTTP, "Calls")}
-    routes = {
-        f"{route.method} {route.resource.canonical}"
-        for route in here.app.router.routes()
-        if route.resource and route.method not in {"HEAD", "*"}
-    }
+    async with serve(outbox, PREDICTOR_FEEDBACK="true") as here:
+        routes = {
+            f"{route.method} {route.resource.canonical}"
+            for route in here.app.router.routes()
+            if route.resource and route.method not in {"HEAD", "*"}
+        }
     assert published == routes
 
 

@@ -78,13 +78,13 @@ class Predictions:
         return _answered(job, Answer(job.job_id, label, p.outlier, p.score))
 
 
-async def read_body(context: Context, limit: int) -> bytes:
-    """Return a JSON request's body of at most `limit` bytes, before the deadline; raises Problem."""
+async def read_body(context: Context, limit: int, setting: str = "PREDICTOR_BODY_BYTES") -> bytes:
+    """Return a JSON request's body of at most `limit` bytes (by `setting`), before the deadline; raises Problem."""
     request = context.request
     declared = request.headers.get("Content-Type")
     if declared and declared != _JSON and not request.content_type.endswith(("/json", "+json")):
         raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, wanted {_JSON}")
-    check_size(request.content_length or 0, limit)
+    check_size(request.content_length or 0, limit, setting)
     try:
         if request.content.is_eof():  # it came with the headers: no timer, no copy
             body = request.content.read_nowait()
@@ -96,7 +96,7 @@ async def read_body(context: Context, limit: int) -> bytes:
     except (web.RequestPayloadError, ConnectionError):
         detail = "the body is not what Content-Encoding and Transfer-Encoding say, or it was cut off"
         raise Problem(Kind.BAD_REQUEST, detail) from None
-    check_size(len(body), limit)
+    check_size(len(body), limit, setting)
     return body
 
 

@@ -44,22 +44,18 @@ _decode = msgspec.json.Decoder(_Body).decode
 encode = msgspec.json.Encoder().encode
 
 
-def check_size(size: int, limit: int) -> None:
-    """Refuse a body of more than `limit` bytes; raises Problem."""
+def check_size(size: int, limit: int, setting: str = "PREDICTOR_BODY_BYTES") -> None:
+    """Refuse a body of more than `limit` bytes, which `setting` says; raises Problem."""
     if size > limit:
-        raise Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes (PREDICTOR_BODY_BYTES)")
+        raise Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes ({setting})")
 
 
 def decode_rows(body: bytes, width: int, most: int) -> Rows:
     """Return the rows of a request body, each `width` numbers that are finite as float32; raises Problem."""
     try:
         rows = _decode(body).data
-    except msgspec.ValidationError as error:
-        raise Problem(Kind.INVALID_DATA, f"{error}; wanted {_wanted(width)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(Kind.INVALID_JSON, f"{_where(body, error)}; wanted {_wanted(width)}") from None
-    except RecursionError:
-        raise Problem(Kind.INVALID_JSON, f"the JSON is nested too deep; wanted {_wanted(width)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable(body, error, _wanted(width)) from None
     if not rows:
         raise Problem(Kind.INVALID_DATA, f"data has no rows; wanted {_wanted(width)}")
     if len(rows) > most:
@@ -85,6 +81,14 @@ def decode_row(body: bytes, width: int, most: int) -> Rows:
 
 def _wanted(width: int) -> str:
     return f'{{"data": [[…]]}} with rows of {width} finite numbers'
+
+
+def undecodable(body: bytes, error: Exception, wanted: str) -> Problem:
+    """Return the problem of a body that msgspec could not take, by what it raised."""
+    if isinstance(error, msgspec.ValidationError):
+        return Problem(Kind.INVALID_DATA, f"{error}; wanted {wanted}")
+    where = "the JSON is nested too deep" if isinstance(error, RecursionError) else _where(body, error)
+    return Problem(Kind.INVALID_JSON, f"{where}; wanted {wanted}")
 
 
 def _where(body: bytes, error: Exception) -> str:

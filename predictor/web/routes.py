@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from predictor.errors import Kind, Problem
+from predictor.web.feedback import ROUTE as FEEDBACK
 from predictor.web.metadata import labels, metadata
 from predictor.web.payload import encode
 
@@ -36,6 +37,7 @@ def add_routes(
     health: Health,
     surroundings: Surroundings,
     refused: Refused | None,
+    feedback: Call | None = None,
 ) -> None:
     """Register every call; what predicts tells `refused` of problems, the rest does not belong in the log."""
 
@@ -51,6 +53,8 @@ def add_routes(
     # HEAD never predicts
     router.add_get("/predict/test", predicts(predictions.test, "/predict/test"), allow_head=False)
     router.add_get("/predict/test/label", predicts(predictions.test_label, "/predict/test/label"), allow_head=False)
+    if feedback:
+        router.add_post(FEEDBACK, asks(feedback, FEEDBACK))
     router.add_get("/metadata", asks(_constant(metadata(model)), "/metadata"))
     router.add_get("/label", asks(_constant(labels(model)), "/label"))
     router.add_get("/health", _probe(encode({"health": "ok"})))

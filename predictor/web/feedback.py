@@ -1,0 +1,92 @@
+"""`POST /feedback/{job_id}`: what a prediction truly was, logged with the same promise as the prediction."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from predictor.errors import Kind, Problem
+from predictor.prediction import Feedback
+from predictor.web.calls import read_body
+from predictor.web.payload import encode, undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from predictor.web.middleware import Context
+
+    Write = Callable[[Feedback], Awaitable[bool]]
+
+ROUTE = "/feedback/{job_id}"
+_ID_LENGTH = 36
+_LARGEST = 2**31 - 1
+
+
+class _Said(msgspec.Struct, forbid_unknown_fields=True):
+    index: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0
+    label: str | None = None
+    value: float | None = None
+    comment: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    job_id: str
+    index: int
+
+
+_decode = msgspec.json.Decoder(_Said).decode
+_WANTED = '{"index": 0, "label": "…"}, or a number as "value", or a "comment"'
+
+
+class FeedbackCall:
+    """The call, for the labels of one model."""
+
+    def __init__(self, write: Write, labels: Sequence[str], *, token: str, limit: int) -> None:
+        """Take what writes and syncs a feedback, the labels that exist, a token or "", and the largest body."""
+        self._write = write
+        self._labels = labels
+        self._expected = f"Bearer {token}".encode() if token else b""
+        self._limit = limit
+
+    async def __call__(self, context: Context) -> web.Response:
+        """Log one feedback and say so; the job may be unknown here, since another replica may have answered it."""
+        self._admit(context.request.headers.get("Authorization", ""))
+        job_id = _job_id(context.request.match_info["job_id"])
+        body = await read_body(context, self._limit, "PREDICTOR_FEEDBACK_BYTES")
+        said = self._said(body)
+        logged = await self._write(Feedback(job_id, said.index, context.origin, said.label, said.value, said.comment))
+        response = web.Response(body=encode(_Answer(job_id, said.index)), content_type="application/json")
+        if not logged:
+            response.headers["X-Prediction-Logged"] = "false"
+        return response
+
+    def _admit(self, authorization: str) -> None:
+        given = authorization.encode("utf-8", "surrogateescape")
+        if self._expected and not hmac.compare_digest(given, self._expected):
+            detail = "wanted the header `Authorization: Bearer …` with the token of PREDICTOR_FEEDBACK_TOKEN"
+            raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+    def _said(self, body: bytes) -> _Said:
+        try:
+            said = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise undecodable(body, error, _WANTED) from None
+        if said.label is None and said.value is None and not said.comment:
+            raise Problem(Kind.INVALID_DATA, f"the feedback says nothing; wanted {_WANTED}")
+        if said.label is not None and said.label not in self._labels:
+            raise Problem(Kind.INVALID_DATA, f"label is {said.label!r}, wanted one of {', '.join(self._labels)}")
+        return said
+
+
+def _job_id(given: str) -> str:
+    try:
+        job_id = str(UUID(given)) if len(given) == _ID_LENGTH else ""
+    except ValueError:
+        job_id = ""
+    if job_id != given.lower():
+        raise Problem(Kind.INVALID_DATA, f"{given!r} is no job id; wanted the job_id of a prediction's answer, a UUID")
+    return job_id

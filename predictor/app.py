@@ -17,6 +17,7 @@ from predictor.inference.model import load
 from predictor.logbook import Logbook
 from predictor.pipeline import Pipeline
 from predictor.prediction_log import PredictionLog
+from predictor.redaction import redacted, redaction_of
 from predictor.settings import load as load_settings
 from predictor.tracing import Tracing
 from predictor.web.calls import Predictions
@@ -113,13 +114,16 @@ def resource() -> Resource:
 
 def _prediction_log(settings: Settings, model: Model, logbook: Logbook) -> PredictionLog:
     about = model.description
+    redaction = redaction_of(about, settings.hash_key_file)
     scope = {
         "prediction.model.name": about.name,
         "prediction.model.version": about.version,
         "prediction.model.digest": model.digest,
     }
+    if redaction:
+        scope["prediction.redaction"] = redacted(about)
     return PredictionLog(
-        record.schema_of(about),
+        record.schema_of(about, redaction),
         scope,
         logbook.stream,
         logbook.outbox,

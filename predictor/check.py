@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from predictor import otlp
 from predictor.console import show
 from predictor.inference.model import load
+from predictor.redaction import redaction_of
 from predictor.shipping.delivery import Accepted, Delivery, Refused
 from predictor.shipping.endpoint import endpoint
 
@@ -53,6 +54,7 @@ def _found(what: str, look: Callable[[], str]) -> bool:
 def _model(settings: Settings) -> str:
     model = load(settings.model)
     about = model.description
+    redaction_of(about, settings.hash_key_file)
     return f"{about.name}@{about.version} with {len(about.features)} features and {len(about.labels)} labels runs"
 
 

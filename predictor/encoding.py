@@ -39,6 +39,7 @@ class RecordEncoder:
         self._inputs = b"".join(
             b'{"key":"prediction.input.%b","value":{"doubleValue":%%b}},' % name.encode() for name in schema.features
         )
+        self._spliced = not (schema.wide or schema.redaction)
         self._routes: dict[str, bytes] = {}
 
     def encode(self, predictions: Sequence[Prediction], observed_ns: int) -> list[bytes]:
@@ -58,7 +59,7 @@ class RecordEncoder:
         for p in successes:
             flat += (p.queue or 0.0, p.inference or 0.0, p.total, 0.0 if p.score is None else p.score)
             flat += p.probabilities or ()
-            if not self._schema.wide:
+            if self._spliced:
                 flat += p.features or ()
         texts = encode(flat)[1:-1].split(b",")
         texts.reverse()
@@ -70,7 +71,7 @@ class RecordEncoder:
         queue, inference, total, score = pop(), pop(), pop(), pop()
         outputs = [pop() for _ in self._labels]
         label = self._labels[p.label or 0]
-        inputs = self._wide(p) if self._schema.wide else self._inputs % tuple([pop() for _ in self._schema.features])
+        inputs = self._inputs % tuple([pop() for _ in self._schema.features]) if self._spliced else self._others(p)
         outlier = _OUTLIER % (b"true" if p.outlier else b"false", score) if p.outlier is not None else b""
         confidence = p.probabilities[p.label or 0] if p.probabilities else 0.0
         return _RECORD % (
@@ -113,9 +114,9 @@ class RecordEncoder:
             trace=(p.origin.trace_id, p.origin.span_id, bool(p.origin.kept)),
         )
 
-    def _wide(self, p: Prediction) -> bytes:
+    def _others(self, p: Prediction) -> bytes:
         pairs = record.input_attributes(self._schema, p.features or ())
-        return encode(otlp.attributes(pairs))[1:-1] + b","
+        return encode(otlp.attributes(pairs))[1:-1] + b"," if pairs else b""
 
     def _route(self, route: str) -> bytes:
         if route not in self._routes:

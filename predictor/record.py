@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from predictor.inference.description import Description
     from predictor.prediction import Feedback, Prediction
+    from predictor.redaction import Redaction
 
 SCHEMA_VERSION = 1
 EVENT_NAME = "prediction"
@@ -39,6 +40,7 @@ TABLE: tuple[Attribute, ...] = (
     Attribute("prediction.job_id", "string", "the request, a UUIDv7"),
     Attribute("prediction.index", "int", "the row in the request, from 0; absent if the rows were never known"),
     Attribute("prediction.input.<feature>", "double", "the feature as received"),
+    Attribute("prediction.hashed_input.<feature>", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.input_json", "string", "over 32 features: the row as a JSON array, cut at 32 KiB"),
     Attribute("prediction.input_truncated", "bool", "true if `prediction.input_json` was cut"),
     Attribute("prediction.input_sha256", "string", "of the whole JSON array, if it was cut"),
@@ -82,6 +84,8 @@ class Schema(NamedTuple):
     """`name@version`"""
     features: tuple[str, ...]
     labels: tuple[str, ...]
+    redaction: Redaction | None = None
+    """What is not logged as it is; None if all is."""
 
     @property
     def wide(self) -> bool:
@@ -89,10 +93,10 @@ class Schema(NamedTuple):
         return len(self.features) > WIDE
 
 
-def schema_of(description: Description) -> Schema:
+def schema_of(description: Description, redaction: Redaction | None = None) -> Schema:
     """Return what a record needs of a model's description."""
     features = tuple(feature.name for feature in description.features)
-    return Schema(f"{description.name}@{description.version}", features, tuple(description.labels))
+    return Schema(f"{description.name}@{description.version}", features, tuple(description.labels), redaction)
 
 
 def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
@@ -125,10 +129,12 @@ def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
 
 def input_attributes(schema: Schema, features: Sequence[float]) -> dict[str, Any]:
     """Return one attribute a feature, or the JSON form of a wide row."""
+    row = schema.redaction.of(features) if schema.redaction else features
     if not schema.wide:
-        names = [f"prediction.input.{name}" for name in schema.features]
-        return dict(zip(names, features, strict=True))
-    whole = msgspec.json.encode(features)
+        named = zip(schema.features, row, strict=True)
+        kinds = {True: "prediction.hashed_input", False: "prediction.input"}
+        return {f"{kinds[isinstance(value, str)]}.{name}": value for name, value in named if value is not None}
+    whole = msgspec.json.encode(row)
     if len(whole) <= INPUT_JSON_BYTES:
         return {"prediction.input_json": whole.decode()}
     return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictor.otlp_settings import Export, read_export
-from predictor.units import choice, count, duration, folder, port, size, switch, text
+from predictor.units import choice, count, duration, folder, optional_file, port, size, switch, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +72,9 @@ class Settings:
         "", text, "if set, feedback must come with it: `Authorization: Bearer …`", secret=True
     )
     feedback_bytes: int = _setting("4KiB", size(64), "largest body of a feedback")
+    hash_key_file: Path | None = _setting(
+        "", optional_file, "the secret for features that `model.toml` has hashed in the log"
+    )
     display: str = _setting(
         "auto", choice("auto", "on", "off"), "prediction lines on stderr; `auto`: if it is a terminal"
     )

@@ -26,6 +26,11 @@ def folder(given: str) -> Path:
     return Path(given).expanduser()
 
 
+def optional_file(given: str) -> Path | None:
+    """Take a path, `~` allowed, or nothing."""
+    return Path(given).expanduser() if given else None
+
+
 def port(given: str) -> int:
     """Take a TCP port, 0 for a free one."""
     if not (given.isascii() and given.isdigit() and int(given) <= _MAX_PORT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from predictor.errors import Kind
 from predictor.prediction import Origin, Prediction
 from predictor.record import Schema
+from predictor.redaction import Redaction
 
 IRIS = Schema(
     "iris@1", ("sepal_length", "sepal_width", "petal_length", "petal_width"), ("setosa", "versicolor", "virginica")
@@ -12,6 +13,11 @@ IRIS = Schema(
 ODD = Schema('a"b\\c@é', ("x",), ('q"\\\n\t\x00\x7f\u2028', "日本 😀 ñ", "%s %b {0}"))
 WIDE = Schema("wide@1", tuple(f"f{index:02}" for index in range(33)), ("no", "yes"))
 WIDER = Schema("wider@1", tuple(f"f{index}" for index in range(4000)), ("no", "yes"))
+
+_SECRETIVE = Redaction(dropped=frozenset({1}), hashed=frozenset({0, 3}), key=b"k" * 32)
+REDACTED = IRIS._replace(redaction=_SECRETIVE)
+MUTE = IRIS._replace(redaction=Redaction(dropped=frozenset(range(4)), hashed=frozenset(), key=b""))
+WIDE_REDACTED = WIDE._replace(redaction=_SECRETIVE)
 
 JOB = "0199c0de-0000-7000-8000-000000000001"
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
@@ -69,6 +75,10 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     "score of minus zero": (IRIS, success(score=-0.0)),
     "wide": (WIDE, success(features=tuple(float(n) for n in range(33)), probabilities=[0.25, 0.75], label=1)),
     "cut": (WIDER, success(features=tuple(n / 7 for n in range(4000)), probabilities=[0.5, 0.5], label=0)),
+    "redacted": (REDACTED, success()),
+    "all dropped": (MUTE, success(outlier=None, score=None)),
+    "redacted failure": (REDACTED, failure(Kind.MODEL_FAILED, index=4, features=ROW)),
+    "wide redacted": (WIDE_REDACTED, success(features=(0.5,) * 33, probabilities=[0.25, 0.75], label=1)),
     "wide failure": (WIDE, failure(Kind.MODEL_FAILED, index=4, features=(0.5,) * 33)),
     "cut failure": (WIDER, failure(Kind.MODEL_FAILED, index=4, features=tuple(n / 7 for n in range(4000)))),
     "odd route": (IRIS, success(origin=origin(route='/"é\\'))),

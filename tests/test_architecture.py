@@ -41,6 +41,7 @@ _MAY_IMPORT = {
     "units": [],
     "console": ["msgspec"],
     "record": ["msgspec"],
+    "redaction": [],
     "encoding": ["otlp", "record"],
     "stream": ["stream_events", "encoding", "record", "otlp", "outbox"],
 }
@@ -56,7 +57,8 @@ _MAY_NAME = {
     "otlp_settings": [],
     "units": [],
     "console": [],
-    "record": ["inference.description", "prediction"],
+    "record": ["inference.description", "prediction", "redaction"],
+    "redaction": ["inference.description"],
     "encoding": ["prediction"],
     "stream": [],
 }

@@ -260,7 +260,8 @@ def test_table_is_the_order_of_the_record() -> None:
     rows = [row.name for row in record.TABLE]
     for schema, prediction in CASES.values():
         places = [
-            rows.index("prediction.input.<feature>" if name.startswith("prediction.input.") else name)
+            # features stand in the order of the row, whether they are told or hashed
+            rows.index("prediction.input.<feature>" if re.match(r"prediction\.(hashed_)?input\.", name) else name)
             for name in _told(schema, prediction)["attributes"]
         ]
         assert places == sorted(places)
@@ -304,7 +305,8 @@ def test_page_holds_the_stream_events(event: str) -> None:
 
 def test_page_holds_the_scope() -> None:
     """docs/record.md publishes the attributes of the scope, and the version that they have."""
-    assert [row[0] for row in _published("Scope")] == [f"`{name}`" for name in _SCOPE]
+    names = [*_MODEL, "prediction.redaction", *(name for name in _SCOPE if name not in _MODEL)]
+    assert [row[0] for row in _published("Scope")] == [f"`{name}`" for name in names]
     assert f"`prediction.schema_version` | int | {record.SCHEMA_VERSION}" in _PAGE
 
 

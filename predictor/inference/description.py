@@ -18,28 +18,26 @@
     name = "sepal_length"                  # [a-z][a-z0-9_]*
     unit = "cm"                            # "1" if it has none
     sample = 5.1
+    log = "keep"                           # may be left out; "drop" or "hash": what the record holds instead of it
 
-Every key is needed and no other is allowed: a misspelt key must not become a default.
+Every other key is needed and no other is allowed: a misspelt key must not become a default.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Literal, cast
+
+from predictor.inference.table import DescriptionError, Table, is_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "model.toml"
+Log = Literal["keep", "drop", "hash"]
 KINDS = ("classifier",)
-_LARGEST_FLOAT32 = 3.4028234663852886e38
 _OUTPUT = "the name of an output of the file"
-
-
-class DescriptionError(ValueError):
-    """The description cannot be used; the message is one sentence: file, key, what was found, what was wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,8 @@ class Feature:
     name: str
     unit: str
     sample: float
+    log: Log = "keep"
+    """What the record holds of it: the value, nothing, or a keyed hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,65 +90,13 @@ def read(folder: Path) -> Description:
         reason = error.strerror if isinstance(error, OSError) else error
         msg = f"{path} cannot be read: {reason}."
         raise DescriptionError(msg) from error
-    return _description(_Table(path, values))
+    return _description(Table(path, values))
 
 
-class _Table:
-    """One table of the file; its methods take the value of a key, and `close` refuses what nobody took."""
-
-    def __init__(self, path: Path, values: dict[str, Any], place: str = "") -> None:
-        self._path = path
-        self._left = dict(values)
-        self._place = place
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._left
-
-    def take(self, key: str, wanted: str) -> Any:  # noqa: ANN401 - the caller checks what TOML holds
-        if key not in self._left:
-            msg = f"{self._path}: {self._place}{key} is missing; wanted {wanted}."
-            raise DescriptionError(msg)
-        return self._left.pop(key)
-
-    def text(self, key: str, wanted: str = "a non-empty string", pattern: str = ".+") -> str:
-        value = self.take(key, wanted)
-        if not _is_text(value) or not re.fullmatch(pattern, value):
-            self.refuse(key, value, wanted)
-        return str(value)
-
-    def number(self, key: str) -> float:
-        wanted = "a number that is finite as float32"
-        value = self.take(key, wanted)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST_FLOAT32:
-            self.refuse(key, value, wanted)
-        return float(value)
-
-    def table(self, key: str) -> _Table:
-        value = self.take(key, "a table")
-        if not isinstance(value, dict):
-            self.refuse(key, value, "a table")
-        return _Table(self._path, value, f"{self._place}{key}.")
-
-    def tables(self, key: str) -> list[_Table]:
-        wanted = "one table or more"
-        value = self.take(key, wanted)
-        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-            self.refuse(key, value, wanted)
-        return [_Table(self._path, item, f"{self._place}{key}[{index}].") for index, item in enumerate(value)]
-
-    def close(self) -> None:
-        for key, value in self._left.items():
-            self.refuse(key, value, "no such key")
-
-    def refuse(self, key: str, found: object, wanted: str) -> NoReturn:
-        msg = f"{self._path}: {self._place}{key} is {found!r}; wanted {wanted}."
-        raise DescriptionError(msg)
-
-
-def _description(top: _Table) -> Description:
+def _description(top: Table) -> Description:
     wanted = "two or more different, non-empty strings"
     labels = top.take("labels", wanted)
-    if not isinstance(labels, list) or not all(map(_is_text, labels)) or not 1 < len(labels) == len(set(labels)):
+    if not isinstance(labels, list) or not all(map(is_text, labels)) or not 1 < len(labels) == len(set(labels)):
         top.refuse("labels", labels, wanted)
     description = Description(
         name=top.text("name", "a name of the form [a-z][a-z0-9_-]*", "[a-z][a-z0-9_-]*"),
@@ -163,35 +111,31 @@ def _description(top: _Table) -> Description:
     return description
 
 
-def _features(top: _Table) -> tuple[Feature, ...]:
+def _features(top: Table) -> tuple[Feature, ...]:
     features: dict[str, Feature] = {}
     for table in top.tables("features"):
         name = table.text("name", "a name of the form [a-z][a-z0-9_]*", "[a-z][a-z0-9_]*")
         if name in features:
             table.refuse("name", name, "a name that no feature before it has")
         unit = table.text("unit", 'a non-empty string, "1" for no unit')
-        features[name] = Feature(name, unit, table.number("sample"))
+        log = table.text("log", "keep, drop or hash", "keep|drop|hash") if "log" in table else "keep"
+        features[name] = Feature(name, unit, table.number("sample"), cast("Log", log))
         table.close()
     return tuple(features.values())
 
 
-def _classifier(table: _Table) -> Classifier:
+def _classifier(table: Table) -> Classifier:
     classifier = Classifier(_file(table), table.text("probabilities", _OUTPUT))
     table.close()
     return classifier
 
 
-def _detector(table: _Table) -> Detector:
+def _detector(table: Table) -> Detector:
     detector = Detector(_file(table), table.text("score", _OUTPUT), table.number("threshold"))
     table.close()
     return detector
 
 
-def _file(table: _Table) -> str:
+def _file(table: Table) -> str:
     # Without separators it stays in the folder.
     return table.text("file", "the name of an .onnx file in the same folder", r"[A-Za-z0-9_][A-Za-z0-9._-]*\.onnx")
-
-
-def _is_text(value: object) -> bool:
-    """Tell whether `value` is a string that shows something and holds no control characters."""
-    return isinstance(value, str) and value.isprintable() and bool(value.strip())

@@ -1,0 +1,81 @@
+"""One table of a `model.toml`: its values taken key by key, each refused with the place and what was wanted."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LARGEST_FLOAT32 = 3.4028234663852886e38
+
+
+class DescriptionError(ValueError):
+    """The description cannot be used; the message is one sentence: file, key, what was found, what was wanted."""
+
+
+class Table:
+    """One table of the file; its methods take the value of a key, and `close` refuses what nobody took."""
+
+    def __init__(self, path: Path, values: dict[str, Any], place: str = "") -> None:
+        """Take the file, what TOML holds, and where in it that is, for the sentences."""
+        self._path = path
+        self._left = dict(values)
+        self._place = place
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether a key is there and not taken yet."""
+        return key in self._left
+
+    def take(self, key: str, wanted: str) -> Any:  # noqa: ANN401 - the caller checks what TOML holds
+        """Return the value of a key that must be there; raises DescriptionError, as all below."""
+        if key not in self._left:
+            msg = f"{self._path}: {self._place}{key} is missing; wanted {wanted}."
+            raise DescriptionError(msg)
+        return self._left.pop(key)
+
+    def text(self, key: str, wanted: str = "a non-empty string", pattern: str = ".+") -> str:
+        """Return a text that fits the pattern."""
+        value = self.take(key, wanted)
+        if not is_text(value) or not re.fullmatch(pattern, value):
+            self.refuse(key, value, wanted)
+        return str(value)
+
+    def number(self, key: str) -> float:
+        """Return a number that a model can take."""
+        wanted = "a number that is finite as float32"
+        value = self.take(key, wanted)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST_FLOAT32:
+            self.refuse(key, value, wanted)
+        return float(value)
+
+    def table(self, key: str) -> Table:
+        """Return the table under a key."""
+        value = self.take(key, "a table")
+        if not isinstance(value, dict):
+            self.refuse(key, value, "a table")
+        return Table(self._path, value, f"{self._place}{key}.")
+
+    def tables(self, key: str) -> list[Table]:
+        """Return the array of tables under a key."""
+        wanted = "one table or more"
+        value = self.take(key, wanted)
+        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+            self.refuse(key, value, wanted)
+        return [Table(self._path, item, f"{self._place}{key}[{index}].") for index, item in enumerate(value)]
+
+    def close(self) -> None:
+        """Refuse what nobody took."""
+        for key, value in self._left.items():
+            self.refuse(key, value, "no such key")
+
+    def refuse(self, key: str, found: object, wanted: str) -> NoReturn:
+        """Raise the sentence that says where, what was found and what was wanted."""
+        msg = f"{self._path}: {self._place}{key} is {found!r}; wanted {wanted}."
+        raise DescriptionError(msg)
+
+
+def is_text(value: object) -> bool:
+    """Tell whether `value` is a string that shows something and holds no control characters."""
+    return isinstance(value, str) and value.isprintable() and bool(value.strip())

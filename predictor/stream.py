@@ -54,6 +54,7 @@ class LogStream:
         self._declared_ns = 0
         self._undeclared: list[Lost] = []
         self._said: tuple[int, Status] = (0, Status())
+        self._said_backlog = 0
         self._log: Log | None = None
         self.event_head = self.head({})
 
@@ -107,11 +108,13 @@ class LogStream:
         """Write a status event if anything happened since the last one or is pending; raises OutboxError."""
         # What a status itself brings (its number, its own backlog) must not call for the next one.
         settled = status._replace(backlog_bytes=0, backlog_age=0.0)
-        if (self.sequence, settled) == self._said and not status.backlog_bytes:
+        # A last word of something pending would make whoever reads only the sink believe that the process is gone.
+        pending = status.backlog_bytes or self._said_backlog
+        if (self.sequence, settled) == self._said and not pending:
             return False
         self.declare_lost()
         self._event(stream_events.status(self.stream_id, status, self.lost, self._now_ns()))
-        self._said = (self.sequence, settled)
+        self._said, self._said_backlog = (self.sequence, settled), status.backlog_bytes
         return True
 
     def close(self) -> None:

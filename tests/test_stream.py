@@ -263,9 +263,10 @@ def test_status_is_silent_when_nothing_happens(refusing: LogStream, log: _Log) -
     _append(refusing)
     assert refusing.status(Status(backlog_bytes=10, backlog_age=1.0))
     assert refusing.status(Status(backlog_bytes=10, backlog_age=61.0))
+    assert refusing.status(Status())  # all is accepted now: who reads the sink must not believe the last word
     assert not refusing.status(Status())
     assert not refusing.status(Status(backlog_age=0.5))  # measured before the last byte was accepted
-    assert [name for _, name in log.names].count("status") == 3
+    assert [name for _, name in log.names].count("status") == 4
 
 
 @pytest.mark.parametrize("news", [Status(rejected=1), Status(unrecorded=1)])

@@ -11,6 +11,7 @@ import datetime as dt
 import platform
 import re
 import sys
+import tomllib
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -78,8 +79,17 @@ def main() -> None:
     onnx.save(classifier_onnx, FOLDER / "classifier.onnx")
     onnx.save(detector_onnx, FOLDER / "outlier.onnx")
     replace(FOLDER / "model.toml", r'(?m)^version = ".*"$', f'version = "{today}"')
+    (FOLDER / "training.toml").write_text(ranges(rows), encoding="utf-8")
     table = "".join(f"| {name} | {value} |\n" for name, value in figures.items())
     replace(FOLDER / "README.md", r"(?s)\| Trained \|.*?\n(?=\n|$)", table)
+
+
+def ranges(rows: Floats) -> str:
+    """Return training.toml: the lowest and the highest value of each feature that the models were trained on."""
+    names = [feature["name"] for feature in tomllib.loads((FOLDER / "model.toml").read_text("utf-8"))["features"]]
+    pairs = zip(names, rows.min(axis=0), rows.max(axis=0), strict=True)
+    told = "".join(f"{name} = [{low!s}, {high!s}]\n" for name, low, high in pairs)
+    return f"# What the models saw in training, for dashboards; the server does not read it.\n[range]\n{told}"
 
 
 def convert_classifier(classifier: CalibratedClassifierCV) -> onnx.ModelProto:

@@ -1,23 +1,27 @@
 # Needs Python 3.11 or later and make; everything else goes to .venv and .cache.
 #   PYTHON=python3.12   the Python to make .venv with (default: the newest that works)
-#   ARGS='...'          more arguments for the command behind `run` and `test`
+#   ARGS='...'          more arguments for the command behind `run` and the tests
+#   OVERLAY=gke         what `deploy` and `undeploy` take from kustomize/overlays (default: minikube)
 
 PYTHON ?=
 ARGS ?=
 IMAGE ?= predictor:dev
 IMAGE_ARGS ?=
+OVERLAY ?= minikube
 VENV := .venv
 BIN := $(VENV)/bin
+CHECKER := .cache/manifests
 export PYTHON VENV
 # ONNX Runtime would report usage to its maker.
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
-.PHONY: help run test lint lock train image collector bench
+.PHONY: help run test lint lock train image images collector loki k6 kustomize manifests bench
+.PHONY: deploy undeploy port-forward test-stack test-cluster
 
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: venv-runtime ## Start the server on http://127.0.0.1:8000; PREDICTOR_PORT=8080 make run for another port
 	@exec $(BIN)/predictor $(ARGS)
@@ -41,8 +45,39 @@ train: venv-train ## Train the iris model again and write its files in models/ir
 image: ## Build the container image IMAGE (predictor:dev) with docker, podman or buildah
 	@scripts/image "$(IMAGE)" $(IMAGE_ARGS)
 
+images: image ## Build the image and load it into minikube, if that is the current kubectl context
+	@scripts/load-image "$(IMAGE)"
+
+deploy: ## Apply kustomize/overlays/OVERLAY (minikube) to the current kubectl context and wait until everything runs
+	@scripts/deploy "$(OVERLAY)"
+
+undeploy: ## Remove all that OVERLAY made, the volumes with the records included
+	@scripts/undeploy "$(OVERLAY)"
+
+port-forward: ## Bring the cluster's API to 127.0.0.1:8000 and Grafana to 127.0.0.1:3000, until Ctrl-C
+	@exec scripts/port-forward
+
+manifests: kustomize ## Hold every overlay and combination of components to strict schemas, the overlays to checkov too
+	@VENV=$(CHECKER) scripts/venv manifests
+	@PYTHONDONTWRITEBYTECODE=1 $(CHECKER)/bin/python scripts/manifests
+
+test-stack: venv-dev collector loki k6 kustomize ## Run the tests with a real Collector and a real Loki; ARGS='-k outage' runs a part
+	$(BIN)/python -m pytest tests/stack $(ARGS)
+
+test-cluster: venv-dev ## Run the tests against the cluster of the current kubectl context, where OVERLAY is deployed
+	$(BIN)/python -m pytest tests/cluster $(ARGS)
+
 collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as .cache/collector/otelcol
 	@scripts/collector
+
+loki: ## Build the Loki that is deployed with Go, as .cache/loki/loki; the first time this takes ten minutes
+	@scripts/loki
+
+k6: ## Build k6, which sends load, with Go, as .cache/bin/k6
+	@scripts/k6
+
+kustomize: ## Build kustomize with Go, as .cache/bin/kustomize
+	@scripts/kustomize
 
 venv-%:
 	@scripts/venv $*

@@ -19,7 +19,7 @@ PIN = re.compile(r"^([a-z0-9-]+==\S+(?: ; [^\\]+)?) ?\\$", re.MULTILINE)
 
 def make_commands(text: str) -> set[str]:
     """Return the targets of the `make <target>` commands, not of the word in prose, that a text gives."""
-    return set(re.findall(r"(?:^\s*|`|\$ |\S=\S* )make ([a-z]+)", text, re.MULTILINE))
+    return set(re.findall(r"(?:^\s*|`|\$ |\S=\S* )make ([a-z0-9-]+)", text, re.MULTILINE))
 
 
 def run_venv(path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,7 @@ esac
 
 def test_locks_pin_every_package_with_its_hashes_and_name_no_place() -> None:
     """A lock works with any registry and on any machine: it holds versions and hashes, no address and no path."""
-    assert [lock.stem for lock in LOCKS] == ["dev", "runtime", "train"]
+    assert [lock.stem for lock in LOCKS] == ["dev", "manifests", "runtime", "train"]
     for lock in LOCKS:
         text = lock.read_text()
         assert "://" not in text
@@ -80,6 +80,7 @@ def test_locks_answer_what_pyproject_asks_for() -> None:
         "runtime": runtime + groups["build"],
         "dev": runtime + groups["build"] + groups["dev"],
         "train": runtime + groups["build"] + groups["train"],
+        "manifests": groups["build"] + groups["manifests"],
     }
     for name, requirements in wanted.items():
         locked = {pin.partition("==")[0] for pin in PIN.findall((ROOT / "requirements" / f"{name}.txt").read_text())}
@@ -91,18 +92,18 @@ def test_make_explains_every_target() -> None:
     """`make` alone shows each target with a line on what it does."""
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     explained = dict(re.findall(r"^  make (\S+) +(\S.*)$", shown, re.MULTILINE))
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-    assert {"run", "test", "lint", "lock", "image", "collector", "help"} <= targets
+    targets = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
+    assert {"run", "test", "lint", "lock", "image", "collector", "help", "deploy", "port-forward"} <= targets
     assert set(explained) == targets
 
 
 def test_ci_runs_the_commands_that_are_documented() -> None:
     """CI runs the very commands that the README gives, lint beside them, and names no target that is not there."""
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
     readme = make_commands((ROOT / "README.md").read_text())
     ci = (ROOT / ".ci" / "run").read_text()
     assert {"run", "test"} <= readme <= targets
-    assert {"lint", "collector", "test"} == make_commands(ci)
+    assert {"lint", "collector", "manifests", "test", "test-stack"} == make_commands(ci)
     assert "scripts/smoke.py" in ci
     assert '["make", "run"]' in (ROOT / "scripts" / "smoke.py").read_text()
 

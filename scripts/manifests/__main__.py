@@ -1,0 +1,58 @@
+"""Check what kustomize renders: strict schemas of several Kubernetes versions, and checkov.
+
+Without arguments: every overlay, as it is and with all further components, and every combination of components on the
+base (schemas only); an exception in kustomize/checkov.yaml that nothing needs any more is a fault too.
+With arguments: those files of YAML.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import policy
+import rendering
+from judge import Judge
+from rendering import RenderingError
+from schemas import Schemas, definitions
+
+
+def main(files: list[str]) -> int:
+    """Return the exit status: 0 if nothing is wrong."""
+    judge = Judge(Schemas(definitions()), policy.findings, policy.exceptions())
+    try:
+        if files:
+            for name in files:
+                text = Path(name).read_text()
+                judge.schemas(name, text)
+                judge.policy(name, text)
+        else:
+            everything(judge)
+    except RenderingError as error:
+        judge.fault(str(error))
+    for sentence in judge.faults:
+        say(sentence)
+    return 1 if judge.faults else 0
+
+
+def everything(judge: Judge) -> None:
+    """Show the judge all that the folder kustomize can make."""
+    for name in rendering.overlays():
+        for where, text in ((name, rendering.overlay(name)), (f"{name} with all components", rendering.full(name))):
+            say(f"Overlay {where}: schemas and checkov.")
+            judge.schemas(where, text)
+            judge.policy(where, text)
+    judge.unneeded()
+    combinations = list(rendering.combinations())
+    say(f"{len(combinations)} combinations of components: schemas.")
+    for chosen in combinations:
+        judge.schemas("+".join(chosen), rendering.combined(chosen))
+
+
+def say(sentence: str) -> None:
+    """Print a sentence where it does not wait for others."""
+    sys.stderr.write(f"{sentence}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

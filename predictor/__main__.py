@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,20 @@ _FAILED_TO_START = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return its exit status; what keeps it from starting is one sentence and status 2."""
     console.occupy()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["log"]:
+        return _log(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="predictor",
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="serve | check")
+    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | log")
     verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     verbs.add_parser("check", help="load the model, try the outbox, reach the Collector; say what is wrong")
+    verbs.add_parser(
+        "log", help="read the prediction log: list, tail, show, verify, export; `predictor log --help` says more"
+    )
     verb = parser.parse_args(arguments).verb or "serve"
     settings = None
     try:
@@ -47,6 +54,12 @@ def _check(settings: Settings) -> int:
     from predictor.check import check  # noqa: PLC0415 - a verb imports its own
 
     return check(settings)
+
+
+def _log(arguments: Sequence[str]) -> int:
+    from predictor.log.cli import main as log  # noqa: PLC0415 - a verb imports its own
+
+    return log(arguments)
 
 
 def _sentence(error: Exception, settings: Settings | None) -> str:

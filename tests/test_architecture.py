@@ -19,6 +19,7 @@ _MOST_LINES = 200
 
 # What a part may import, itself included: modules of ours as they stand below `predictor`, and other packages.
 # The standard library is free, except for the network and the processes' environment (below).
+_READER = ["log", "log.*", "outbox.segments", "record", "stream_events", "units", "console", "msgspec"]
 _MAY_IMPORT = {
     "otlp.*": ["otlp", "otlp.*", "msgspec"],
     "outbox.*": ["outbox.*", "otlp", "console", "msgspec"],
@@ -36,6 +37,12 @@ _MAY_IMPORT = {
     "inference.batching": [],
     "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
     "web.*": ["web.*", "errors", "prediction", "console", "aiohttp", "msgspec", "numpy"],
+    "log.replay*": [*_READER, "inference.*", "numpy"],
+    "log.export": [*_READER, "inference.description"],
+    "log.writers": [*_READER, "pyarrow"],
+    "log.output": [*_READER, "rich"],
+    "log.cli": [*_READER, "settings"],
+    "log.*": _READER,
     "settings": ["otlp_settings", "units"],
     "otlp_settings": [],
     "units": [],
@@ -53,6 +60,12 @@ _MAY_NAME = {
     "inference.batching": [],
     "inference.*": [],
     "web.*": ["job", "pipeline", "prediction", "tracing", "inference.model"],
+    "log.replay*": [],
+    "log.export": [],
+    "log.writers": [],
+    "log.output": [],
+    "log.cli": [],
+    "log.*": [],
     "settings": [],
     "otlp_settings": [],
     "units": [],
@@ -72,12 +85,17 @@ _ONLY_FOR = {
     "metrics": ["app"],
     "shipping.shipper": ["logbook", "custody"],
     "app": ["serve", "greeting"],
+    "pyarrow": ["log.writers"],
+    "rich": ["log.output"],
+    "log.*": ["log.*", "__main__"],
 }
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
     "shipping.endpoint": "makes the TLS context",
     "shipping.delivery": "posts with it",
     "otlp_settings": "takes URLs apart",
+    "log.loki": "asks Loki",
+    "log.show": "makes a URL",
 }
 
 
@@ -263,14 +281,16 @@ def _reached(module: str) -> set[str]:
 @pytest.mark.parametrize("heavy", ["aiohttp", "onnxruntime", "numpy", "opentelemetry", "uvloop"])
 def test_outbox_and_command_line_are_light(heavy: str) -> None:
     """Readers of the log and `predictor --help` load neither the server nor the model runtime."""
-    for module in ("__main__", "outbox", "otlp", "stream"):
+    readers = [module for module in _MODULES if module.startswith("log.") and not module.startswith("log.replay")]
+    for module in ("__main__", "outbox", "otlp", "stream", *readers):
         assert heavy not in _reached(module), module
 
 
 def test_command_line_is_light_in_fact() -> None:
     """A fresh interpreter that has imported the command line has imported none of the heavy packages."""
-    heavy = {"aiohttp", "onnxruntime", "numpy", "opentelemetry"}
-    code = f"import sys, predictor.__main__; print(*{heavy} & set(sys.modules))"
+    heavy = {"aiohttp", "onnxruntime", "numpy", "opentelemetry", "rich", "pyarrow"}
+    verbs = "from predictor.log import export, listing, show, tail, verdict"
+    code = f"import sys, predictor.__main__; {verbs}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 

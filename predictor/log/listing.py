@@ -1,0 +1,66 @@
+"""`predictor log list`: the newest records, the newest last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from predictor.log.verb import FINE, Verb
+from predictor.log.view import COLUMNS, Filter, add_filters, as_json, as_row
+from predictor.units import count
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from predictor.log.entry import Entry
+    from predictor.log.source import Source
+    from predictor.log.verb import Asked
+    from predictor.log.window import Window
+
+
+def newest(
+    source: Source, window: Window, limit: int, wants: Callable[[Entry], bool], progress: Callable[[Entry], object]
+) -> list[Entry]:
+    """Return the newest records of a window that are wanted, oldest first, copies dropped; raises SourceError."""
+    kept: dict[tuple[str, int], Entry] = {}
+    for part in source.recent(window):
+        for entry in source.read(part):
+            progress(entry)
+            if wants(entry):
+                kept.setdefault(entry[:2], entry)
+                if len(kept) > 2 * limit + 1000:  # seldom, since sorting costs more than keeping
+                    kept = {each[:2]: each for each in _latest(kept, limit)}
+        if len(kept) >= limit:
+            break
+    return _latest(kept, limit)
+
+
+def _latest(kept: dict[tuple[str, int], Entry], limit: int) -> list[Entry]:
+    return sorted(kept.values(), key=lambda entry: (entry.time_ns, entry.stream, entry.sequence))[-limit:]
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_limit, default=20, metavar="N", help="so many (default: %(default)s)")
+    add_filters(parser)
+
+
+def _limit(text: str) -> int:
+    return count(1)(text)
+
+
+def _run(asked: Asked) -> int:
+    output = asked.output
+    with output.progress("reading", asked.source) as tick:
+        wants = Filter(asked.options).wants
+        found = newest(asked.source, asked.window, asked.options.limit, wants, tick)
+    if output.as_json:
+        for entry in found:
+            output.json(as_json(entry))
+    elif found:
+        output.table(COLUMNS, [as_row(entry) for entry in found])
+    else:
+        output.note(f"nothing of the kind in {asked.source.name}")
+    return FINE
+
+
+VERB = Verb("the newest predictions, the newest last", _options, _run)

@@ -1,0 +1,68 @@
+"""Which class a probability is of: what the log itself tells, or the person who asks.
+
+A record holds probabilities in the order of the model's labels, but no list of these. It also names the most probable
+class, so each class that was ever the most probable one tells its place; a tie tells nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_numbers = msgspec.json.Decoder(list[float])
+_row = msgspec.json.Decoder(list[float | str | None])
+_T = TypeVar("_T")
+
+
+def numbers(attributes: Mapping[str, Any], name: str) -> list[float]:
+    """Return an attribute that is a JSON array of numbers, none if it is absent; raises ValueError."""
+    return _array(_numbers, attributes, name)
+
+
+def probabilities(attributes: Mapping[str, Any]) -> list[float]:
+    """Return the probabilities of a record, none if it has none; raises ValueError."""
+    return numbers(attributes, "prediction.output")
+
+
+def wide_row(attributes: Mapping[str, Any]) -> list[float | str | None]:
+    """Return the features of a wide row: a text is a hash, None was dropped; raises ValueError."""
+    return _array(_row, attributes, "prediction.input_json")
+
+
+def _array(decoder: msgspec.json.Decoder[list[_T]], attributes: Mapping[str, Any], name: str) -> list[_T]:
+    try:
+        return decoder.decode(attributes.get(name, "[]"))
+    except msgspec.MsgspecError as error:
+        msg = f"{name} is no JSON array of numbers: {error}"
+        raise ValueError(msg) from error
+
+
+class Classes:
+    """The classes of one model, learned from its records."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._labels: list[str | None] = []
+
+    def learn(self, output: Sequence[float], label: str | None) -> None:
+        """Take one record's probabilities and most probable class."""
+        if len(output) > len(self._labels):
+            self._labels += [None] * (len(output) - len(self._labels))
+        if label is None or not output:
+            return
+        most = max(output)
+        at = output.index(most)
+        if self._labels[at] is None and output.count(most) == 1:
+            self._labels[at] = label
+
+    def columns(self, given: Sequence[str] = ()) -> list[str]:
+        """Return one column name a class: by the `given` labels if there are as many, by what was learned, by place."""
+        if len(given) == len(self._labels):
+            return [f"probability_{label}" for label in given]
+        # A label is never taken for a place: no label that was learned begins so, even if it is a number.
+        names = [label or f"#{at}" for at, label in enumerate(self._labels)]
+        return [f"probability_{name}" for name in names]

@@ -1,0 +1,103 @@
+"""`predictor log show JOB_ID`: everything of one prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from predictor.log import window
+from predictor.log.output import Column
+from predictor.log.verb import FINE, FOUND, Verb
+from predictor.log.verify import opened_ns
+from predictor.log.view import as_json
+from predictor.log.window import MARGIN_NS
+from predictor.record import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
+
+if TYPE_CHECKING:
+    import argparse
+
+    from predictor.log.entry import Entry
+    from predictor.log.verb import Asked
+
+_AROUND_MS = 15 * 60 * 1000  # what Grafana shows before and after
+_PLACES = {each.name: at for at, each in enumerate((*TABLE, *FEEDBACK))}
+_HEAD = {"prediction.job_id", "prediction.stream.sequence", "event.name"}
+
+
+def link(grafana: str | None, entry: Entry | None) -> str | None:
+    """Return where Grafana shows a record beside its trace, None without a Grafana or a record."""
+    if not grafana or not entry:
+        return None
+    about = entry.time_ns // 1_000_000
+    asked = {
+        "var-trace_id": entry.trace_id,
+        "var-job_id": entry.job_id,
+        "from": about - _AROUND_MS,
+        "to": about + _AROUND_MS,
+    }
+    return f"{grafana.rstrip('/')}/d/trace?{urlencode(asked)}"
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job_id", metavar="JOB_ID", help="as the answer says it")
+    parser.add_argument("--grafana", metavar="URL", help="where Grafana is, for a link to the trace")
+
+
+def _run(asked: Asked) -> int:
+    job_id, output = asked.options.job_id, asked.output
+    found: dict[tuple[str, int], Entry] = {}
+    with output.progress("reading", asked.source) as tick:
+        for entry in asked.source.read(_window(asked), {"prediction.job_id": job_id}):
+            tick(entry)
+            if entry.job_id == job_id:
+                found.setdefault(entry[:2], entry)
+    ordered = sorted(found.values(), key=lambda entry: (entry.time_ns, entry.row or 0, entry.sequence))
+    rows = [entry for entry in ordered if entry.event == EVENT_NAME]
+    feedback = [entry for entry in ordered if entry.event == FEEDBACK_EVENT]
+    trace_id = rows[0].trace_id if rows else ""
+    url = link(asked.options.grafana, rows[0] if rows else None)
+    if output.as_json:
+        shown = {"rows": [as_json(entry) for entry in rows], "feedback": [as_json(entry) for entry in feedback]}
+        output.json({"job_id": job_id, "trace_id": trace_id or None, "grafana": url} | shown)
+    elif ordered:
+        output.line(f"job {job_id}: {len(rows)} rows, {len(feedback)} feedback records")
+        if url:
+            output.line(f"trace {url}", escape=False)
+        for entry in ordered:
+            output.line("")
+            output.table((Column(""), Column(entry.event)), [[key, _text(value)] for key, value in _facts(entry)])
+    else:
+        output.note(f"no record of job {job_id} in {asked.source.name}")
+    return FINE if ordered else FOUND
+
+
+def _window(asked: Asked) -> window.Window:
+    """Return the given window; a job id is a UUIDv7, so nothing of it is older than it says."""
+    given, began = asked.window, opened_ns(asked.options.job_id)
+    return given if given.start is not None or not began else given._replace(start=began - MARGIN_NS)
+
+
+def _facts(entry: Entry) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = [
+        ("time", window.shown(entry.time_ns, digits=9)),
+        ("trace", f"{entry.trace_id}{'' if entry.sampled else ' (no span was written)'}" if entry.trace_id else ""),
+        ("stream", f"{entry.stream} number {entry.sequence}"),
+        ("model", f"{entry.model} {entry.model.digest}" if entry.model else ""),
+        ("redaction", ", ".join(f"{name}: {how}" for name, how in entry.redaction.items())),
+    ]
+    said = sorted(entry.attributes.items(), key=lambda pair: _place(pair[0]))
+    facts += [(key.removeprefix("prediction."), value) for key, value in said if key not in _HEAD]
+    return [(key, value) for key, value in facts if value != ""]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Return where an attribute stands: in the order of the published tables, since Loki keeps none."""
+    family = f"{name.rpartition('.')[0]}.<feature>"
+    return _PLACES.get(name, _PLACES.get(family, len(_PLACES))), name
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever an attribute holds
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+VERB = Verb("everything of one prediction: its rows, their timings, feedback, trace", _options, _run)

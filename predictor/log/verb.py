@@ -1,0 +1,37 @@
+"""What a verb of `predictor log` is, and what it is handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from predictor.log.output import Output
+    from predictor.log.source import Source
+    from predictor.log.window import Window
+
+FINE, FOUND, FAILED = 0, 1, 2
+"""Exit statuses: all is well; what was asked for is not so, or not there; the question could not be answered."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says, the common part of it understood."""
+
+    options: argparse.Namespace
+    source: Source
+    window: Window
+    output: Output
+
+
+class Verb(NamedTuple):
+    """One verb: its sentence in the help, its own options, its work, which returns the exit status."""
+
+    sentence: str
+    options: Callable[[argparse.ArgumentParser], object]
+    run: Callable[[Asked], int]
+    ends: bool = True
+    """Whether there is an end: what follows the log has no `--until`."""

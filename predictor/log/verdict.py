@@ -1,0 +1,117 @@
+"""`predictor log verify` on the command line: what `verify` has found, as a table, as sentences, as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from predictor.log.output import Column
+from predictor.log.stream_state import shown, size
+from predictor.log.verb import FINE, FOUND, Verb
+from predictor.log.verify import Report, Verdict, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from predictor.log.verb import Asked
+
+_COLUMNS = (
+    Column("stream"),
+    Column("state"),
+    *(Column(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
+)
+_MOST = 20  # sentences of one kind: a damaged disk has thousands
+
+
+def sentences(report: Report) -> Iterator[str]:
+    """Yield what is wrong, one sentence each."""
+    for verdict in report.verdicts:
+        stream = verdict.stream
+        about = f"stream {stream.id}"
+        if verdict.unexplained:
+            more = f" ({verdict.refused} of them refused by the sink)" if verdict.refused else ""
+            yield f"{about}: missing {shown(verdict.missing)}{more}"
+        if stream.altered:
+            numbers = [(number, number) for number in sorted(set(stream.altered))]
+            yield f"{about}: altered, one number with two contents: {shown(numbers)}"
+        if verdict.beyond:
+            yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
+        if verdict.state == "abandoned":
+            yield f"{about}: abandoned after record {stream.last}, with {stream.pending} bytes that nobody ships"
+    for job_id, row in report.twice[:_MOST]:
+        yield f"job {job_id} row {row} has more than one number"
+    yield from report.damaged[:_MOST]
+    for count in (len(report.twice), len(report.damaged)):
+        if count > _MOST:
+            yield f"and {count - _MOST} more"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return what `--json` prints; docs/reading.md describes it."""
+    return {
+        "sound": report.sound,
+        "streams": [_stream(verdict) for verdict in report.verdicts],
+        "twice": [{"job_id": job_id, "index": row} for job_id, row in report.twice],
+        "damaged": report.damaged,
+    }
+
+
+def _stream(verdict: Verdict) -> dict[str, Any]:
+    stream = verdict.stream
+    return {
+        "stream": stream.id,
+        "sound": verdict.sound,
+        "state": verdict.state,
+        "closed": stream.closed,
+        "from": verdict.first,
+        "to": stream.last,
+        "records": stream.records,
+        "copies": stream.copies,
+        "missing": verdict.missing,
+        "lost": stream.lost,
+        "refused": verdict.refused,
+        "altered": sorted(set(stream.altered)),
+        "beyond_closed": verdict.beyond,
+        "unrecorded": stream.unrecorded,
+        "pending_bytes": stream.pending,
+    }
+
+
+def _row(verdict: Verdict) -> list[str]:
+    stream = verdict.stream
+    state = f"{verdict.state} ({stream.closed})" if stream.closed else verdict.state
+    numbers = (
+        min(verdict.first, stream.last + 1),
+        stream.last,
+        stream.records,
+        stream.copies,
+        size(stream.lost),
+        verdict.refused,
+        verdict.unexplained,
+    )
+    return [stream.id, state, *map(str, numbers)]
+
+
+def _total(rows: Sequence[Sequence[str]]) -> list[str]:
+    sums = [str(sum(int(row[at]) for row in rows)) for at in range(4, len(_COLUMNS))]
+    return [f"{len(rows)} in all", "", "", "", *sums]
+
+
+def _run(asked: Asked) -> int:
+    output = asked.output
+    with output.progress("reading", asked.source) as tick:
+        report = verify(asked.source, asked.window, tick)
+    if output.as_json:
+        output.json(as_json(report))
+        return FINE if report.sound else FOUND
+    rows = [_row(verdict) for verdict in report.verdicts]
+    output.table(_COLUMNS, [*rows, _total(rows)] if rows else [])
+    for sentence in sentences(report):
+        output.line(sentence)
+    if unrecorded := sum(verdict.stream.unrecorded for verdict in report.verdicts):
+        output.line(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
+    if report.sound:
+        output.line("nothing is missing" if rows else "no records there: nothing to prove")
+    return FINE if report.sound else FOUND
+
+
+VERB = Verb("is anything missing? exit status 1 on anything that the log does not explain", lambda _: None, _run)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.inference.description import Classifier, Description, DescriptionError, Detector, Feature, read
+from predictor.inference.description import Classifier, Description, Detector, Feature, read
+from predictor.inference.table import DescriptionError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -95,7 +95,7 @@ async def test_what_can_be_said(taking: Here, outbox: Path, said: dict[str, Any]
         ({"label": 3}, 422, "invalid-data", "$.label"),
         ({"index": -1, "label": "setosa"}, 422, "invalid-data", "$.index"),
         ({"index": 2**31, "label": "setosa"}, 422, "invalid-data", "$.index"),
-        ({"lable": "setosa"}, 422, "invalid-data", "lable"),
+        ({"truth": "setosa"}, 422, "invalid-data", "truth"),
         ([1], 422, "invalid-data", "wanted"),
         (b'{"value": NaN}', 400, "invalid-json", "NaN"),
         (b"", 400, "invalid-json", "empty"),

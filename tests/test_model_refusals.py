@@ -11,8 +11,8 @@ from graphs import FIRST, SOFTMAX, WHERE, Node, detector, graph, identity, tenso
 from onnx import TensorProto, helper
 
 import models
-from predictor.inference.description import DescriptionError
 from predictor.inference.model import ModelError, load
+from predictor.inference.table import DescriptionError
 
 if TYPE_CHECKING:
     from pathlib import Path

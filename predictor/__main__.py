@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     verbs.add_parser("check", help="load the model, try the outbox, reach the Collector; say what is wrong")
     verbs.add_parser(
-        "log", help="read the prediction log: list, tail, show, verify, export; `predictor log --help` says more"
+        "log",
+        help="read the prediction log: list, tail, show, verify, export, replay, score; see `predictor log --help`",
     )
     verb = parser.parse_args(arguments).verb or "serve"
     settings = None

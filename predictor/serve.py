@@ -17,6 +17,7 @@ from predictor.greeting import greeting
 
 if TYPE_CHECKING:
     from predictor.settings import Settings
+    from predictor.web.runner import Runner
 
 _logger = logging.getLogger("predictor")
 _ECHO = 0.5
@@ -76,14 +77,16 @@ async def _second(signals: asyncio.Queue[signal.Signals]) -> None:
     await signals.get()
 
 
-async def _end(runner: web.AppRunner, first: signal.Signals, settings: Settings) -> None:
+async def _end(runner: Runner, first: signal.Signals, settings: Settings) -> None:
     """End in this order, so that nothing acknowledged is lost and nobody is refused without need."""
     # 1. Not ready: no new traffic should be sent here; what comes is answered.
     runner.app[app.HEALTH].terminating = True
     delay = settings.shutdown_delay if first is signal.SIGTERM else 0.0  # a person at a terminal does not wait
     longest = delay + settings.drain + (settings.flush if settings.export.logs or settings.export.traces else 0.0)
     _logger.info("%s: shutting down within %g s; a second signal ends it at once", first.name, longest)
-    # 2. Until that is known everywhere.
+    # 2. Until that is known everywhere. Who keeps a connection hears it with the next answer, the connection's last.
+    if delay:
+        runner.leave()
     await asyncio.sleep(delay)
     # 3. Stop listening, close idle connections, finish what is in flight (PREDICTOR_DRAIN).
     # 4. Close the stream, ship until the deadline (PREDICTOR_FLUSH), say what is left: the application's clean-up.

@@ -1,7 +1,8 @@
 """A load with a ledger of its own, and the check of what arrived against it: plain json, no code of the server's.
 
 - `async with Load(url) as load:` asks without end, whatever becomes of the server; `await load.more(100)` waits
-- `check(load.ledger, tmp_path / "logs.jsonl")` compares with what a Collector wrote; raises AssertionError
+- `check(load.ledger, tmp_path / "logs.jsonl")` compares with what a Collector wrote, or with records that were read
+  elsewhere; raises AssertionError
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import json
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -63,8 +64,12 @@ class Load:
         rows: int = 12,
         limit: int = 1_000_000,
         keep_alive: bool = True,
+        rest: float = 0.0,
     ) -> None:
-        """Ask for at most `rows` rows in a request, for about `limit` rows in all, on kept connections or new ones."""
+        """Ask for at most `rows` rows in a request, for about `limit` rows in all, on kept connections or new ones.
+
+        Each client takes a `rest` of so many seconds after an answer: a test of minutes needs no million rows.
+        """
         self.url = url
         self.ledger = Ledger()
         self.clients = clients
@@ -72,6 +77,7 @@ class Load:
         self._rows = rows
         self._limit = limit
         self._keep_alive = keep_alive
+        self._rest = rest
         self._asked = 0
         self._news = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,8 +126,7 @@ class Load:
                 settled = False
             async with self._news:
                 self._news.notify_all()
-            if not settled:
-                await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(self._rest if settled else _PAUSE)
 
     def _draw(self, rows: int) -> Iterator[list[float]]:
         for _ in range(rows):
@@ -158,20 +163,27 @@ class Found(NamedTuple):
     """Numbers that the streams declare as lost."""
 
 
-class _Record(NamedTuple):
+class Record(NamedTuple):
+    """A log record as it arrived."""
+
     stream: str
     sequence: int
     attributes: dict[str, Any]
     text: str  # the whole record with its resource and scope, as it arrived
 
 
-def check(ledger: Ledger, *files: Path, closed: bool = True, rejected: Iterable[tuple[str, int]] = ()) -> Found:
-    """Compare what a file exporter wrote with the ledger, and the streams with their own promises.
+def check(
+    ledger: Ledger,
+    *sources: Path | Iterable[Record],
+    closed: bool = True,
+    rejected: Iterable[tuple[str, int]] = (),
+) -> Found:
+    """Compare what a file exporter wrote, or records from elsewhere, with the ledger, and the streams with themselves.
 
     `closed`: every stream must be; `rejected`: numbers that the sink refused, so that they must not be there.
     """
-    arrived = [record for file in files for record in _records(file)]
-    numbered: dict[str, dict[int, _Record]] = defaultdict(dict)
+    arrived = [record for source in sources for record in (_records(source) if isinstance(source, Path) else source)]
+    numbered: dict[str, dict[int, Record]] = defaultdict(dict)
     for record in arrived:
         first = numbered[record.stream].setdefault(record.sequence, record)
         assert first.text == record.text, f"two contents for {record[:2]}:\n{first.text}\n{record.text}"
@@ -194,8 +206,8 @@ def check(ledger: Ledger, *files: Path, closed: bool = True, rejected: Iterable[
     return Found(total, len(arrived) - total, kept, lost)
 
 
-def _compare(ledger: Ledger, records: Iterable[_Record]) -> None:
-    predictions: dict[Key, _Record] = {}
+def _compare(ledger: Ledger, records: Iterable[Record]) -> None:
+    predictions: dict[Key, Record] = {}
     for record in records:
         if record.attributes["event.name"] == "prediction":
             key = record.attributes["prediction.job_id"], record.attributes.get("prediction.index")
@@ -219,7 +231,7 @@ def _compare(ledger: Ledger, records: Iterable[_Record]) -> None:
         assert logged == answer, f"{key} was answered {answer} and is logged as {logged}"
 
 
-def _declared_lost(records: Iterable[_Record]) -> set[int]:
+def _declared_lost(records: Iterable[Record]) -> set[int]:
     lost: set[int] = set()
     for record in records:
         if record.attributes["event.name"] == "prediction.stream.lost":
@@ -228,13 +240,13 @@ def _declared_lost(records: Iterable[_Record]) -> set[int]:
     return lost
 
 
-def _records(file: Path) -> Iterator[_Record]:
+def _records(file: Path) -> Iterator[Record]:
     with contextlib.suppress(FileNotFoundError), file.open() as lines:  # nothing arrived at all
         for line in lines:
             yield from records_of(json.loads(line))
 
 
-def records_of(data: Any) -> Iterator[_Record]:  # noqa: ANN401 - parsed JSON
+def records_of(data: Any) -> Iterator[Record]:  # noqa: ANN401 - parsed JSON
     """Yield the log records of a parsed LogsData object."""
     for resource in data["resourceLogs"]:
         for scope in resource["scopeLogs"]:
@@ -243,7 +255,7 @@ def records_of(data: Any) -> Iterator[_Record]:  # noqa: ANN401 - parsed JSON
             for record in scope["logRecords"]:
                 pairs = _attributes(record)
                 text = json.dumps([*around, record], sort_keys=True)
-                yield _Record(stream, pairs["prediction.stream.sequence"], pairs, text)
+                yield Record(stream, pairs["prediction.stream.sequence"], pairs, text)
 
 
 def _attributes(holder: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledger import Answer, Key, Ledger, check
+from ledger import Answer, Key, Ledger, check, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,15 @@ def test_a_whole_stream_passes(tmp_path: Path) -> None:
     """A stream with all its numbers, identical copies and a declared loss is whole."""
     found = check(ledger(), write(tmp_path / "logs", stream()[:3], stream()[1:]))
     assert found == (5, 2, {"s": "shutdown"}, 2)
+
+
+def test_records_that_were_read_elsewhere(tmp_path: Path) -> None:
+    """Records themselves are held to the same promises as a file with them."""
+    path = write(tmp_path / "logs", stream()[:3], stream()[1:])
+    records = [record for line in path.read_text().splitlines() for record in records_of(json.loads(line))]
+    assert check(ledger(), records) == check(ledger(), path)
+    with pytest.raises(AssertionError, match="not closed"):
+        check(ledger(), records[:-1])
 
 
 def test_a_number_that_was_rejected_is_expected_to_be_missing(tmp_path: Path) -> None:

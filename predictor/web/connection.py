@@ -39,13 +39,25 @@ _EXPRESS = f"POST {ROUTE} HTTP/1.1\r\n".encode()
 class Connection(RequestHandler):
     """aiohttp's connection with an express way for `POST /predict`."""
 
-    __slots__ = ("_app", "_early", "_express", "_express_busy", "_persists", "drawn")
+    __slots__ = ("_app", "_early", "_express", "_express_busy", "_leaving", "_persists", "drawn")
 
-    def __init__(self, manager: web.Server, app: web.Application, express: Express | None, **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        """Take aiohttp's limits; without an express way every request goes aiohttp's."""
+    def __init__(
+        self,
+        manager: web.Server,
+        app: web.Application,
+        express: Express | None,
+        leaving: asyncio.Event,
+        **limits: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
+        """Take aiohttp's limits; without an express way every request goes aiohttp's.
+
+        Once the server is `leaving`, each answer ends its connection: who asks again finds another server, instead of a
+        connection that is closed while the request is on its way.
+        """
         super().__init__(manager, **limits)
         self._app = app
         self._express = express
+        self._leaving = leaving
         self._express_busy = False
         self._persists = True  # aiohttp's last answer did not announce the end of the connection
         self._early = b""
@@ -59,7 +71,7 @@ class Connection(RequestHandler):
             self._pause_transport_reading()
         elif self._close or self._force_close:
             self._rest_of_body(data)
-        elif self._express and self._may_take_next() and data.startswith(_EXPRESS):
+        elif self._express and not self._leaving.is_set() and self._may_take_next() and data.startswith(_EXPRESS):
             waiter, self._waiter = self._waiter, None  # aiohttp's way must not wake up before it is its turn
             super().data_received(data)
             self._waiter = waiter
@@ -78,6 +90,10 @@ class Connection(RequestHandler):
             self._handler_waiter.set_result(None)  # a shutdown waits for it
         if self.transport is None or self.transport.is_closing():
             return  # the caller has gone; the record is there
+        if self._last():
+            self.transport.write(raw.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            self.transport.close()
+            return
         self.transport.write(raw)
         if self._early:
             early, self._early = self._early, b""
@@ -93,6 +109,10 @@ class Connection(RequestHandler):
         )
         request._match_info = await self._app.router.resolve(request)  # noqa: SLF001 - as above
         return request
+
+    def _last(self) -> bool:
+        """Tell whether the answer that leaves now is the connection's last."""
+        return self._close or self._force_close or self._leaving.is_set()
 
     def _may_take_next(self) -> bool:
         """Tell whether aiohttp's way waits for a request, or is about to, with nothing left to do for the last one.
@@ -166,6 +186,8 @@ class Connection(RequestHandler):
         if isinstance(resp, web.HTTPException):
             kind = Kind.NOT_FOUND if resp.status == HTTPStatus.NOT_FOUND else Kind.BAD_REQUEST
             resp = problem_response(Problem(kind, resp.text or resp.reason))
+        if self._last():
+            resp.force_close()
         self._persists = request.keep_alive and resp.keep_alive is not False
         return super().finish_response(request, resp, start_time)
 

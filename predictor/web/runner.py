@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -31,17 +32,24 @@ class Runner(web.AppRunner):
             lingering_time=_LINGER,
             shutdown_timeout=max(drain, _INSTANT),
         )
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Let each answer from now on end its connection; new connections are still taken."""
+        self._leaving.set()
 
     async def _make_server(self) -> Server:
         server = await super()._make_server()
         # aiohttp has no hook for the class that it makes connections of.
         server.__class__ = _Server
         server.app = self.app  # type: ignore[attr-defined]
+        server.leaving = self._leaving  # type: ignore[attr-defined]
         return server
 
 
 class _Server(web.Server):
     app: web.Application
+    leaving: asyncio.Event
 
     def __call__(self) -> Connection:
-        return Connection(self, self.app, self.app.get(EXPRESS), loop=self._loop, **self._kwargs)
+        return Connection(self, self.app, self.app.get(EXPRESS), self.leaving, loop=self._loop, **self._kwargs)

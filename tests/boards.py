@@ -78,3 +78,9 @@ def data_source(uid: str) -> dict[str, Any]:
 def variables(board: str) -> set[str]:
     """Return the names of a dashboard's variables."""
     return {each["name"] for each in BOARDS[board]["templating"]["list"]}
+
+
+def choices(board: str, variable: str) -> list[str]:
+    """Return the values of a variable whose choices have names."""
+    (found,) = (each for each in BOARDS[board]["templating"]["list"] if each["name"] == variable)
+    return [choice.partition(" : ")[2] for choice in found["query"].split(",")]

@@ -10,6 +10,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from boards import BOARDS, FOLDER, ROOT, Query, panels, queries, variables
 
 from predictor import record, stream_events
@@ -25,7 +26,8 @@ FIELDS = {"trace_id", "flags"}
 """The record's own fields, as Loki calls them."""
 WORDS = {"by", "unless", "or", "vector", "count", "sum", "max", "min", "rate", "unwrap", "label_format", "m"} | {
     *("count_over_time", "avg_over_time", "min_over_time", "max_over_time", "last_over_time", "quantile_over_time"),
-    *("if", "eq", "else", "end", "add"),
+    *("and", "on", "group_left", "avg", "topk"),
+    *("if", "eq", "else", "end", "add", "__timestamp__"),
 }
 """What LogQL and its templates say that is no attribute."""
 QUERIES = list(queries())
@@ -34,7 +36,7 @@ MODELS = [description.read(path.parent) for path in sorted((ROOT / "models").glo
 
 def published() -> set[str]:
     """Return every attribute of the record, under its name in Loki."""
-    names = {each.name for table in (record.TABLE, *stream_events.TABLE.values()) for each in table}
+    names = {each.name for table in (record.TABLE, record.FEEDBACK, *stream_events.TABLE.values()) for each in table}
     names = {name for name in names if "<" not in name}
     names |= {f"prediction.input.{feature.name}" for model in MODELS for feature in model.features}
     page = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
@@ -127,6 +129,26 @@ def test_counts_say_what_copies_do_to_them() -> None:
         if "count_over_time(" in counted or "rate(" in counted:
             (panel,) = (each for each in panels(query.board) if each["title"] == query.panel)
             assert re.search(r"twice|[Cc]op(y|ies)|[Dd]ifferent|exactly|Exact", panel["description"]), query.panel
+
+
+def test_limits_are_the_deployed_ones() -> None:
+    """A panel that says how many series Loki allows says what Loki's configuration does."""
+    limit = yaml.safe_load((ROOT / "otel" / "loki" / "loki.yaml").read_text())["limits_config"]["max_query_series"]
+    told = [panel["description"] for board in BOARDS for panel in panels(board) if panel.get("description")]
+    told = [text for text in told if "max_query_series" in text]
+    assert told
+    assert all(f"{limit:,} " in text for text in told)
+
+
+def test_what_joins_feedback_says_how_far() -> None:
+    """A number made of feedback says its limit and what has none; joined to predictions, what the time must hold."""
+    joined = [query for query in QUERIES if "prediction.feedback" in query.text and query.kind != "logs"]
+    assert joined
+    for query in joined:
+        (panel,) = (each for each in panels(query.board) if each["title"] == query.panel)
+        assert "max_query_series" in panel["description"], query.panel
+        assert "`predictor log score`" in panel["description"], query.panel
+        assert "chosen time" in panel["description"] or 'event_name="prediction"' not in query.text, query.panel
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

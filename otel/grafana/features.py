@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import panels
+from grafana_foundation_sdk.builders import common, dashboard
+from grafana_foundation_sdk.models import common as kinds
+from grafana_foundation_sdk.models.dashboard import Threshold, ThresholdsMode
 from logql import COPIES, PREDICTIONS, extreme, quantile
-from panels import Line
+from panels import RED, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from grafana_foundation_sdk.builders import timeseries
     from grafana_foundation_sdk.cog.builder import Builder
     from grafana_foundation_sdk.models.dashboard import Panel
     from known import Known
@@ -32,7 +36,7 @@ def build(model: Known) -> Iterator[Builder[Panel]]:
             continue
         low, high = feature.trained
         about = f"Values{unit} as received; red is beyond what the model saw in training ({low:g} to {high:g})."
-        yield panels.within(panels.series(f"{feature.name}", about, lines, "short").span(6), low, high)
+        yield _within(panels.series(f"{feature.name}", about, lines, "short").span(6), low, high)
     beyond = [
         Line(f"sum(count_over_time({own} | {name} < {low!r} or {name} > {high!r} [$__auto]))", feature.name)
         for feature in model.features
@@ -47,3 +51,11 @@ def build(model: Known) -> Iterator[Builder[Panel]]:
             beyond,
             "short",
         ).span(panels.WIDTH)
+
+
+def _within(panel: timeseries.Panel, low: float, high: float) -> timeseries.Panel:
+    """Show what lies below or above a range on a red ground."""
+    steps = [Threshold(None, RED), Threshold(low, "transparent"), Threshold(high, RED)]
+    return panel.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)).thresholds_style(
+        common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.LINE_AND_AREA)
+    )

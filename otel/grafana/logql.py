@@ -14,6 +14,12 @@ ATTEMPTS = f'{RECORDS} | event_name="prediction" {MODEL}'
 """Predictions and failed ones: the latter have no label, so the variable `label` must not filter them."""
 PREDICTIONS = f'{ATTEMPTS} | prediction_label=~"$label" | error_type=""'
 """Predictions that were answered."""
+OUTLIER_SHARE = (
+    f'avg_over_time({PREDICTIONS} | prediction_outlier!=""'
+    ' | label_format outlier_share=`{{ if eq .prediction_outlier "true" }}1{{ else }}0{{ end }}`'
+    " | unwrap outlier_share [RANGE]) by (BY)"
+)
+"""Of answered rows; RANGE and BY are for the panel to fill in."""
 KEPT = '| label_format trace=`{{ if eq .flags "1" }}{{ .trace_id }}{{ end }}`'
 """Adds `trace`, the trace id where a span was kept and empty elsewhere: every record has a trace id."""
 

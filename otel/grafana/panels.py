@@ -96,14 +96,6 @@ def series(title: str, description: str, lines: Sequence[Line], unit: str, inter
     return panel
 
 
-def within(panel: timeseries.Panel, low: float, high: float) -> timeseries.Panel:
-    """Show what lies below or above a range on a red ground."""
-    steps = [Threshold(None, RED), Threshold(low, "transparent"), Threshold(high, RED)]
-    return panel.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)).thresholds_style(
-        common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.LINE_AND_AREA)
-    )
-
-
 def records(title: str, description: str, query: str, columns: Sequence[Column], limit: int = 200) -> table.Panel:
     """Return the newest records of a log query as a table of their attributes."""
     order = [*TIMES, *(column.name for column in columns)]
@@ -130,6 +122,18 @@ def streams(title: str, description: str, queries: Mapping[Column, str], labels:
     for column, query in queries.items():
         panel.with_target(_target(query, "instant", refs[column]))
     return panel
+
+
+def matrix(title: str, description: str, query: str, rows: Column, columns: Column) -> table.Panel:
+    """Return how often two labels of a query come together: a row for each value of one, a column for the other's."""
+    crossed = f"{rows.name}\\{columns.name}"
+    grouping = {"rowField": rows.name, "columnField": columns.name, "valueField": "Value #A", "emptyValue": "null"}
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("groupingToMatrix", grouping),
+        ("sortBy", {"sort": [{"field": crossed}]}),
+        ("organize", {"renameByName": {crossed: f"{rows.header} \\ {columns.header}"}}),
+    ]
+    return _table(title, description, steps, []).with_target(_target(query, "instant", "A"))
 
 
 def lines_of(title: str, description: str, query: str, limit: int = 500) -> logs.Panel:

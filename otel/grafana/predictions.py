@@ -1,14 +1,15 @@
-"""The dashboard `predictions`: what the models answer, how sure they are, how fast, and on what."""
+"""The dashboard `predictions`: what the models answer, how sure they are, how fast, on what, and how right."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import features
+import feedback
 import panels
 import variables
 from grafana_foundation_sdk.builders import dashboard
-from logql import ATTEMPTS, COPIES, KEPT, PREDICTIONS, count, events, or_zero, quantile
+from logql import ATTEMPTS, COPIES, KEPT, OUTLIER_SHARE, PREDICTIONS, count, events, or_zero, quantile
 from panels import LOKI, Column, Line
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Panel
     from known import Known
 
-_OUTLIER_SHARE = (
-    f'avg_over_time({PREDICTIONS} | prediction_outlier!=""'
-    ' | label_format outlier_share=`{{ if eq .prediction_outlier "true" }}1{{ else }}0{{ end }}`'
-    " | unwrap outlier_share [RANGE]) by (BY)"
-)
 _DURATIONS = {
     "total": "from the arrival of the request to the writing of the record",
     "queue": "from the arrival to the start of the batch",
@@ -50,7 +46,7 @@ def build(models: Sequence[Known]) -> dashboard.Dashboard:
     board = (
         dashboard.Dashboard("Predictions")
         .uid("predictions")
-        .description("What the models answer, how sure they are, how fast, and on what; from the prediction log alone.")
+        .description("What the models answer, how sure they are, how fast, on what, and how right; from the log alone.")
         .time("now-30m", "now")
         .refresh("30s")
         .annotation(_starts())
@@ -61,6 +57,7 @@ def build(models: Sequence[Known]) -> dashboard.Dashboard:
                 variables.choice(
                     "label", "Label", "Of answers; failures have none.", [la for m in models for la in m.labels]
                 ),
+                variables.sample(),
             )
         )
     )
@@ -70,6 +67,9 @@ def build(models: Sequence[Known]) -> dashboard.Dashboard:
         board.with_row(dashboard.Row(f"Features of {model.name} against its training range"))
         for panel in features.build(model):
             board.with_panel(panel)
+    board.with_row(dashboard.Row("Feedback"))
+    for panel in feedback.build():
+        board.with_panel(panel)
     board.with_row(dashboard.Row("Records"))
     board.with_panel(_seen())
     return board.with_panel(
@@ -98,7 +98,7 @@ def _numbers() -> Iterator[Builder[Panel]]:
     yield panels.number(
         "Outliers",
         "Share of the answered rows that the detector calls outliers; nothing without a detector.",
-        _OUTLIER_SHARE.replace("RANGE", "$__range").replace("BY", "service_name"),
+        OUTLIER_SHARE.replace("RANGE", "$__range").replace("BY", "service_name"),
         "percentunit",
         yellow=0.1,
         red=0.3,
@@ -136,7 +136,7 @@ def _answers() -> Iterator[Builder[Panel]]:
         "Of the answered rows, by model; models without a detector are absent.",
         [
             Line(
-                _OUTLIER_SHARE.replace("RANGE", "$__auto").replace(
+                OUTLIER_SHARE.replace("RANGE", "$__auto").replace(
                     "BY", "prediction_model_name, prediction_model_version"
                 ),
                 "{{prediction_model_name}} {{prediction_model_version}}",

@@ -20,6 +20,11 @@ _RECORD = (
     Column("prediction_index", "Row", width=60),
     Column("trace", "Trace", link=panels.open_trace("var-trace_id")),
 )
+_FEEDBACK = (
+    Column("prediction_feedback_label", "Truly", width=110),
+    Column("prediction_feedback_value", "Number", "short", width=90),
+    Column("prediction_feedback_comment", "Comment"),
+)
 
 
 def build() -> dashboard.Dashboard:
@@ -55,9 +60,10 @@ def build() -> dashboard.Dashboard:
     board.with_panel(
         panels.records(
             "Records of the job",
-            "Every row of one request in the chosen time, each once; with the trace if a span was kept.",
+            "Every row of one request in the chosen time, and every feedback on them, which may come days later; each "
+            "once, with the trace if a span was kept.",
             f'{RECORDS} | prediction_job_id="$job_id" | prediction_job_id!="" {KEPT}',
-            _RECORD,
+            (*_RECORD, *_FEEDBACK),
         )
     )
     return board.with_panel(

@@ -27,6 +27,7 @@ class Asked(NamedTuple):
     model: str | None = None
     label: str | None = None
     stream: str = ""
+    sample: str = ".*"
 
     def attempts(self) -> list[Fact]:
         """Return predictions and failures of the chosen model."""

@@ -88,6 +88,7 @@ def filled(
     model: str = "",
     label: str = "",
     stream: str = "",
+    sample: str = ".*",
     trace_id: str = TRACE,
     job_id: str = JOB,
     namespace: str = NAMESPACE,
@@ -100,6 +101,7 @@ def filled(
         version=".*",
         label=label or ".*",
         stream=stream,
+        sample=sample,
         trace_id=trace_id,
         job_id=job_id,
         __range=f"{(END - START) // SECOND}s",
@@ -113,6 +115,8 @@ def prepare(folder: Path) -> tuple[Program, Loki]:
     environment = {"LOKI_HTTP_PORT": str(port), "LOKI_GRPC_PORT": str(free_port()), "LOKI_DATA": str(folder / "data")}
     config = ROOT / "otel" / "loki" / "loki.yaml"
     command: list[str | Path] = [binary("loki/loki", "loki"), f"-config.file={config}", "-config.expand-env=true"]
+    # Copies are counted twice only until the chunk that was flushed leaves the memory, at the next sweep by default.
+    command.append("-ingester.chunks-retain-period=1h")
     return Program("loki", command, environment, folder, f"{loki.url}/ready"), loki
 
 

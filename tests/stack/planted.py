@@ -4,7 +4,7 @@ Twenty minutes of records end at `END`; what each query must answer follows from
 
 | stream | what is planted |
 |---|---|
-| alive | two models, outliers, errors, rows beyond the training range; every tenth line sent twice |
+| alive | two models, outliers, errors, rows beyond the training range, feedback; a tenth and all feedback sent twice |
 | closed | ended by a shutdown, with a declared loss |
 | crashed | ended by a crash, two records refused by the sink |
 | holes | open, three numbers missing at two places |
@@ -17,8 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from predictor.errors import Kind
-from predictor.prediction import Origin, Prediction
-from stack.planting import BEGIN, CHURN, ELSEWHERE, MINUTE, MINUTES, SECOND, Stream
+from predictor.prediction import Feedback, Origin, Prediction
+from stack import planted_feedback
+from stack.planting import BEGIN, CHURN, ELSEWHERE, IRIS_2, MINUTE, MINUTES, SECOND, Stream
 
 if TYPE_CHECKING:
     from predictor.prediction import Kept
@@ -73,6 +74,12 @@ def alive() -> Stream:
             kept = origin(minute, 6)
             kept.kept = "error"
             stream.predict(row(minute, 6, origin=kept, **failed))
+        if minute % 5 == 1:
+            stream.predict(row(minute, 8), IRIS_2)
+            label = (minute * 10 + 8 + 1) % 3
+            stream.predict(row(minute, 8, index=1, label=label), IRIS_2)
+        for feedback in planted_feedback.due(minute):
+            stream.feedback(*feedback)
         stream.status(minute, backlog_bytes=5000 - minute, backlog_age=0.5, unrecorded=min(minute, 7))
     return stream
 
@@ -120,6 +127,8 @@ def abandoned() -> Stream:
     stream = Stream(5, "predictor-3")
     for minute in range(MINUTES - 10):
         stream.predict(row(minute, 7))
+        if minute == MINUTES - 11:
+            stream.feedback(*planted_feedback.corrected())
         stream.status(minute, backlog_bytes=5000 * minute, backlog_age=60.0 * minute)
     return stream
 
@@ -149,11 +158,22 @@ def long(number: int, records: int) -> Stream:
     return stream
 
 
+def judged(number: int, rows: int) -> Stream:
+    """Return a stream of so many predictions in a namespace of its own; every second is right, as one minute tells."""
+    stream = Stream(number, "predictor-0", f"judged-{number}")
+    for place in range(rows):
+        job = f"0199c0de-0000-7000-9000-{place:012d}"
+        call = origin(3, place % 10)
+        stream.predict(row(0, 0, job_id=job, origin=call))
+        stream.feedback(Feedback(job, 0, call, label=("setosa", "virginica")[place % 2]))
+    return stream
+
+
 def plant() -> list[Stream]:
     """Return all streams."""
     return [alive(), closed(), crashed(), holes(), abandoned(), brief(), elsewhere()]
 
 
 def copies(streams: list[Stream]) -> list[bytes]:
-    """Return what is sent once more: a tenth of the first stream."""
-    return streams[0].sent[::10]
+    """Return what is sent once more: a tenth of the first stream, and its feedback."""
+    return [line for place, line in enumerate(streams[0].sent) if place % 10 == 0 or b"prediction.feedback" in line]

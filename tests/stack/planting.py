@@ -16,7 +16,7 @@ from predictor.stream_events import Status
 
 if TYPE_CHECKING:
     from predictor.outbox.writer import Reason
-    from predictor.prediction import Prediction
+    from predictor.prediction import Feedback, Prediction
 
 MINUTES = 20
 SECOND = 10**9
@@ -48,7 +48,7 @@ class Model(NamedTuple):
         return {
             "prediction.model.name": self.name,
             "prediction.model.version": self.version,
-            "prediction.model.digest": f"sha256:{self.name}",
+            "prediction.model.digest": f"sha256:{self.name}-{self.version}",
         }
 
 
@@ -59,6 +59,7 @@ IRIS = Model(
         "iris@1", ("sepal_length", "sepal_width", "petal_length", "petal_width"), ("setosa", "versicolor", "virginica")
     ),
 )
+IRIS_2 = IRIS._replace(version="2", schema=IRIS.schema._replace(model="iris@2"))
 CHURN = Model("churn", "7", Schema("churn@7", ("age",), ("stays", "leaves")))
 
 
@@ -107,6 +108,20 @@ class Stream:
         at = prediction.origin.received_ns
         encoded = RecordEncoder(model.schema).encode([prediction], at + int(prediction.total * SECOND))
         self.log.append(self.log.head(model.scope), encoded)
+
+    def feedback(self, feedback: Feedback, model: Model = IRIS) -> None:
+        """Write what a caller said, at the time at which it came; `model` is the one that this server has then."""
+        origin = feedback.origin
+        encoded = encode_event(
+            attributes=record.feedback_attributes(feedback),
+            body=record.feedback_body(model.schema, feedback),
+            severity=record.INFO,
+            event_name=record.FEEDBACK_EVENT,
+            time_ns=origin.received_ns,
+            observed_ns=origin.received_ns + SECOND // 1000,
+            trace=(origin.trace_id, origin.span_id, bool(origin.kept)),
+        )
+        self.log.append(self.log.head(model.scope), [encoded])
 
     def status(self, minute: int, **says: float) -> None:
         """Write a status event in the last second of a minute."""

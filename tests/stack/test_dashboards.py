@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from boards import Query, data_source, panels, queries
+from boards import Query, choices, data_source, panels, queries
 
-from stack import answers_health, answers_predictions
+from stack import answers_feedback, answers_health, answers_predictions
 from stack.answers import Asked, number, unique
 from stack.asking import START, TRACE, Log, plant, prepare, push, windows
-from stack.planted import long
+from stack.planted import judged, long
 from stack.planting import ELSEWHERE, END, NAMESPACE, SECOND, SERVICE
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from stack.answers import Labels
 
-NUMBERS = answers_predictions.NUMBERS | answers_health.NUMBERS
-RECORDS = answers_predictions.RECORDS | answers_health.RECORDS
+NUMBERS = answers_predictions.NUMBERS | answers_feedback.NUMBERS | answers_health.NUMBERS
+RECORDS = answers_predictions.RECORDS | answers_feedback.RECORDS | answers_health.RECORDS
 CHOICES = [("", ""), ("iris", ""), ("iris", "setosa"), ("churn", ""), ("churn", "leaves"), ("", "no such label")]
+SAMPLES = choices("predictions", "sample")
 ASKED = {(query.board, query.panel, query.ref): query for query in queries()}
 OF_STREAMS = [
     (key, stream)
@@ -56,6 +57,40 @@ def test_copies_are_counted_twice(log: Log) -> None:
 def test_predictions_in_numbers(log: Log, key: tuple[str, str, str], model: str, label: str) -> None:
     """Each number of the dashboard `predictions` is what was planted, whatever model and label is chosen."""
     _compare(log, key, model=model or None, label=label or None)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("key", answers_feedback.NUMBERS, ids=" ".join)
+def test_feedback_of_a_sample(log: Log, key: tuple[str, str, str], sample: str) -> None:
+    """A sample of the jobs is the same on both sides: its numbers are those of the predictions and feedback in it."""
+    _compare(log, key, sample=sample)
+
+
+def test_feedback_is_what_was_meant(log: Log) -> None:
+    """The planted feedback comes to the numbers that were counted by hand, copies among it."""
+    for ref, by_hand in answers_feedback.BY_HAND.items():
+        found = log.numbers(ASKED["predictions", "Accuracy by model version", ref]).items()
+        models = [(dict(labels), value) for (labels, _), value in found]
+        names = ("prediction_model_name", "prediction_model_version")
+        assert {tuple(model[name] for name in names): value for model, value in models} == pytest.approx(by_hand)
+    stray = log.numbers(ASKED["predictions", "Feedback without its prediction", "A"])
+    assert stray == {(frozenset(), END): answers_feedback.STRAY}
+    told = answers_feedback.feedback(Asked(log.facts, 0))
+    assert len(told) > len(unique(told))
+
+
+def test_too_much_to_join_is_refused(log: Log) -> None:
+    """Feedback is joined exactly up to 5,000 rows; above that there is no number instead of a wrong one."""
+    fits, too_much = judged(10, 5000), judged(11, 5001)
+    push(log.loki, fits.sent + too_much.sent)
+    accuracy = ASKED["predictions", "Accuracy by model version", "D"]
+    assert list(log.numbers(accuracy, namespace=fits.namespace).values()) == pytest.approx([0.5])
+    for key in answers_feedback.NUMBERS:
+        assert log.numbers(ASKED[key], namespace=fits.namespace)
+        with pytest.raises(RuntimeError, match="maximum number of series"):
+            log.numbers(ASKED[key], namespace=too_much.namespace)
+    (share,) = log.numbers(accuracy, namespace=too_much.namespace, sample=SAMPLES[1]).values()
+    assert share == 1, "those with an even number are right"
 
 
 @pytest.mark.parametrize(("key", "stream"), OF_STREAMS, ids=str)
@@ -117,6 +152,10 @@ def test_every_column_is_filled(log: Log) -> None:
         steps = {each["id"]: each["options"] for each in shown.get("transformations") or []}
         if "filterFieldsByName" in steps:
             assert set(steps["filterFieldsByName"]["include"]["pattern"].strip("^()$").split("|")) <= listed
+        elif "groupingToMatrix" in steps:
+            crossed = steps["groupingToMatrix"]
+            (pair,) = {frozenset(dict(found)) for found, _ in log.numbers(ASKED[board, panel, "A"])}
+            assert {crossed["rowField"], crossed["columnField"]} == pair
         elif "organize" in steps:
             keys = [key for key in NUMBERS if key[:2] == (board, panel)]
             labels = {name for key in keys for found, _ in log.numbers(ASKED[key], stream=holes) for name, _ in found}

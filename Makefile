@@ -17,7 +17,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
-.PHONY: help run test lint lock train image images collector loki k6 kustomize manifests bench
+.PHONY: help run test lint lock train image images collector loki k6 kustomize manifests bench chaos
 .PHONY: deploy undeploy port-forward test-stack test-cluster
 
 help: ## Explain the targets
@@ -84,3 +84,6 @@ venv-%:
 
 bench: venv-dev ## Measure beside a bare aiohttp handler, for docs/benchmarks.md; ARGS='--rounds 4' is shorter
 	$(BIN)/python bench/run.py --write docs/benchmarks.md $(ARGS)
+
+chaos: venv-dev collector ## Break everything under load and compare callers and sink; ARGS='--kills 100 --seed 7' is longer
+	$(BIN)/python -m chaos $(ARGS)

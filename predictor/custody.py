@@ -56,6 +56,11 @@ class Custody:
         for owned in [owned for owned in self.streams if owned.adopted and self._drained(owned)]:
             await self._remove(owned)
 
+    def leave_open(self) -> None:
+        """Leave this process's own stream to the next one, which closes it: its closing record cannot be written."""
+        for owned in self.streams:
+            owned.incomplete |= not owned.adopted
+
     async def end(self, *, keep: bool) -> None:
         """Remove what is wholly shipped, unless all is to be kept, and leave the rest for the next process."""
         for owned in list(self.streams):

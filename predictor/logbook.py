@@ -107,6 +107,7 @@ class Logbook:
             self.stream.close()
         except OutboxError as error:
             _logger.warning("the stream is closed at the next start: %s", error)
+            self._custody.leave_open()
         if self.spans:
             self.spans.flush()
         for outbox in (self.outbox, *((self._traces,) if self.spans else ())):

@@ -103,7 +103,7 @@ def test_ci_runs_the_commands_that_are_documented() -> None:
     readme = make_commands((ROOT / "README.md").read_text())
     ci = (ROOT / ".ci" / "run").read_text()
     assert {"run", "test"} <= readme <= targets
-    assert {"lint", "collector", "manifests", "test", "test-stack"} == make_commands(ci)
+    assert {"lint", "collector", "manifests", "test", "test-stack", "chaos"} == make_commands(ci)
     assert "scripts/smoke.py" in ci
     assert '["make", "run"]' in (ROOT / "scripts" / "smoke.py").read_text()
 

@@ -12,6 +12,7 @@ from sink import serve
 from streams import line, make
 
 from predictor.outbox import segments
+from predictor.outbox.recovery import repair
 from predictor.outbox.segments import Cursor
 from predictor.shipping import backlog
 from predictor.shipping.pace import Window
@@ -46,6 +47,50 @@ async def test_cursor_that_cannot_be_stored(
     rig.new()
     await rig.ship(files)
     assert rig.sink.sequences == [1, 2, 2]  # a copy
+
+
+async def test_segments_wait_for_the_cursor(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a disk that fails accepted segments stay until the cursor is stored: it alone would know the last number.
+
+    `make chaos` found it: a stream was closed with a number that had been given to a prediction.
+    """
+
+    def fails(_: Path, __: bytes) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(segments, "replace_file", fails)
+    files = make(rig.root, line([1]), line([2]), b"half a li")
+    assert await rig.ship(files) == len("half a li")
+    assert rig.sink.sequences == [1, 2]
+    assert files.signal("logs").numbers() == [1, 2, 3]
+    assert "cannot store" in caplog.text
+    monkeypatch.undo()
+    closing: list[int] = []
+
+    def close(_: bytes, number: int) -> bytes:
+        closing.append(number)
+        return line([number])
+
+    files.lock.touch()
+    repair(files, close)
+    assert closing == [3]
+
+
+async def test_full_disk_has_room_for_the_cursor(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full but for what accepted segments take: they go, and the cursor is stored at once."""
+    files = make(rig.root, line([1]), line([2]))
+    replace = segments.replace_file
+
+    def full(path: Path, content: bytes) -> None:
+        if 1 in files.signal("logs").numbers():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(path, content)
+
+    monkeypatch.setattr(segments, "replace_file", full)
+    assert await rig.ship(files) == 0
+    assert files.signal("logs").cursor() == Cursor(2, len(line([2])), sequence=2)
 
 
 async def test_stream_that_cannot_be_read(

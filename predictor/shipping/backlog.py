@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -156,19 +157,27 @@ class Backlog:
     def store(self) -> None:
         """Store the cursor, then remove the segments before it; raises OSError.
 
-        They go even if the cursor cannot be stored: on a full disk nothing else would ever make room for it,
-        and reading passes over a segment that is gone.
+        In this order: without the last number whoever closes the stream after a crash would give a number twice.
+        Only on a full disk they go first, since nothing else would ever make room for the cursor; reading passes over
+        a segment that is gone.
         """
         with self._storing:
             cursor = self.cursor
             self._tried = self._clock(), cursor.segment
             try:
                 self._files.store_cursor(cursor)
-                self._stored = cursor
-            finally:
-                for number in self._files.numbers():
-                    if number < cursor.segment:
-                        self._files.segment(number).unlink(missing_ok=True)
+            except OSError as error:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                    raise
+                self._remove_before(cursor)
+                self._files.store_cursor(cursor)
+            self._stored = cursor
+            self._remove_before(cursor)
+
+    def _remove_before(self, cursor: Cursor) -> None:
+        for number in self._files.numbers():
+            if number < cursor.segment:
+                self._files.segment(number).unlink(missing_ok=True)
 
     def _position(self) -> Cursor:
         if not self.pending:

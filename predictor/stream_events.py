@@ -36,6 +36,11 @@ TABLE: Mapping[str, tuple[Attribute, ...]] = {
 """What stands beside SEQUENCE and EVENT_NAME, which every event has."""
 
 
+def whole(name: str) -> tuple[Attribute, ...]:
+    """Return all attributes of an event, in their order."""
+    return (SEQUENCE, *TABLE[name], EVENT_NAME)
+
+
 class Lost(NamedTuple):
     """Numbers given to records that could not be written."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
-import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from opentelemetry.sdk.resources import Resource
 
-from predictor import __version__, console, record
+from predictor import __version__, console, observers, record
 from predictor.feedback import FeedbackLog
 from predictor.health import Health
 from predictor.inference.model import load
 from predictor.logbook import Logbook
+from predictor.page.feed import Feed
+from predictor.page.training import ranges
+from predictor.page.view import View
 from predictor.pipeline import Pipeline
 from predictor.prediction_log import PredictionLog
 from predictor.redaction import redacted, redaction_of
@@ -24,6 +28,7 @@ from predictor.web.calls import Predictions
 from predictor.web.express import Express
 from predictor.web.feedback import FeedbackCall
 from predictor.web.middleware import Surroundings
+from predictor.web.page import Page, is_loopback
 from predictor.web.routes import add_routes
 from predictor.web.runner import EXPRESS, Runner
 
@@ -33,12 +38,16 @@ if TYPE_CHECKING:
     from predictor.errors import Kind
     from predictor.inference.model import Model
     from predictor.metrics import Metrics
-    from predictor.prediction import Origin, Prediction
+    from predictor.observers import Observer
+    from predictor.prediction import Origin
     from predictor.settings import Settings
 
 HEALTH = web.AppKey("HEALTH", Health)
 PIPELINES: web.AppKey[dict[str, Pipeline]] = web.AppKey("PIPELINES", dict)
 LOGBOOK = web.AppKey("LOGBOOK", Logbook)
+PAGE = web.AppKey("PAGE", Page)
+_TURNS = 3
+"""Of the loop, from the reading of a request to the call of its handler."""
 
 
 async def runner(settings: Settings | None = None) -> Runner:
@@ -46,6 +55,8 @@ async def runner(settings: Settings | None = None) -> Runner:
     if settings is None:  # a worker of gunicorn
         console.setup()
         settings = load_settings()
+        if settings.page == "auto":  # where gunicorn listens is not known here
+            settings = replace(settings, page="off")
     app = application(settings, load(settings.model), resource())
     # What is there now stays: not looking at it again at each collection saves 5 to 10 µs a request.
     gc.collect()
@@ -66,7 +77,10 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         health = app[HEALTH] = Health(logbook, refuses=settings.refuses)
         tracing = Tracing(resource, logbook.spans if logbook else None)
         log = _prediction_log(settings, model, logbook) if logbook else None
-        display = _display(settings, model)
+        if page := _page(settings, model, logbook):
+            app[PAGE] = page
+        watch = page.feed.observe if page else None
+        observer = observers.together(observers.display(settings.display, model.description), watch)
         pipeline = Pipeline(
             model,
             log,
@@ -75,16 +89,16 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             threads=settings.threads or len(os.sched_getaffinity(0)),
             queue_rows=settings.queue_rows,
             slow=settings.slow,
-            display=display,
+            display=observer,
         )
         app[PIPELINES] = {model.description.name: pipeline}
         metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
         surroundings = Surroundings(tracing, settings.deadline, metrics.request if metrics else None)
-        refused = _refused(log, display) if log else None
+        refused = _refused(log, observer) if log else None
         limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
         predictions = Predictions(pipeline, **limits)
         feedback = _feedback(settings, model, log, pipeline) if settings.feedback and log else None
-        add_routes(app, predictions, model, health, surroundings, refused, feedback)
+        add_routes(app, predictions, model, health, surroundings, refused, feedback, page)
         app[EXPRESS] = Express(pipeline, surroundings, refused, **limits)
         yield
         await pipeline.close()
@@ -95,8 +109,12 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
 
     async def drain(app: web.Application) -> None:
         app[HEALTH].terminating = True  # gunicorn's workers come here without a signal of ours
+        for _ in range(_TURNS):  # what was read before the connections were told must not be refused
+            await asyncio.sleep(0)
         for pipeline in app[PIPELINES].values():
             pipeline.draining = True
+        if page := app.get(PAGE):
+            page.feed.close()
 
     app = web.Application(client_max_size=settings.body_bytes)
     app.cleanup_ctx.append(lifetime)
@@ -139,44 +157,31 @@ def _feedback(settings: Settings, model: Model, log: PredictionLog, pipeline: Pi
     return FeedbackCall(write, labels, token=settings.feedback_token, limit=settings.feedback_bytes)
 
 
-def _display(settings: Settings, model: Model) -> Callable[[Prediction], None] | None:
-    """Return what shows each prediction on stderr, if anybody is there to read it."""
-    if settings.display == "off" or (settings.display == "auto" and not sys.stderr.isatty()):
+def _page(settings: Settings, model: Model, logbook: Logbook | None) -> Page | None:
+    """Return the page, if it is on; not even its templates are loaded otherwise."""
+    local = settings.page == "auto"
+    if settings.page == "off" or (local and not is_loopback(settings.host)):
         return None
-    schema = record.schema_of(model.description)
-    return lambda prediction: console.show(record.body(schema, prediction))
+    from predictor.page.render import files, html  # noqa: PLC0415 - brings Jinja
+
+    about = model.description
+    feed = Feed(View(about.features, settings.grafana_url), len(about.features), len(about.labels))
+    content = html(model, ranges(settings.model), logbook.stream.stream_id if logbook else None)
+    return Page(feed, content, files(), loopback_only=local)
 
 
-def _refused(log: PredictionLog, display: Callable[[Prediction], None] | None) -> Callable[[Origin, Kind], None]:
+def _refused(log: PredictionLog, observer: Observer | None) -> Callable[[Origin, Kind], None]:
     """Return what records, and shows, a request that was refused before its rows were known."""
 
     def refused(origin: Origin, error: Kind) -> None:
         refusal = log.refused(origin, error)
-        if refusal and display:
-            display(refusal)
+        if refusal and observer:
+            observer(refusal)
 
     return refused
 
 
 def _metrics(resource: Resource, book: Logbook) -> Metrics:
-    from predictor.metrics import Instrument, Metrics  # noqa: PLC0415 - the exporter takes long to import
+    from predictor.metrics import Metrics, instruments  # noqa: PLC0415 - the exporter takes long to import
 
-    logs = book.counters["logs"]
-    return Metrics(
-        resource,
-        __version__,
-        (
-            Instrument(
-                "predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False
-            ),
-            Instrument("predictor.outbox.backlog", "By", "Bytes not shipped.", book.backlog_bytes, rises_only=False),
-            Instrument(
-                "predictor.outbox.age", "s", "Age of the oldest unshipped record.", book.backlog_age, rises_only=False
-            ),
-            Instrument("predictor.log.records", "{record}", "Records of the stream.", lambda: book.stream.sequence),
-            Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
-            Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),
-            Instrument("predictor.log.refused", "{record}", "Records refused by the sink.", lambda: logs.refused),
-            Instrument("predictor.log.lost", "{record}", "Records declared lost.", lambda: book.stream.lost),
-        ),
-    )
+    return Metrics(resource, __version__, instruments(book))

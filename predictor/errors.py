@@ -31,6 +31,7 @@ class Kind(Enum):
     QUEUE_FULL = _Kind(503, "queue-full", "Too many rows are waiting")
     DRAINING = _Kind(503, "draining", "The server is shutting down")
     OUTBOX_FULL = _Kind(503, "outbox-full", "It could not be logged, so it was not done")
+    PAGE_BUSY = _Kind(503, "page-busy", "Too many pages are open")
     DEADLINE_EXCEEDED = _Kind(504, "deadline-exceeded", "The request took longer than its deadline")
 
     @property

@@ -25,6 +25,8 @@ def greeting(settings: Settings, application: web.Application, host: str, port: 
     sample = encode({"data": [[feature.sample for feature in about.features]]}).decode()
     yield f"{name}@{about.version} listens on {url}"
     yield f"try: curl -s -H 'Content-Type: application/json' -d '{sample}' {quote(f'{url}/predict')}"
+    if app.PAGE in application:
+        yield f"{url}/ shows the last predictions in a browser"
     if settings.log == "off":
         return
     book = application[app.LOGBOOK]

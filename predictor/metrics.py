@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
+    from predictor.logbook import Logbook
+
 
 class Instrument(NamedTuple):
     """A number that is read when metrics are exported."""
@@ -62,6 +64,23 @@ class Metrics:
     async def shutdown(self, seconds: float) -> None:
         """Export once more, for at most `seconds`."""
         await asyncio.to_thread(self._provider.shutdown, timeout_millis=seconds * 1000)
+
+
+def instruments(book: Logbook) -> tuple[Instrument, ...]:
+    """Return what is read of the prediction log."""
+    logs = book.counters["logs"]
+    return (
+        Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False),
+        Instrument("predictor.outbox.backlog", "By", "Bytes not shipped.", book.backlog_bytes, rises_only=False),
+        Instrument(
+            "predictor.outbox.age", "s", "Age of the oldest unshipped record.", book.backlog_age, rises_only=False
+        ),
+        Instrument("predictor.log.records", "{record}", "Records of the stream.", lambda: book.stream.sequence),
+        Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
+        Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),
+        Instrument("predictor.log.refused", "{record}", "Records refused by the sink.", lambda: logs.refused),
+        Instrument("predictor.log.lost", "{record}", "Records declared lost.", lambda: book.stream.lost),
+    )
 
 
 def _reader(read: Callable[[], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictor.otlp_settings import Export, read_export
-from predictor.units import choice, count, duration, folder, optional_file, port, size, switch, text
+from predictor.units import choice, count, duration, folder, optional_file, optional_url, port, size, switch, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,6 +78,12 @@ class Settings:
     display: str = _setting(
         "auto", choice("auto", "on", "off"), "prediction lines on stderr; `auto`: if it is a terminal"
     )
+    page: str = _setting(
+        "auto",
+        choice("auto", "on", "off"),
+        "the page at `/`, which shows inputs; `auto`: if `PREDICTOR_HOST` is a loopback address",
+    )
+    grafana_url: str = _setting("", optional_url, "the page links a prediction to this Grafana")
     log: str = _setting("on", choice("on", "off"), "`off` writes no prediction log: for benchmarks only")
 
     export: Export

@@ -14,6 +14,8 @@ _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, 
 _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 _MAX_PORT = 65535
+_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
+"""Without credentials, query and fragment: they would be shown to everybody, or stand in the way of a path."""
 
 
 def text(given: str) -> str:
@@ -29,6 +31,14 @@ def folder(given: str) -> Path:
 def optional_file(given: str) -> Path | None:
     """Take a path, `~` allowed, or nothing."""
     return Path(given).expanduser() if given else None
+
+
+def optional_url(given: str) -> str:
+    """Take a URL of http or https that can be a link, or nothing."""
+    if given and not _URL.fullmatch(given):
+        msg = "a URL such as https://grafana.example or http://127.0.0.1:3000/grafana"
+        raise ValueError(msg)
+    return given
 
 
 def port(given: str) -> int:

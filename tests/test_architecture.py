@@ -37,6 +37,9 @@ _MAY_IMPORT = {
     "inference.batching": [],
     "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
     "web.*": ["web.*", "errors", "prediction", "console", "aiohttp", "msgspec", "numpy"],
+    "page.*": ["page.*", "grafana", "__version__", "jinja2", "msgspec"],
+    "grafana": [],
+    "observers": ["console", "record"],
     "log.replay*": [*_READER, "inference.*", "numpy"],
     "log.export": [*_READER, "inference.description"],
     "log.writers": [*_READER, "pyarrow"],
@@ -59,7 +62,10 @@ _MAY_NAME = {
     "shipping.*": ["otlp_settings"],
     "inference.batching": [],
     "inference.*": [],
-    "web.*": ["job", "pipeline", "prediction", "tracing", "inference.model"],
+    "web.*": ["job", "page.feed", "page.render", "pipeline", "prediction", "tracing", "inference.model"],
+    "page.*": ["inference.description", "inference.model", "prediction"],
+    "grafana": [],
+    "observers": ["inference.description", "prediction"],
     "log.replay*": [],
     "log.export": [],
     "log.writers": [],
@@ -83,6 +89,8 @@ _ONLY_FOR = {
     "opentelemetry": ["app", "logbook", "metrics", "tracing", "spans", "otlp.*"],
     "encoding": ["stream", "stream_events", "prediction_log"],
     "metrics": ["app"],
+    "jinja2": ["page.render"],
+    "page.*": ["app", "page.*", "web.page"],
     "shipping.shipper": ["logbook", "custody"],
     "app": ["serve", "greeting"],
     "pyarrow": ["log.writers"],
@@ -301,3 +309,8 @@ def test_server_without_metrics_does_not_load_their_exporter() -> None:
     code = "import sys, predictor.serve; print(*(name for name in sys.modules if 'opentelemetry.exporter' in name))"
     done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_server_without_the_page_does_not_load_its_templates() -> None:
+    """The template engine is loaded only by a server that shows the page."""
+    assert "jinja2" not in _reached("app")

@@ -96,7 +96,7 @@ def test_problems() -> None:
 async def test_calls(outbox: Path) -> None:
     """docs/http.md lists every call that there is, those that must be switched on included, and none else."""
     published = {row[0].strip("`") for row in rows(HTTP, "Calls")}
-    async with serve(outbox, PREDICTOR_FEEDBACK="true") as here:
+    async with serve(outbox, PREDICTOR_FEEDBACK="true", PREDICTOR_PAGE="on") as here:
         routes = {
             f"{route.method} {route.resource.canonical}"
             for route in here.app.router.routes()

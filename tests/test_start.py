@@ -145,11 +145,12 @@ def test_greeting(outbox: Path) -> None:
     """The start says where it listens, what to try, where the log is and what becomes of it; and all of it is true."""
     with Server(outbox, command=("-m", "predictor", "serve")) as server:
         server.wait_for(lambda line: "it stays there" in line)  # the last line
-        listens, tries, log, stays = [json.loads(line)["message"] for line in server.stderr_lines[:4]]
+        listens, tries, page, log, stays = [json.loads(line)["message"] for line in server.stderr_lines[:5]]
         words = shlex.split(tries.removeprefix("try: "))
         status, body = post(server.port, words[words.index("-d") + 1])
     assert listens.endswith(f"listens on {server.url}")
     assert words[0] == "curl"
+    assert page.startswith(f"{server.url}/ shows")
     assert words[-1] == f"{server.url}/predict"
     assert status == 200
     (record,) = predictions(outbox)
@@ -199,7 +200,7 @@ def test_terminal(outbox: Path) -> None:
     )
     os.close(theirs)
     with os.fdopen(ours, encoding="utf-8", newline="\r\n") as terminal:
-        lines = [terminal.readline().strip() for _ in range(4)]
+        lines = [terminal.readline().strip() for _ in range(5)]
         port = int(lines[0].rsplit(":", 1)[1])
         assert post(port)[0] == 200
         shown = terminal.readline().strip()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from predictor.inference.model import Model
     from predictor.web.calls import Predictions
     from predictor.web.middleware import Call, Context, Handler, Refused, Surroundings
+    from predictor.web.page import Page
 
 _ANYWHERE = "/{path}"
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
@@ -38,6 +39,7 @@ def add_routes(
     surroundings: Surroundings,
     refused: Refused | None,
     feedback: Call | None = None,
+    page: Page | None = None,
 ) -> None:
     """Register every call; what predicts tells `refused` of problems, the rest does not belong in the log."""
 
@@ -60,6 +62,8 @@ def add_routes(
     router.add_get("/health", _probe(encode({"health": "ok"})))
     router.add_get("/livez", _probe(encode({"live": True})))
     router.add_get("/readyz", _readyz(health))
+    if page:
+        page.add_routes(router)
     router.add_route("*", _ANY, asks(_unmatched, ""))
 
 

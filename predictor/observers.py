@@ -1,0 +1,45 @@
+"""Who looks at predictions once they are logged: a person at the terminal, the page."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from predictor import console, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor.inference.description import Description
+    from predictor.prediction import Prediction
+
+    Observer = Callable[[Prediction], None]
+
+_logger = logging.getLogger("predictor")
+_throttle = console.Throttle()
+
+
+def display(setting: str, about: Description) -> Observer | None:
+    """Return what shows each prediction on stderr, if anybody is there to read it."""
+    if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
+        return None
+    schema = record.schema_of(about)
+    return lambda prediction: console.show(record.body(schema, prediction))
+
+
+def together(*observers: Observer | None) -> Observer | None:
+    """Return one observer for all that are there, None for none; one that fails harms no prediction."""
+    there = [each for each in observers if each]
+    if not there:
+        return None
+
+    def observe(prediction: Prediction) -> None:
+        for each in there:
+            try:
+                each(prediction)
+            except Exception:
+                if _throttle.due(each):
+                    _logger.exception("a prediction could not be shown")
+
+    return observe

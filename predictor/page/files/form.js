@@ -1,0 +1,68 @@
+// The form: one prediction, asked for as any client asks.
+
+import { element, percent, short, track } from "./dom.js";
+import { beyond, labelled, model, probabilities } from "./model.js";
+
+const form = document.querySelector("#try form");
+const answer = document.querySelector("#answer");
+const wide = document.querySelector("#row");
+const field = ({ name }) => document.getElementById(`f-${name}`);
+const button = form.querySelector("[type=submit]");
+
+/** Return the row that the form holds; raises SyntaxError. */
+function row() {
+  return wide ? JSON.parse(wide.value) : model.features.map((feature) => field(feature).valueAsNumber);
+}
+
+async function predict() {
+  const response = await fetch("predict", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ data: [row()] }),
+  });
+  const said = await response.json();
+  if (!response.ok) throw new Error(said.detail ?? said.title);
+  return said;
+}
+
+function verdict(said) {
+  const pairs = [...said.prediction.entries()].sort(([, a], [, b]) => b - a).slice(0, 10);
+  const [[label, share]] = pairs;
+  const name = element("span", {}, ...labelled(label), ` ${percent(share)}`);
+  const outlier = said.is_outlier
+    ? element("span", { class: "badge" }, `outlier, score ${short(said.outlier_score)}`)
+    : said.is_outlier === false
+      ? element("span", { class: "muted" }, `no outlier, score ${short(said.outlier_score)}`)
+      : null;
+  return [element("p", { class: "verdict" }, name, outlier), probabilities(pairs, track, percent)];
+}
+
+/** Call `done(job_id)` after each prediction of the form. */
+export function start(done) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      const said = await predict();
+      answer.replaceChildren(...verdict(said));
+      done(said.job_id);
+    } catch (error) {
+      answer.replaceChildren(element("p", { class: "error" }, `No prediction: ${error.message}`));
+    } finally {
+      button.disabled = false;
+    }
+  });
+  form.addEventListener("reset", () => {
+    answer.replaceChildren();
+    setTimeout(hints); // when the values are back
+  });
+  form.addEventListener("input", hints);
+  hints();
+}
+
+function hints() {
+  for (const feature of wide ? [] : model.features) {
+    const hint = document.getElementById(`h-${feature.name}`);
+    hint?.classList.toggle("beyond", beyond(feature, field(feature).valueAsNumber));
+  }
+}

@@ -1,0 +1,29 @@
+// What the page knows of the model: it is in the page itself.
+
+import { element } from "./dom.js";
+
+/** `labels`; `features` with name, unit, range ([lowest, highest] or null) and log; `width`, numbers in a row. */
+export const model = JSON.parse(document.querySelector("main").dataset.model);
+
+const COLOURS = 6; // more cannot be told apart; the other labels share one
+
+/** Return the class that gives a label its colour, the same all over the page. */
+export const colour = (label) => `c${Math.min(label, COLOURS)}`;
+
+/** Return a label with the spot of its colour. */
+export function labelled(label) {
+  return [element("span", { class: `swatch ${colour(label)}`, "aria-hidden": "true" }), model.labels[label]];
+}
+
+/** Tell whether a value is beyond what the model saw of a feature in training. */
+export function beyond(feature, value) {
+  return Boolean(feature.range) && (value < feature.range[0] || value > feature.range[1]);
+}
+
+/** Return the bars of probabilities: pairs of label and number, the most probable first. */
+export function probabilities(pairs, track, percent) {
+  const items = pairs.map(([label, share]) =>
+    element("li", {}, element("span", {}, ...labelled(label)), track(share, colour(label)), percent(share)),
+  );
+  return element("ul", { class: "bars" }, ...items);
+}

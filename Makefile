@@ -82,7 +82,7 @@ kustomize: ## Build kustomize with Go, as .cache/bin/kustomize
 venv-%:
 	@scripts/venv $*
 
-bench: venv-dev ## Measure beside a bare aiohttp handler, for docs/benchmarks.md; ARGS='--rounds 4' is shorter
+bench: venv-dev ## Measure beside bare aiohttp and other servers, for docs/benchmarks.md; ARGS='--parts alone' is shorter
 	$(BIN)/python bench/run.py --write docs/benchmarks.md $(ARGS)
 
 chaos: venv-dev collector ## Break everything under load and compare callers and sink; ARGS='--kills 100 --seed 7' is longer

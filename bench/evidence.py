@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class Evidence:
     """Counts over some files."""
 
     predictions: set[tuple[str, str]] = field(default_factory=set)
-    """(stream, sequence) of each record of a prediction; a copy counts once."""
+    """(stream, sequence), or (job id, index), of each record of a prediction; a copy counts once."""
     flagged: set[tuple[str, str]] = field(default_factory=set)
     """Those that say that a span is written."""
     head: set[tuple[str, str]] = field(default_factory=set)
@@ -70,30 +71,31 @@ class Evidence:
     server_spans: int = 0
     predict_spans: int = 0
 
-    def check(self, variant: Variant, acknowledged: int, connections: int) -> None:
-        """Raise BenchError unless the files show what the variant claims to do.
+    def check(self, variant: Variant, acknowledged: int, connections: int, rows: int = 1) -> None:
+        """Raise BenchError unless the files show what the variant of ours claims to do for so many requests.
 
         wrk leaves with a request under way on each connection: those are logged, though it did not see the answer.
         """
         found = len(self.predictions)
-        most = acknowledged + connections
-        if not variant.logs:
+        most = (acknowledged + connections) * rows
+        if variant.records == "none":
             self._expect(found == 0, f"{variant.name}: {found} records of predictions where there should be none")
             return
         self._expect(
-            acknowledged <= found <= most,
-            f"{variant.name}: {found} records for {acknowledged} acknowledged requests (at most {most})",
+            acknowledged * rows <= found <= most,
+            f"{variant.name}: {found} records for {acknowledged * rows} acknowledged predictions (at most {most})",
         )
         flagged, head = len(self.flagged), len(self.head)
         self._expect(
-            flagged == self.server_spans == self.predict_spans,
-            f"{variant.name}: {flagged} records say that they are traced, "
+            flagged == self.server_spans * rows == self.predict_spans * rows,
+            f"{variant.name}: {flagged} records say that they are traced, {rows} a request, "
             f"{self.server_spans} server spans and {self.predict_spans} predict spans are there",
         )
-        leeway = _FIVE_SIGMA * sqrt(found * variant.traced * (1 - variant.traced)) if variant.traced < 1 else 0
+        share = variant.traced
+        leeway = rows * _FIVE_SIGMA * sqrt(found / rows * share * (1 - share)) if share < 1 else 0
         self._expect(
-            abs(head - found * variant.traced) <= leeway,
-            f"{variant.name}: {head} of {found} requests were sampled, wanted a share of {variant.traced}",
+            abs(head - found * share) <= leeway,
+            f"{variant.name}: {head} of {found} records were sampled, wanted a share of {share}",
         )
 
     @staticmethod
@@ -106,10 +108,17 @@ class Evidence:
         whole = _decode(line)
         for resource in whole.resource_logs:
             for scope in resource.scope_logs:
-                stream = _value(scope.scope.attributes, "prediction.stream.id")
+                stream = _value(scope.scope.attributes, "prediction.stream.id")  # ours alone has one
                 for item in scope.log_records:
                     if item.event_name == "prediction":
-                        number = (stream, _value(item.attributes, "prediction.stream.sequence"))
+                        number = (
+                            (stream, _value(item.attributes, "prediction.stream.sequence"))
+                            if stream
+                            else (
+                                _value(item.attributes, "prediction.job_id"),
+                                _value(item.attributes, "prediction.index"),
+                            )
+                        )
                         self.predictions.add(number)
                         if item.flags & 1:
                             self.flagged.add(number)
@@ -130,12 +139,20 @@ def sizes(files: Iterable[Path]) -> dict[Path, int]:
     return {path: path.stat().st_size for path in files}
 
 
-def since(before: dict[Path, int], files: Iterable[Path]) -> Evidence:
-    """Return what was added to files since `before` was taken of them."""
+def since(before: dict[Path, int], files: Iterable[Path], records: str = "otlp") -> Evidence:
+    """Return what was added to files since `before` was taken of them; `records` is the variant's kind."""
     evidence = Evidence()
     for path in files:
-        with path.open("rb") as file:
-            file.seek(before.get(path, 0))
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # shipped whole in the meantime
+            at = file.seek(before.get(path, 0))
             for line in file:
-                evidence.add(line)
+                at += len(line)
+                if records == "otlp":
+                    evidence.add(line)
+                elif records == "events":
+                    kind, _, job = line.decode().rstrip("\n").partition(" ")
+                    if kind.endswith(".response"):  # it holds the prediction; the request is another event
+                        evidence.predictions.add((job, ""))
+                elif b'"prediction"' in line and line.endswith(b"}\n"):
+                    evidence.predictions.add((path.name, str(at)))
     return evidence

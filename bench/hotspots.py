@@ -17,10 +17,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_collector import LiveCollector
 from pinned import BenchError
 from run import choose_cores
-from running import Running, free_port
+from running import Running
+from sinks import Sinks
 from variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _STOPS = 60.0  # s for py-spy to finish
 def main() -> int:
     """Load one variant, sample it and print its functions."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", choices=[v.name for v in VARIANTS], default="traced5")
+    parser.add_argument("--variant", choices=[v.name for v in VARIANTS if not v.peer], default="traced5")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
@@ -60,11 +60,9 @@ def _sampled(
 ) -> Sequence[str]:
     cores = choose_cores()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-    collector = None
-    if variant.ships:
-        collector = LiveCollector(folder / "collector", free_port(), cores.load)
-        stack.callback(collector.end)
-    server = Running(variant, folder, cores, collector)
+    sinks = Sinks(folder, cores.load)
+    stack.callback(sinks.end)
+    server = Running(variant, folder, cores, sinks.of(variant))
     stack.callback(server.end)
     unsampled = server.measure(connections, seconds)
     stacks = folder / "stacks"

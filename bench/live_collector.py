@@ -41,7 +41,7 @@ class LiveCollector:
 
     def __init__(self, folder: Path, port: int, core: int) -> None:
         """Start it and wait until it listens."""
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self.files = (folder / "logs.json", folder / "traces.json")
         self.endpoint = f"http://127.0.0.1:{port}"
         config = folder / "config.yaml"

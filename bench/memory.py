@@ -11,10 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import dialects
 import wrk
-from pinned import BenchError, Pinned
+from pinned import BenchError, Pinned, free_port
+from programs import start
 from run import choose_cores
-from running import free_port
 from variants import VARIANTS
 
 _SLICE = 10  # s of load between two looks
@@ -43,15 +44,16 @@ def _watch(folder: Path, slices: int, connections: int) -> list[int]:
     cores, port, outbox = choose_cores(), free_port(), folder / "outbox"
     (variant,) = (variant for variant in VARIANTS if variant.name == "traced5")
     nobody = f"http://127.0.0.1:{free_port()}"
-    environ = variant.environment(port, outbox, nobody) | {"PREDICTOR_OUTBOX_BYTES": "60GiB"}
-    server = Pinned("server", variant.command(port), cores.server, environ, folder / "said.txt", folder.cwd())
+    command, environ = start(variant, port, folder, nobody)
+    requests = dialects.questions(variant.dialect, 1, folder)
+    server = Pinned("server", command, cores.server, environ, folder / "said.txt", folder)
     resident = []
     try:
         server.wait_for(f"http://127.0.0.1:{port}/predict", _SAMPLE)
         print("  s   resident KiB  descriptors  outbox MiB  requests/s")
         for number in range(1, slices + 1):
-            load = wrk.run(f"http://127.0.0.1:{port}/predict", connections, _SLICE, cores.load)
-            resident.append(_resident(server.pid))
+            load = wrk.run(f"http://127.0.0.1:{port}/predict", requests.file, connections, _SLICE, cores.load)
+            resident.append(server.resident() >> 10)
             descriptors = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
             size = sum(path.stat().st_size for path in outbox.rglob("*.jsonl")) >> 20
             row = f"{number * _SLICE:4} {resident[-1]:13} {descriptors:12} {size:11} {load.rate:11.0f}"
@@ -59,11 +61,6 @@ def _watch(folder: Path, slices: int, connections: int) -> list[int]:
     finally:
         server.end()
     return resident
-
-
-def _resident(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 if __name__ == "__main__":

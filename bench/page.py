@@ -1,4 +1,4 @@
-"""The results as a page of Markdown: medians, and ratios within the same round with their quartiles."""
+"""The page: each part of the results stands between marks of its own, so that one part can be measured anew."""
 
 from __future__ import annotations
 
@@ -10,95 +10,78 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from variants import BARE, OFF
+import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from rounds import Results
-    from running import Measured
+    from alone import Costs
+    from rounds import Results, Setting
     from variants import Variant
 
-BEGIN, END = "<!-- written by bench/run.py from here on -->", "<!-- to here -->"
 _PACKAGES = ("aiohttp", "uvloop", "msgspec", "numpy", "onnxruntime", "opentelemetry-sdk")
-_HEAD = (
-    "| | requests/s | ÷ bare | ÷ logging off | CPU µs a request | CPU ÷ bare | p50 ms | p99 ms | p99 ÷ bare |",
-    "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-)
 
 
-def write(path: Path, lines: Sequence[str]) -> None:
-    """Put the lines between the marks of the page, which is kept as it is around them."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    path.write_text("\n".join((before + BEGIN, *lines, END)) + rest.partition(END)[2])
+def marks(part: str) -> tuple[str, str]:
+    """Return the lines between which a part's results stand."""
+    return f"<!-- {part}: written by bench/run.py from here on -->", f"<!-- {part}: to here -->"
 
 
-def page(
-    variants: Sequence[Variant], connections: Sequence[int], results: Results, tools: Sequence[str], command: str
+def write(path: Path, part: str, lines: Sequence[str]) -> None:
+    """Put the lines between the marks of the part; the page is kept as it is around them."""
+    begin, end = marks(part)
+    before, found, rest = path.read_text().partition(begin)
+    if not found:
+        before, rest = before.rstrip("\n") + "\n\n", end + "\n"
+    path.write_text("\n".join((before + begin, *lines, end)) + rest.partition(end)[2])
+
+
+def rounds_page(
+    variants: Sequence[Variant], settings: Sequence[Setting], results: Results, tools: Sequence[str]
 ) -> list[str]:
-    """Return the lines of the page."""
-    rounds = min(len(measured) for measured in results.values())
-    lines = [
-        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {rounds} rounds.",
-        f"{_processor()}, Linux {platform.release()}, Python {platform.python_version()}.",
-        ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), *tools]) + ".",
-    ]
-    for count in connections:
-        lines += ["", f"## {count} connection{'s' if count > 1 else ''}", "", *_HEAD]
-        lines += [_row(variant, count, results) for variant in variants]
-    return [*lines, "", *_circumstances(variants, max(connections), results)]
+    """Return the lines of a part whose servers ran side by side."""
+    rounds = min(len(measured) for measured in results.measured.values())
+    lines = _head(rounds, tools)
+    for setting in settings:
+        many = "s" if setting.connections > 1 else ""
+        rows = "" if setting.rows == 1 else f", {setting.rows} rows a request"
+        lines += ["", f"### {setting.connections} connection{many}{rows}", ""]
+        lines += tables.side_by_side(variants, setting, results)
+    return [*lines, "", *_circumstances(variants, settings[-1], results)]
 
 
-def _row(variant: Variant, count: int, results: Results) -> str:
-    mine = results[variant.name, count]
-
-    def median(value: Callable[[Measured], float], form: str) -> str:
-        return format(statistics.median(map(value, mine)), form)
-
-    def ratio(value: Callable[[Measured], float], base: str) -> str:
-        if variant.name == base or (base == OFF and variant.name == BARE) or (base, count) not in results:
-            return ""
-        return spread([value(m) / value(b) for m, b in zip(mine, results[base, count], strict=True)])
-
-    cells = (
-        variant.title,
-        median(lambda m: m.rate, ",.0f"),
-        ratio(lambda m: m.rate, BARE),
-        ratio(lambda m: m.rate, OFF),
-        spread([m.cpu for m in mine], ".0f"),
-        ratio(lambda m: m.cpu, BARE),
-        median(lambda m: m.p50 / 1000, ".2f"),
-        median(lambda m: m.p99 / 1000, ".2f"),
-        ratio(lambda m: m.p99, BARE),
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Return the median with the quartiles in brackets."""
-    if len(values) < 2:
-        return format(values[0], form)
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"**{middle:{form}}** ({low:{form}}-{high:{form}})"
+def costs_page(variants: Sequence[Variant], connections: int, costs: Costs, tools: Sequence[str]) -> list[str]:
+    """Return the lines of the part whose servers ran alone."""
+    rounds = min((len(several) for several in costs.measured.values()), default=0)
+    title = f"### Each alone, {connections} connections"
+    return [*_head(rounds, tools), "", title, "", *tables.costs(variants, costs)]
 
 
 def noise(results: Results) -> float:
     """Return the share of the server's core that something else took, in the median measurement."""
-    return statistics.median(measured.others for series in results.values() for measured in series)
+    return statistics.median(measured.others for series in results.measured.values() for measured in series)
 
 
-def _circumstances(variants: Sequence[Variant], count: int, results: Results) -> Iterator[str]:
+def _head(rounds: int, tools: Sequence[str]) -> list[str]:
+    return [
+        f"`{_command_line()}`, {datetime.now(UTC):%Y-%m-%d}, {rounds} rounds.",
+        f"{_processor()}, Linux {platform.release()}, Python {platform.python_version()}.",
+        ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), *tools]) + ".",
+    ]
+
+
+def _circumstances(variants: Sequence[Variant], setting: Setting, results: Results) -> Iterator[str]:
     """Yield what a reader needs to judge the figures: noise, and whether wrk or the shipper was the limit."""
-    worst = max(measured.others for series in results.values() for measured in series)
+    worst = max(measured.others for series in results.measured.values() for measured in series)
     yield f"Other processes took {noise(results):.1%} of the server's core in the median, {worst:.1%} at worst."
-    loaded = max(statistics.median(m.load_core for m in results[variant.name, count]) for variant in variants)
-    yield f"The core of wrk and the Collector was in use {loaded:.0%} of the time at the most, at {count} connections."
+    series = {name: several for (name, at), several in results.measured.items() if at == setting}
+    loaded = max(statistics.median(m.load_core for m in several) for several in series.values())
+    yield f"The core of wrk and the sinks was in use {loaded:.0%} of the time at the most, in the last table."
     for variant in variants:
-        if variant.ships:
-            series = results[variant.name, count]
-            shipped = statistics.median(m.shipped for m in series)
-            collector = statistics.median(m.collector_cpu for m in series)
+        if variant.sink == "up" and variant.ours and variant.name in series:
+            shipped = statistics.median(m.shipped for m in series[variant.name])
+            collector = statistics.median(m.collector_cpu for m in series[variant.name])
             yield (
                 f"{variant.title}: {shipped:.0%} was at the Collector when the load ended; "
                 f"the Collector took {collector:.0f} µs a request."
@@ -111,6 +94,6 @@ def _processor() -> str:
     return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
 
 
-def command_line() -> str:
+def _command_line() -> str:
     """Return the command as a person would type it."""
     return " ".join(["python", "bench/run.py", *sys.argv[1:]])

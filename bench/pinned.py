@@ -1,9 +1,11 @@
-"""A child process on one core, and how much processor time it used."""
+"""A child process with all that it starts on one core, and how much of the machine they use."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_START = 30.0  # s for a server to answer, with an import of ONNX Runtime on a busy machine
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_START = 120.0  # s for a server to answer: BentoML takes 20 s on a quiet machine when it was just installed
+_END = 10.0  # s to leave on SIGTERM; KServe's agent would wait 30 s for Kubernetes
 
 
 class BenchError(Exception):
@@ -23,7 +27,7 @@ class BenchError(Exception):
 
 
 class Pinned:
-    """A process whose threads all run on one core; stopped for good by `end`."""
+    """A process that runs on one core with its threads and children; stopped for good by `end`."""
 
     def __init__(
         self, name: str, command: Sequence[str], core: int, environ: Mapping[str, str], output: Path, cwd: Path
@@ -60,35 +64,98 @@ class Pinned:
         return self._output.read_text(errors="replace")[-2000:].strip()
 
     def check_core(self) -> None:
-        """Raise BenchError if any of its threads may run elsewhere."""
-        for thread in Path(f"/proc/{self.pid}/task").iterdir():
-            if os.sched_getaffinity(int(thread.name)) != {self._core}:
-                msg = f"thread {thread.name} of {self.name} is not pinned to core {self._core}"
+        """Raise BenchError if any of the threads may run elsewhere."""
+        for thread in (thread for pid in self.tree() for thread in _listed(Path(f"/proc/{pid}/task"))):
+            if os.sched_getaffinity(int(thread)) != {self._core}:
+                msg = f"thread {thread} of {self.name} is not pinned to core {self._core}"
                 raise BenchError(msg)
 
+    def tree(self) -> list[int]:
+        """Return the process and its descendants: peers serve with several processes, some in sessions of their own."""
+        parents = {int(entry): _parent(int(entry)) for entry in _listed(Path("/proc")) if entry.isdigit()}
+        found = [self.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
     def cpu(self) -> float:
-        """Return the seconds of processor time used so far, all threads, user and system."""
-        with open(f"/proc/{self.pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - read twice a round, no path
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Return the seconds of processor time used so far, all threads of all processes, user and system."""
+        fields = [_stat(pid) for pid in self.tree()]
+        return sum(int(each[11]) + int(each[12]) for each in fields if each) / _TICKS
+
+    def resident(self) -> int:
+        """Return the resident bytes, summed over the processes."""
+        pages = 0
+        for pid in self.tree():
+            try:
+                pages += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return pages * _PAGE
+
+    def written(self) -> int:
+        """Return the bytes that the processes have had written to storage."""
+        total = 0
+        for pid in self.tree():
+            for line in Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines():
+                if line.startswith("write_bytes:"):
+                    total += int(line.split()[1])
+        return total
 
     def pause(self) -> None:
         """Stop it where it is, so that its housekeeping takes nothing from the one that is measured."""
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP, self.tree())
 
     def go_on(self) -> None:
         """Let it go on after `pause`."""
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT, self.tree())
 
     def end(self) -> None:
-        """End it and wait for it."""
-        self.go_on()
+        """End all of it and wait for it."""
+        tree = self.tree()
+        self._signal(signal.SIGCONT, tree)
         self._process.terminate()
         try:
-            self._process.wait(30)
+            self._process.wait(_END)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._signal(signal.SIGKILL, tree[1:])  # what it left behind
+
+    @staticmethod
+    def _signal(number: signal.Signals, tree: list[int]) -> None:
+        for pid in tree:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names, hundreds of times a round
+    except FileNotFoundError:
+        return []
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields after the name, none if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - read often, no path of ours
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 class Busy(NamedTuple):

@@ -5,63 +5,108 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from live_collector import LiveCollector
 from pinned import BenchError
-from running import Running, free_port
+from running import Running
+from sinks import Sinks
 from variants import BARE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from running import Cores, Measured
     from variants import Variant
 
-Results = dict[tuple[str, int], list["Measured"]]
-"""By (variant's name, connections): one measurement a round."""
 _WARM_UP = 1  # s of load before the first round, at most
 
 
-def run(
-    variants: Sequence[Variant],
-    connections: Sequence[int],
-    *,
-    rounds: int,
-    seconds: int,
-    folder: Path,
-    cores: Cores,
-    say: Callable[[str], None],
-) -> Results:
-    """Start all servers, measure every variant at every number of connections in each round; raises BenchError."""
-    results: Results = defaultdict(list)
-    with contextlib.ExitStack() as stack:
-        collector = None
-        if any(variant.ships for variant in variants):
-            collector = LiveCollector(folder / "collector", free_port(), cores.load)
-            stack.callback(collector.end)
-        servers = []
-        for variant in variants:
-            say(f"starting: {variant.title}")
-            servers.append(Running(variant, folder, cores, collector))
-            stack.callback(servers[-1].end)
-        _check_alike(servers)
-        for server in servers:
-            server.measure(max(connections), min(seconds, _WARM_UP))
-        for number in range(1, rounds + 1):
-            for count in connections:
-                for server in random.sample(servers, len(servers)):
-                    measured = server.measure(count, seconds)
-                    results[server.variant.name, count].append(measured)
-                    say(_progress(number, rounds, count, server.variant, measured))
-    return results
+class Setting(NamedTuple):
+    """What a table is about."""
+
+    connections: int
+    rows: int
+
+
+class Results(NamedTuple):
+    """What the rounds gave."""
+
+    measured: dict[tuple[str, Setting], list[Measured]]
+    """By (variant's name, setting): one measurement a round."""
+    failed: dict[str, str]
+    """Why a peer has no figures, by its name."""
+
+
+class Rounds:
+    """Servers side by side, each paused while another is measured."""
+
+    def __init__(self, folder: Path, cores: Cores, say: Callable[[str], None]) -> None:
+        """Start nothing yet."""
+        self._folder, self._cores, self._say = folder, cores, say
+        self._servers: list[Running] = []
+        self.results = Results(defaultdict(list), {})
+
+    def run(self, variants: Sequence[Variant], settings: Sequence[Setting], *, rounds: int, seconds: int) -> Results:
+        """Measure every variant in every setting in each round; raises BenchError if one of ours fails."""
+        with contextlib.ExitStack() as stack:
+            sinks = Sinks(self._folder, self._cores.load)
+            stack.callback(sinks.end)
+            for variant in variants:
+                self._start(variant, sinks, stack)
+            _check_alike(self._servers)
+            for server in list(self._servers):
+                self._attempt(server, partial(self._warm, server, settings, min(seconds, _WARM_UP)))
+            for number in range(1, rounds + 1):
+                for setting in settings:
+                    for server in random.sample(self._servers, len(self._servers)):
+                        self._attempt(server, partial(self._measure, server, setting, seconds, f"{number}/{rounds}"))
+        for name in self.results.failed:  # a peer that failed half-way has no row of its own
+            for key in [key for key in self.results.measured if key[0] == name]:
+                del self.results.measured[key]
+        return self.results
+
+    def _start(self, variant: Variant, sinks: Sinks, stack: contextlib.ExitStack) -> None:
+        self._say(f"starting: {variant.title}")
+        try:
+            server = Running(variant, self._folder, self._cores, sinks.of(variant))
+        except BenchError as error:
+            self._fail(variant, error)
+        else:
+            stack.callback(server.end)
+            self._servers.append(server)
+
+    def _warm(self, server: Running, settings: Iterable[Setting], seconds: int) -> None:
+        for rows in {setting.rows for setting in settings}:
+            server.check(rows)
+            server.measure(max(setting.connections for setting in settings), seconds, rows)
+
+    def _measure(self, server: Running, setting: Setting, seconds: int, number: str) -> None:
+        measured = server.measure(setting.connections, seconds, setting.rows)
+        self.results.measured[server.variant.name, setting].append(measured)
+        self._say(_progress(number, setting, server.variant, measured))
+
+    def _attempt(self, server: Running, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except BenchError as error:
+            self._fail(server.variant, error)
+            server.server.pause()
+            self._servers.remove(server)
+
+    def _fail(self, variant: Variant, error: BenchError) -> None:
+        """Keep why a peer failed; one of ours ends the run."""
+        if not variant.peer:
+            raise error
+        self._say(f"{variant.title}: {error}")
+        self.results.failed[variant.name] = str(error)
 
 
 def _check_alike(servers: Sequence[Running]) -> None:
-    """Raise BenchError unless all answer in the same form: the bare handler encodes what the server does."""
-    forms = {server.variant.name: _form(msgspec.json.decode(server.answer)) for server in servers}
+    """Raise BenchError unless all that are no peers answer in the same form: the bare handler encodes as much."""
+    forms = {s.variant.name: _form(msgspec.json.decode(s.answer)) for s in servers if not s.variant.peer}
     for name, form in forms.items():
         if form != forms[BARE]:
             msg = f"{name} answers with {form}, the bare handler with {forms[BARE]}"
@@ -79,9 +124,10 @@ def _form(value: object) -> object:
     return type(value).__name__
 
 
-def _progress(number: int, rounds: int, count: int, variant: Variant, measured: Measured) -> str:
+def _progress(number: str, setting: Setting, variant: Variant, measured: Measured) -> str:
     return (
-        f"{number:3d}/{rounds}  {count:2d} conn  {variant.name:10s} {measured.rate:7.0f}/s  "
-        f"{measured.cpu:6.1f} µs CPU  p50 {measured.p50 / 1000:.2f}  p99 {measured.p99 / 1000:.2f} ms  "
-        f"others {measured.others:.0%}  shipped {measured.shipped:.0%}"
+        f"{number:>5}  {setting.connections:3d} conn {setting.rows:3d} rows  {variant.name:12s} "
+        f"{measured.rate:7.0f}/s  {measured.cpu:7.1f} µs CPU  "
+        f"p50 {measured.p50 / 1000:.2f}  p99 {measured.p99 / 1000:.2f} ms  "
+        f"others {measured.others:.0%}  recorded {measured.recorded} of {measured.acknowledged}"
     )

@@ -1,25 +1,28 @@
-"""One server under measurement, and what it did in one round."""
+"""One server under measurement beside others, and what it did in one round."""
 
 from __future__ import annotations
 
-import socket
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+import dialects
 import wrk
-from evidence import Evidence, since, sizes
-from pinned import Pinned, core_time
+from pinned import BenchError, Pinned, core_time, free_port
+from programs import start
+from trail import Trail
 from variants import ROOT
+
+sys.path.append(str(ROOT / "bench" / "peers"))  # the model as the peers run it
+from iris import Iris
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from live_collector import LiveCollector
+    from sinks import Sink
     from variants import Variant
 
-_SAMPLE = b'{"data":[[6.7,3.0,5.2,2.3]]}'
-_QUIET = 0.7  # s without anything new at the Collector: over twice what the shipper and the exporter hold back
-_ARRIVED = 30.0  # s for the rest to arrive after a round
+_model = Iris()
 
 
 class Cores(NamedTuple):
@@ -44,51 +47,71 @@ class Measured(NamedTuple):
     load_core: float
     """Share of the load generator's core that was in use."""
     shipped: float
-    """Share of what the Collector got that it had when the load ended; 1 if nothing is shipped."""
+    """Share of what the sink got that it had when the load ended; 1 if nothing is shipped."""
     collector_cpu: float
-    """Microseconds of the Collector's processor time a request."""
+    """Microseconds of the sink's processor time a request."""
+    acknowledged: int
+    """Predictions that were answered."""
+    recorded: int
+    """Records of them in files or at the sink; what was under way at the end may add some."""
 
 
 class Running:
     """A variant's server, paused except while it is measured."""
 
-    def __init__(self, variant: Variant, folder: Path, cores: Cores, collector: LiveCollector | None) -> None:
-        """Start it, wait for its first answer and pause it."""
+    def __init__(self, variant: Variant, folder: Path, cores: Cores, sink: Sink | None) -> None:
+        """Start it, check its first answer and pause it."""
         self.variant = variant
         self._cores = cores
-        self._collector = collector if variant.ships else None
-        self._outbox = folder / variant.name
+        self._folder = folder / variant.name
+        self._folder.mkdir()
+        self.sink = sink
+        self.trail = Trail(variant, self._folder, sink)
         port = free_port()
-        self._url = f"http://127.0.0.1:{port}/predict"
-        environ = variant.environment(port, self._outbox, collector.endpoint if collector else None)
+        self._address = f"http://127.0.0.1:{port}"
+        nobody = f"http://127.0.0.1:{free_port()}" if variant.sink == "down" else None
+        command, environ = start(variant, port, self._folder, sink.endpoint if sink else nobody)
         output = folder / f"{variant.name}.txt"
-        self.server = Pinned(variant.title, variant.command(port), cores.server, environ, output, ROOT)
+        self.server = Pinned(variant.title, command, cores.server, environ, output, self._folder)
         try:
-            self.answer = self.server.wait_for(self._url, _SAMPLE)
-            self._arrived({}, 1)
+            self.answer = self.check(1)
         except BaseException:
             self.server.end()
             raise
         self.server.pause()
 
-    def measure(self, connections: int, seconds: int) -> Measured:
+    def check(self, rows: int) -> bytes:
+        """Return the answer to the first request with so many rows; raises BenchError unless it is the model's own."""
+        self.server.go_on()
+        dialect = self.variant.dialect
+        questions = dialects.questions(dialect, rows, self._folder)
+        self.trail.begin()
+        answer = self.server.wait_for(self._address + questions.path, questions.bodies[0])
+        self.trail.arrived(self.records_a_request(rows))  # lest it counts for the next measurement
+        if self.variant.program != "bare":  # the bare handler has no model
+            probabilities, scores = _model.run(dialects.rows_of(0, rows))
+            expected = list(zip(probabilities.tolist(), scores.tolist(), strict=True))
+            questions.check(dialect, self.variant.name, answer, expected)
+        return answer
+
+    def measure(self, connections: int, seconds: int, rows: int = 1) -> Measured:
         """Return one measurement; raises BenchError if the server did not do what the variant says."""
-        if self._collector:
-            self._collector.clear()
         self.server.go_on()
         time.sleep(0.1)  # for what it has to catch up with after the pause
-        files, cpu, collector_cpu = sizes(self._files()), self.server.cpu(), self._collector_cpu()
+        self.trail.begin()
+        cpu, collector_cpu = self.server.cpu(), self._collector_cpu()
         core, load_core = core_time(self._cores.server), core_time(self._cores.load)
-        load = wrk.run(self._url, connections, seconds, self._cores.load)
+        load = self.load(connections, seconds, rows)
         core_after, load_after, own = (
             core_time(self._cores.server),
             core_time(self._cores.load),
             self.server.cpu() - cpu,
         )
         self.server.check_core()
-        at_end = self._sink_size()
-        evidence = self._arrived(files, load.requests)
-        evidence.check(self.variant, load.requests, connections)
+        at_end = self.trail.size()
+        evidence = self.trail.arrived(load.requests * self.records_a_request(rows))
+        if self.variant.ours:
+            evidence.check(self.variant, load.requests, connections, rows)
         used, collector_used = self.server.cpu() - cpu, self._collector_cpu() - collector_cpu
         self.server.pause()
         return Measured(
@@ -98,48 +121,28 @@ class Running:
             p99=load.p99,
             others=max(0.0, core_after.share_since(core) - own / (core_after.whole - core.whole)),
             load_core=load_after.share_since(load_core),
-            shipped=at_end / self._sink_size() if self._collector else 1.0,
+            shipped=at_end / max(1, self.trail.size()) if self.sink else 1.0,
             collector_cpu=collector_used / load.requests * 1e6,
+            acknowledged=load.requests * self.records_a_request(rows),
+            recorded=len(evidence.predictions),
         )
+
+    def load(self, connections: int, seconds: int, rows: int = 1) -> wrk.Load:
+        """Return what wrk saw; it is over before anything is looked at."""
+        questions = dialects.questions(self.variant.dialect, rows, self._folder)
+        try:
+            return wrk.run(self._address + questions.path, questions.file, connections, seconds, self._cores.load)
+        except BenchError as error:
+            msg = f"{self.variant.name}: {error}"
+            raise BenchError(msg) from error
+
+    def records_a_request(self, rows: int) -> int:
+        """Return how many records a request with so many rows must have: KServe's agent logs the request as a whole."""
+        return 1 if self.variant.records == "events" else rows
 
     def end(self) -> None:
         """End the server."""
         self.server.end()
 
-    def _files(self) -> list[Path]:
-        """Return where its records and spans end up."""
-        if self._collector:
-            return [path for path in self._collector.files if path.exists()]
-        return sorted(self._outbox.glob("v1/*/*/*.jsonl"))
-
-    def _arrived(self, before: dict[Path, int], acknowledged: int) -> Evidence:
-        """Return what the files show once all that was acknowledged has arrived, or the time for it is over."""
-        until = time.monotonic() + _ARRIVED
-        while True:
-            self._wait_until_quiet()
-            evidence = since(before, self._files())
-            if not self._collector or len(evidence.predictions) >= acknowledged or time.monotonic() > until:
-                return evidence
-
-    def _wait_until_quiet(self) -> None:
-        if self._collector is None:
-            return
-        size, since_when = self._sink_size(), time.monotonic()
-        while time.monotonic() - since_when < _QUIET:
-            time.sleep(0.05)
-            if (now := self._sink_size()) != size:
-                size, since_when = now, time.monotonic()
-
-    def _sink_size(self) -> int:
-        return self._collector.size() if self._collector else 0
-
     def _collector_cpu(self) -> float:
-        return self._collector.cpu() if self._collector else 0.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+        return self.sink.cpu() if self.sink else 0.0

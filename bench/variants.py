@@ -1,15 +1,18 @@
-"""What is measured: a bare handler, and the server with more and more switched on."""
+"""What is measured: a bare handler, the server with more and more switched on, the obvious wiring, and peers."""
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Literal
 
-ROOT = Path(__file__).parent.parent
+import dialects
+from environments import AGENT_VERSION, ROOT, version
+
+__all__ = ["BARE", "OFF", "ROOT", "VARIANTS", "Variant"]
+
 BARE = "bare"
 OFF = "off"
+Program = Literal["bare", "predictor", "obvious", "kserve", "kserve-agent", "mlserver", "litserve", "bentoml"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,38 +21,70 @@ class Variant:
 
     name: str
     title: str
+    program: Program = "predictor"
     environ: dict[str, str] = field(default_factory=dict)
-    logs: bool = True
-    ships: bool = False
+    records: Literal["none", "otlp", "lines", "events"] = "otlp"
+    """How its log of predictions is written: not at all, OTLP, lines of JSON in a file, CloudEvents to a URL."""
+    sink: Literal["", "up", "down", "slow"] = ""
+    """What it ships to, if it does: slow answers after a second."""
     traced: float = 0.0
     """Share of the requests that must have spans."""
+    alone: bool = False
+    """Measured only in the part where servers run one after the other."""
+    dialect: dialects.Dialect = dialects.OURS
 
-    def command(self, port: int) -> list[str]:
-        """Return what starts it."""
-        if self.name == BARE:
-            return [sys.executable, str(ROOT / "bench" / "bare.py"), str(port)]
-        return [sys.executable, "-m", "predictor"]
+    @property
+    def ours(self) -> bool:
+        """Tell whether every acknowledged prediction must have its record; elsewhere the missing are reported."""
+        return self.program in {"bare", "predictor"}
 
-    def environment(self, port: int, outbox: Path, endpoint: str | None) -> dict[str, str]:
-        """Return its whole environment: nothing that the caller has set may change what is measured."""
-        ours = {"PREDICTOR_PORT": str(port), "PREDICTOR_OUTBOX": str(outbox)}
-        if self.ships and endpoint:
-            ours["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-        foreign = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "PREDICTOR_"))}
-        return foreign | ours | self.environ
+    @property
+    def peer(self) -> str:
+        """Return the package whose environment it needs, or nothing."""
+        name = self.program.partition("-")[0]
+        return name if name in {"kserve", "mlserver", "litserve", "bentoml"} else ""
 
+
+_NO_TRACES = {"OTEL_TRACES_EXPORTER": "none"}
+_TRACED_5 = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
+_OBVIOUS_5 = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
+_ALL = {"OTEL_TRACES_SAMPLER": "always_on"}
 
 VARIANTS = (
-    Variant(BARE, "bare aiohttp", logs=False),
-    Variant(OFF, "logging off", {"PREDICTOR_LOG": "off"}, logs=False),
+    Variant(BARE, "bare aiohttp", "bare", records="none"),
+    Variant(OFF, "logging off", environ={"PREDICTOR_LOG": "off"}, records="none"),
     Variant("on", "logging on, kept on disk"),
-    Variant("shipped", "+ shipped to a Collector", {"OTEL_TRACES_EXPORTER": "none"}, ships=True),
+    Variant("shipped", "+ shipped to a Collector", environ=_NO_TRACES, sink="up"),
+    Variant("traced5", "+ 5 % traced", environ=_TRACED_5, sink="up", traced=0.05),
+    Variant("traced100", "+ 100 % traced", environ=_ALL, sink="up", traced=1.0),
+    Variant("down", "shipped, Collector down", environ=_NO_TRACES, sink="down"),
+    Variant("slow", "shipped, Collector slow", environ=_NO_TRACES, sink="slow"),
+    Variant("obvious5", "obvious wiring, 5 % traced", "obvious", _OBVIOUS_5, sink="up"),
+    Variant("obvious", "obvious wiring, 100 % traced", "obvious", _ALL, sink="up"),
+    Variant("obvious-down", "obvious wiring, Collector down", "obvious", _ALL, sink="down", alone=True),
+    Variant("obvious-slow", "obvious wiring, Collector slow", "obvious", _ALL, sink="slow", alone=True),
+    Variant("kserve", f"KServe {version('kserve')}", "kserve", records="none", dialect=dialects.V1),
     Variant(
-        "traced5",
-        "+ 5 % traced",
-        {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"},
-        ships=True,
-        traced=0.05,
+        "kserve-agent",
+        f"KServe {version('kserve')}, its agent {AGENT_VERSION} logs payloads",
+        "kserve-agent",
+        records="events",
+        sink="up",
+        dialect=dialects.V1,
     ),
-    Variant("traced100", "+ 100 % traced", {"OTEL_TRACES_SAMPLER": "always_on"}, ships=True, traced=1.0),
+    *(
+        Variant(
+            f"kserve-agent-{state}",
+            f"KServe {version('kserve')}, its agent's sink {state}",
+            "kserve-agent",
+            records="events",
+            sink=state,
+            alone=True,  # two agents cannot run side by side: each listens on the same abstract socket
+            dialect=dialects.V1,
+        )
+        for state in ("down", "slow")
+    ),
+    Variant("mlserver", f"MLServer {version('mlserver')}, has no log", "mlserver", records="none", dialect=dialects.V2),
+    Variant("litserve", f"LitServe {version('litserve')}, Logger", "litserve", records="lines", dialect=dialects.DATA),
+    Variant("bentoml", f"BentoML {version('bentoml')}, monitor", "bentoml", records="lines", dialect=dialects.DATA),
 )

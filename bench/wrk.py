@@ -37,9 +37,10 @@ def version() -> str:
     return said.split("[")[0].strip()
 
 
-def run(url: str, connections: int, seconds: int, core: int) -> Load:
-    """Load `url` from one thread on `core`; raises BenchError if anything but answers 200 came back."""
+def run(url: str, requests: Path, connections: int, seconds: int, core: int) -> Load:
+    """Load `url` with the lines of a file, one thread on `core`; raises BenchError unless every answer was a 200."""
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
+    command += ["--", str(requests)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]
     if not lines:

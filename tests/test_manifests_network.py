@@ -154,8 +154,8 @@ def test_who_comes_from_outside() -> None:
 
 
 def public_paths() -> set[str]:
-    """Return the paths of docs/http.md that are for everybody: no probes, and no feedback, which is off."""
-    private = {"/livez", "/readyz", "/feedback/{job_id}"}
+    """Return the paths of docs/http.md that are for everybody: no probes, and no feedback and no page, which are off."""
+    private = {"/livez", "/readyz", "/feedback/{job_id}", "/", "/page/events", "/page/{file}"}
     calls = re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE)
     assert private < set(calls)
     return set(calls) - private

@@ -53,7 +53,8 @@ esac
 
 def test_locks_pin_every_package_with_its_hashes_and_name_no_place() -> None:
     """A lock works with any registry and on any machine: it holds versions and hashes, no address and no path."""
-    assert [lock.stem for lock in LOCKS] == ["dev", "manifests", "runtime", "train"]
+    peers = [f"bench-{peer}" for peer in ("bentoml", "kserve", "litserve", "mlserver")]
+    assert [lock.stem for lock in LOCKS] == [*peers, "dev", "manifests", "runtime", "train"]
     for lock in LOCKS:
         text = lock.read_text()
         assert "://" not in text

@@ -1,0 +1,146 @@
+"""Rows of the tables: medians, and ratios within the same round with their quartiles."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from variants import BARE, OFF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from alone import Costs
+    from rounds import Results, Setting
+    from running import Measured
+    from variants import Variant
+
+_SIDE_BY_SIDE = (
+    "",
+    "`--only`",
+    "requests/s",
+    "÷ bare",
+    "÷ logging off",
+    "CPU µs a request",
+    "CPU ÷ bare",
+    "p50 ms",
+    "p99 ms",
+    "p99 ÷ bare",
+    "recorded",
+)
+_COSTS = (
+    "",
+    "`--only`",
+    "requests/s",
+    "p99 ms",
+    "CPU s per 1,000",
+    "MiB at rest",
+    "under load",
+    "after",
+    "B on disk",
+    "B on the wire",
+    "recorded",
+)
+_OURS = "traced5"
+"""The variant that is compared with the peers: everything on."""
+
+
+def side_by_side(variants: Sequence[Variant], setting: Setting, results: Results) -> list[str]:
+    """Return the table of one setting, and what it says of the peers."""
+    lines = [*_head(_SIDE_BY_SIDE), *(_row(variant, setting, results) for variant in variants)]
+    return [*lines, *_against_peers(variants, setting, results)]
+
+
+def costs(variants: Sequence[Variant], found: Costs) -> list[str]:
+    """Return the table of what each server takes by itself."""
+    lines = _head(_COSTS)
+    for variant in variants:
+        begin = f"| {variant.title} | {variant.name} |"
+        if variant.name in found.failed:
+            lines.append(f"{begin} {_sentence(found.failed[variant.name])} {'|' * 9}")
+            continue
+        several = found.measured[variant.name]
+        logs = variant.records != "none"
+        cells = (
+            format(statistics.median(cost.rate for cost in several), ",.0f"),
+            spread([cost.p99 / 1000 for cost in several]),
+            spread([cost.cpu for cost in several], ".3f"),
+            *(
+                format(statistics.median(getattr(cost, name) for cost in several) / (1 << 20), ".0f")
+                for name in ("rest", "peak", "after")
+            ),
+            format(statistics.median(cost.disk for cost in several), ",.0f"),
+            format(statistics.median(cost.wire for cost in several), ",.0f") if variant.sink == "up" else "",
+            f"{min(cost.recorded for cost in several):.1%}" if logs else "",
+        )
+        lines.append(f"{begin} {' | '.join(cells)} |")
+    return lines
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(columns)} |", f"|---|---{'|---:' * (len(columns) - 2)}|"]
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Return the median with the quartiles in brackets."""
+    if len(values) < 2:
+        return format(values[0], form)
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"**{middle:{form}}** ({low:{form}}-{high:{form}})"
+
+
+def _row(variant: Variant, setting: Setting, results: Results) -> str:
+    begin = f"| {variant.title} | {variant.name} |"
+    if variant.name in results.failed:
+        return f"{begin} {_sentence(results.failed[variant.name])} {'|' * 9}"
+    mine = results.measured[variant.name, setting]
+
+    def median(value: Callable[[Measured], float], form: str) -> str:
+        return format(statistics.median(map(value, mine)), form)
+
+    def ratio(value: Callable[[Measured], float], base: str) -> str:
+        bases = results.measured.get((base, setting))
+        if variant.name == base or (base == OFF and variant.name == BARE) or not bases:
+            return ""
+        return spread([value(m) / value(b) for m, b in zip(mine, bases, strict=True)])
+
+    cells = (
+        median(lambda m: m.rate, ",.0f"),
+        ratio(lambda m: m.rate, BARE),
+        ratio(lambda m: m.rate, OFF),
+        spread([m.cpu for m in mine], ".0f"),
+        ratio(lambda m: m.cpu, BARE),
+        median(lambda m: m.p50 / 1000, ".2f"),
+        median(lambda m: m.p99 / 1000, ".2f"),
+        ratio(lambda m: m.p99, BARE),
+        _recorded(variant, mine),
+    )
+    return f"{begin} {' | '.join(cells)} |"
+
+
+def _recorded(variant: Variant, series: Sequence[Measured]) -> str:
+    """Return the share of all acknowledged predictions that have a record, and how many have none."""
+    if variant.records == "none":
+        return ""
+    acknowledged = sum(measured.acknowledged for measured in series)
+    # Late ones of one round may come in the next, so only the sum says something.
+    missing = max(0, acknowledged - sum(measured.recorded for measured in series))
+    return f"{missing:,} of {acknowledged:,} missing" if missing else "all"
+
+
+def _against_peers(variants: Sequence[Variant], setting: Setting, results: Results) -> Iterator[str]:
+    """Yield how many times the requests of the best peer, in the same round, our server answers."""
+    ours = results.measured.get((_OURS, setting), [])
+    logging = [variant.name for variant in variants if variant.peer and variant.records != "none"]
+    peers = {name: results.measured[name, setting] for name in logging if (name, setting) in results.measured}
+    if not ours or not peers:
+        return
+    best = max(peers, key=lambda name: statistics.median(measured.rate for measured in peers[name]))
+    times = [mine.rate / theirs.rate for mine, theirs in zip(ours, peers[best], strict=True)]
+    yield ""
+    yield f"With 5 % traced it answers {spread(times, '.1f')} times the requests of the fastest peer that logs, {best}."
+
+
+def _sentence(reason: str) -> str:
+    """Return a reason as it can stand in a cell."""
+    return " ".join(reason.replace("|", "/").split())[:300]

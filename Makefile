@@ -62,7 +62,7 @@ manifests: kustomize ## Hold every overlay and combination of components to stri
 	@PYTHONDONTWRITEBYTECODE=1 $(CHECKER)/bin/python scripts/manifests
 
 test-stack: venv-dev collector loki k6 kustomize ## Run the tests with a real Collector and a real Loki; ARGS='-k outage' runs a part
-	$(BIN)/python -m pytest tests/stack $(ARGS)
+	REQUIRE_PROGRAMS=1 $(BIN)/python -m pytest tests/stack $(ARGS)
 
 test-cluster: venv-dev ## Run the tests against the cluster of the current kubectl context, where OVERLAY is deployed
 	$(BIN)/python -m pytest tests/cluster $(ARGS)

@@ -1,0 +1,89 @@
+"""`kill -9` of the Collector and of Loki at any moment, and Loki gone for long: no acknowledged row is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from typing import TYPE_CHECKING
+
+import lokilog
+import pytest
+from ledger import Load, check
+
+from stack.stack import ship_out
+from stack.waiting import shipped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from stack.stack import Stack
+
+_COLLECTOR_KILLS = 8
+_LOKI_KILLS = 4
+_REST = 0.02  # s; about 400 rows a second of the four clients
+_OUTAGE = float(os.environ.get("STACK_OUTAGE", "45"))  # s; the server waits 30 s at most between two tries
+
+
+@pytest.fixture
+async def whole(stack: Stack) -> AsyncIterator[Stack]:
+    """Lend the shared stack to a test that kills parts of it, and have it run again for the next."""
+    try:
+        yield stack
+    finally:
+        for program in (stack.loki, stack.collector):
+            if not program.running:
+                program.start()
+            await asyncio.to_thread(program.wait_ready)
+
+
+async def test_killed_at_random_moments(whole: Stack, outbox: Path, namespace: str) -> None:
+    """Collector and Loki killed in turns under load: each acknowledged row is in Loki, once, as it was answered."""
+    chance = random.Random(4)
+    victims = [whole.collector] * _COLLECTOR_KILLS + [whole.loki] * _LOKI_KILLS
+    chance.shuffle(victims)
+    server = await asyncio.to_thread(whole.server(outbox, namespace).start)
+    try:
+        async with Load(server.url, seed=4, rest=_REST) as load:
+            for victim in victims:
+                await shipped(server.url, 100)
+                await asyncio.sleep(chance.uniform(0.0, 0.5))  # the random moment; nothing waits for it
+                victim.kill()
+                await load.more(100)
+                victim.start()
+            await shipped(server.url, 100)
+    finally:
+        await asyncio.to_thread(ship_out, server)
+    await asyncio.to_thread(whole.loki.wait_ready)
+    assert load.ledger.cut == 0
+    assert not load.ledger.refusals
+    found = check(load.ledger, lokilog.records(whole.stored(namespace)))
+    assert found.copies == 0
+    assert list(found.streams.values()) == ["shutdown"]
+
+
+async def test_loki_is_gone_for_long(whole: Stack, outbox: Path, namespace: str) -> None:
+    """Loki is down for longer than the server ever waits between two tries: rows are answered, and all in Loki then.
+
+    STACK_OUTAGE is how long, in seconds.
+    """
+    server = await asyncio.to_thread(whole.server(outbox, namespace).start)
+    try:
+        async with Load(server.url, seed=5, rest=_REST) as load:
+            await shipped(server.url, 100)
+            whole.loki.kill()
+            await asyncio.to_thread(server.wait_for, lambda line: "are kept and tried again" in line)
+            await asyncio.sleep(_OUTAGE)
+            answered = len(load.ledger.answers)
+            await load.more(100)
+            whole.loki.start()
+            await shipped(server.url, answered)
+    finally:
+        await asyncio.to_thread(ship_out, server)
+    await asyncio.to_thread(whole.loki.wait_ready)
+    assert load.ledger.cut == 0
+    assert not load.ledger.refusals
+    found = check(load.ledger, lokilog.records(whole.stored(namespace)))
+    assert found.copies == 0
+    assert list(found.streams.values()) == ["shutdown"]

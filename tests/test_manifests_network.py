@@ -154,7 +154,7 @@ def test_who_comes_from_outside() -> None:
 
 
 def public_paths() -> set[str]:
-    """Return the paths of docs/http.md that are for everybody: no probes, and no feedback and no page, which are off."""
+    """Return the paths of docs/http.md that are for everybody: no probes, no feedback, no page."""
     private = {"/livez", "/readyz", "/feedback/{job_id}", "/", "/page/events", "/page/{file}"}
     calls = re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE)
     assert private < set(calls)

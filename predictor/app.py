@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from predictor.metrics import Metrics
     from predictor.observers import Observer
     from predictor.prediction import Origin
+    from predictor.redaction import Redaction
     from predictor.settings import Settings
 
 HEALTH = web.AppKey("HEALTH", Health)
@@ -66,7 +67,11 @@ async def runner(settings: Settings | None = None) -> Runner:
 
 
 def application(settings: Settings, model: Model, resource: Resource) -> web.Application:
-    """Return the application; its start-up opens the log (raises OSError), its clean-up closes it."""
+    """Return the application; its start-up opens the log (raises OSError), its clean-up closes it.
+
+    Raises RedactionError before any of that: a start that is refused must leave no stream behind.
+    """
+    redaction = redaction_of(model.description, settings.hash_key_file)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         # Each part needs those before it; they end in reverse order.
@@ -76,7 +81,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             await logbook.open()
         health = app[HEALTH] = Health(logbook, refuses=settings.refuses)
         tracing = Tracing(resource, logbook.spans if logbook else None)
-        log = _prediction_log(settings, model, logbook) if logbook else None
+        log = _prediction_log(settings, model, logbook, redaction) if logbook else None
         if page := _page(settings, model, logbook):
             app[PAGE] = page
         watch = page.feed.observe if page else None
@@ -130,9 +135,8 @@ def resource() -> Resource:
     return Resource({"service.version": __version__} | attributes)
 
 
-def _prediction_log(settings: Settings, model: Model, logbook: Logbook) -> PredictionLog:
+def _prediction_log(settings: Settings, model: Model, logbook: Logbook, redaction: Redaction | None) -> PredictionLog:
     about = model.description
-    redaction = redaction_of(about, settings.hash_key_file)
     scope = {
         "prediction.model.name": about.name,
         "prediction.model.version": about.version,

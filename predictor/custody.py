@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ class Custody:
 
     def oldest_unshipped(self) -> float:
         """Return how many seconds ago the oldest unshipped record was written, 0 if there is none (blocking)."""
-        written = [otlp.first_observed(line) for owned in self.streams if (line := _first_unshipped(owned))]
+        written = [when for owned in self.streams if (when := _oldest_unshipped(owned))]
         return max(0.0, time.time() - min(written) / 1e9) if written else 0.0
 
     def _take(self, owned: Owned) -> None:
@@ -84,7 +85,10 @@ class Custody:
             shipper.add(owned.files)
 
     def _drained(self, owned: Owned) -> bool:
-        return all(shipper.drained(owned.files) for shipper in self._shippers)
+        try:
+            return all(shipper.drained(owned.files) for shipper in self._shippers)
+        except OSError:  # the shipper says so; one stream that cannot be read must not keep the others
+            return False
 
     async def _remove(self, owned: Owned) -> None:
         self.streams.remove(owned)
@@ -97,6 +101,12 @@ class Custody:
             _logger.warning("cannot remove the shipped stream %s: %s", owned.files.path, error.strerror)
 
 
-def _first_unshipped(owned: Owned) -> bytes | None:
+def _oldest_unshipped(owned: Owned) -> int:
+    """Return when the first unshipped record that can be read was written, Unix nanoseconds; 0 if there is none."""
     logs = owned.files.signal("logs")
-    return next(logs.lines(logs.cursor()), None)
+    with contextlib.suppress(OSError):
+        for line in logs.lines(logs.cursor()):
+            with contextlib.suppress(ValueError):  # damaged by a power cut
+                if when := otlp.first_observed(line):
+                    return when
+    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,12 +50,12 @@ def port(given: str) -> int:
     return int(given)
 
 
-def count(least: int) -> Callable[[str], int]:
-    """Take whole numbers from `least` on."""
+def count(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Take whole numbers from `least` on, up to `most`."""
 
     def parse(given: str) -> int:
-        if not (given.isascii() and given.isdigit() and int(given) >= least):
-            msg = f"a whole number from {least} on"
+        if not (given.isascii() and given.isdigit() and least <= int(given) <= (most or sys.maxsize)):
+            msg = f"a whole number from {least} {f'to {most}' if most else 'on'}"
             raise ValueError(msg)
         return int(given)
 

@@ -88,6 +88,11 @@ def test_the_detector_may_be_left_out(tmp_path: Path) -> None:
         ('version = "7"', 'version = "7"\nauthor = "me"', "author is 'me'; wanted no such key."),
         ('"p"', '"p"\nmaps = true', "classifier.maps is True; wanted no such key."),
         ('"s"', '"s"\nsign = 1', "outlier.sign is 1; wanted no such key."),
+        (
+            '"weight"',
+            '"json"',
+            "features[0].name is 'json'; wanted a name other than json, sha256, truncated, which the record uses.",
+        ),
         ('"kg"', '"kg"\nlog = "hide"', "features[0].log is 'hide'; wanted keep, drop or hash."),
         ('"kg"', '"kg"\nlogs = "drop"', "features[0].logs is 'drop'; wanted no such key."),
         ('"c.onnx"', '"../c.onnx"', f"classifier.file is '../c.onnx'; wanted {FILE}."),

@@ -249,7 +249,10 @@ def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> Non
         ),
         (("list", "--since", "1h", "--until", "2h"), "predictor: --since is not before --until"),
         (("list", "--limit", "0"), "predictor log list: argument --limit: "),
-        (("list", "--token-file", "/nowhere/token"), "predictor: /nowhere/token: No such file or directory"),
+        (
+            ("list", "--token-file", "/nowhere/token"),
+            "predictor: --token-file /nowhere/token: No such file or directory; wanted one line of printable ASCII",
+        ),
         (("list", "--from", "/nowhere"), "predictor: /nowhere: nothing to read; wanted an outbox"),
         (("list", "--from", "http://127.0.0.1:1"), "predictor: http://127.0.0.1:1: "),
         (("list", "--sinc", "1h"), "predictor log list: unrecognized arguments: --sinc 1h"),
@@ -391,3 +394,61 @@ def test_on_a_terminal(
     plain = Told(capsys, "list", "--from", where, "--outlier")
     assert (plain.status, plain.err) == (0, "")
     assert plain.out.split() == re.sub(r"\x1b\[\d*m", "", told.out).split()
+
+
+def test_an_export_needs_its_folder(capsys: pytest.CaptureFixture[str], where: str) -> None:
+    """A folder that is not there is named, and not a file of our own making in it."""
+    told = Told(capsys, "export", "/nowhere/a.csv", "--from", where)
+    assert told.status == 2
+    assert "there is no folder /nowhere; wanted a file in one that exists" in told.err
+
+
+def test_labels_that_the_log_cannot_have(capsys: pytest.CaptureFixture[str], tmp_path: Path, where: str) -> None:
+    """Names for another number of classes are refused: the columns would be mislabelled."""
+    told = Told(capsys, "export", str(tmp_path / "a.csv"), "--labels", "a,b", "--from", where, *SINCE)
+    assert told.status == 2
+    assert "2 labels are given, wanted 3" in told.err
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_file_that_is_no_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file without any record that can be read is an answer to nothing: status 2."""
+    (tmp_path / "notes.json").write_text("what is this\n")
+    assert Told(capsys, "list", "--from", str(tmp_path)).status == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"zq91\nzq92", "zq91ü".encode(), b"\xff", b"zq91 zq92"], ids=range(6))
+def test_a_token_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes) -> None:
+    """A file that holds no token is refused before anybody is asked, and what it holds is not shown."""
+    (tmp_path / "token").write_bytes(content)
+    told = Told(capsys, "list", "--from", "http://127.0.0.1:9", "--token-file", str(tmp_path / "token"))
+    assert told.status == 2
+    assert f"--token-file {tmp_path / 'token'}: it holds no token" in told.err
+    assert "zq91" not in told.err
+
+
+def test_a_password_in_the_url(capsys: pytest.CaptureFixture[str]) -> None:
+    """A password in the URL is refused and not shown."""
+    told = Told(capsys, "list", "--from", "http://me:secret@127.0.0.1:9")
+    assert told.status == 2
+    assert "wanted --token-file" in told.err
+    assert "secret" not in told.err
+
+
+def test_terminals_are_not_drawn_on_by_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Also JSON shows control characters escaped, those above ASCII too, and stays the same text."""
+    stream = Stream()
+    comment = "a\u009b31m\x1b[0mb\x7f"
+    where = lay_out("files", tmp_path, lines(stream, [stream.opened(), stream.feedback("j", comment=comment)]))
+    told = Told(capsys, "list", "--json", "--from", where)
+    assert all(character.isprintable() or character == "\n" for character in told.out)
+    assert comment in set(_texts(told.json[-1]))
+
+
+def _texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for each in value.values():
+                yield from _texts(each)

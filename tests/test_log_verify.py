@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +15,6 @@ from predictor.log.verify import Report, opened_ns, verify
 from predictor.log.window import Window
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loglines import Record
 
 LATER = BASE + 3600 * SECOND
@@ -174,6 +174,30 @@ def test_refused_before_the_window(kind: str, tmp_path: Path) -> None:
     records += [*stream.predictions(5), stream.status(rejected=2), stream.closed()]
     written = lines(stream, [*records[:5], *records[6:]])
     assert only(judge(kind, tmp_path, written, Window(start))) == f"stream {stream.id}: missing 6"
+
+
+def test_refused_long_before_the_window(kind: str, tmp_path: Path) -> None:
+    """The count of refusals is the process's since its start: what is old in it does not excuse a later loss."""
+    stream = Stream()
+    records = [stream.opened(), *stream.predictions(3), stream.status(rejected=2)]
+    start = stream.now = stream.now + 3600 * SECOND
+    records += [*stream.predictions(5), stream.status(rejected=2), stream.closed()]
+    written = lines(stream, [*records[:6], *records[8:]])
+    assert only(judge(kind, tmp_path, written, Window(start))) == f"stream {stream.id}: missing 7-8"
+
+
+def test_a_stream_that_goes_while_it_is_read(tmp_path: Path) -> None:
+    """A stream that its server ships and removes under the reader's eyes is not called abandoned."""
+    stream = Stream()
+    where = lay_out("outbox", tmp_path, lines(stream, [stream.opened(), stream.prediction(), stream.status(backlog=9)]))
+    (folder,) = Path(where).glob("v1/*")
+    (folder / "logs" / "00000002.jsonl").write_bytes(line(stream.id, [stream.closed("crash")]))
+
+    def gone(_: object) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    report = verify(source(where), Window(), gone, now_ns=BASE + 3600 * SECOND)
+    assert report.sound, list(sentences(report))
 
 
 def test_window_in_the_middle(kind: str, tmp_path: Path) -> None:

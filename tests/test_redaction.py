@@ -130,3 +130,10 @@ def test_a_key_that_cannot_be_read(tmp_path: Path) -> None:
     about = read(secretive(tmp_path / "model", sepal_length="hash"))
     with pytest.raises(RedactionError, match=r"none', wanted .*: No such file or directory$"):
         redaction_of(about, tmp_path / "none")
+
+
+def test_a_refused_start_leaves_no_stream(tmp_path: Path) -> None:
+    """A start without the key writes nothing: whoever reads the log later must not see a crash."""
+    model = secretive(tmp_path / "model", sepal_length="hash")
+    assert run("serve", outbox=tmp_path / "outbox", PREDICTOR_MODEL=str(model), PREDICTOR_PORT="0").returncode == 2
+    assert not list((tmp_path / "outbox").rglob("*.jsonl"))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FILE = "model.toml"
 Log = Literal["keep", "drop", "hash"]
 KINDS = ("classifier",)
+_TAKEN = {"json", "truncated", "sha256"}  # Loki turns prediction.input.json into prediction_input_json
 _OUTPUT = "the name of an output of the file"
 
 
@@ -117,6 +118,8 @@ def _features(top: Table) -> tuple[Feature, ...]:
         name = table.text("name", "a name of the form [a-z][a-z0-9_]*", "[a-z][a-z0-9_]*")
         if name in features:
             table.refuse("name", name, "a name that no feature before it has")
+        if name in _TAKEN:
+            table.refuse("name", name, f"a name other than {', '.join(sorted(_TAKEN))}, which the record uses")
         unit = table.text("unit", 'a non-empty string, "1" for no unit')
         log = table.text("log", "keep, drop or hash", "keep|drop|hash") if "log" in table else "keep"
         features[name] = Feature(name, unit, table.number("sample"), cast("Log", log))

@@ -60,7 +60,7 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
     if None not in window and window.start >= window.end:  # type: ignore[operator]
         msg = "--since is not before --until"
         raise ValueError(msg)
-    token = options.token_file.read_text(encoding="utf-8").strip() if options.token_file else None
+    token = _token(options.token_file) if options.token_file else None
     where = options.source or str(load().outbox)
     found = source(where, Access(options.tenant, token, options.selector))
     output = Output(as_json=options.json)
@@ -69,6 +69,17 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
     finally:
         for sentence in () if options.verb == "verify" else dict.fromkeys(found.damaged):
             output.note(sentence)
+
+
+def _token(path: Path) -> str:
+    place, wanted = f"--token-file {path}", "wanted one line of printable ASCII"
+    try:
+        token = path.read_bytes().strip().decode("ascii", "replace")
+    except OSError as error:
+        raise SourceError(place, f"{error.strerror}; {wanted}") from error
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise SourceError(place, f"it holds no token; {wanted}")  # never the token itself
+    return token
 
 
 def _parser(name: str, verb: Verb) -> _Parser:

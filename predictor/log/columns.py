@@ -80,7 +80,11 @@ class Learned:
                 self._inputs.setdefault(HASH + name, Column(f"hash_{name}", "string"))
 
     def columns(self) -> list[Column]:
-        """Return all columns in their order; learning ends here."""
+        """Return all columns in their order; learning ends here. Raises ValueError if no model has so many labels."""
+        sizes = {len(classes) for classes in self._classes.values()} - {0}
+        if self._labels and sizes and len(self._labels) not in sizes:
+            msg = f"{len(self._labels)} labels are given, wanted {' or '.join(map(str, sorted(sizes)))} as the log has"
+            raise ValueError(msg)
         self._names = {model: classes.columns(self._labels) for model, classes in self._classes.items()}
         classes = dict.fromkeys(name for names in self._names.values() for name in names)
         outputs = [Column(name, "double") for name in classes]

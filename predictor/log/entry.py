@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from predictor.record import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
 from predictor.stream_events import TABLE as EVENTS
 
 STREAM, SCHEMA = "prediction.stream.id", "prediction.schema_version"
@@ -14,6 +15,8 @@ SEQUENCE, REDACTION = "prediction.stream.sequence", "prediction.redaction"
 MODEL = tuple(f"prediction.model.{part}" for part in ("name", "version", "digest"))
 SCHEMAS = (1,)
 """The published versions of the record, all of which are read; docs/record.md says what each holds."""
+_TABLES = {EVENT_NAME: TABLE, FEEDBACK_EVENT: FEEDBACK}
+_MOST = 2**63 - 1
 _PYTHON: dict[str, type | tuple[type, ...]] = {"int": int, "double": (int, float), "bool": bool, "string": str}
 
 
@@ -100,10 +103,14 @@ def check(event: str, attributes: dict[str, Any]) -> None:
     if not isinstance(number := attributes.get(SEQUENCE), int) or number < 1:
         msg = f"a record with {SEQUENCE} {number!r}, wanted a number from 1 on"
         raise ValueError(msg)
-    for each in EVENTS.get(event, ()):
-        if not isinstance(value := attributes.get(each.name), _PYTHON[each.type]):
+    always = EVENTS.get(event)
+    for each in _TABLES.get(event, ()) if always is None else always:
+        if each.name not in attributes and always is None:
+            continue
+        value = attributes.get(each.name)
+        if not isinstance(value, _PYTHON[each.type]) or (isinstance(value, int) and abs(value) > _MOST):
             msg = f"{event} with {each.name} {value!r}, wanted {each.type}"
-            raise ValueError(msg)  # noqa: TRY004 - a line that cannot be read, whatever it holds
+            raise ValueError(msg)
 
 
 def redaction_of(scope: dict[str, Any]) -> dict[str, str]:

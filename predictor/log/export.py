@@ -52,6 +52,8 @@ def _labels(text: str) -> tuple[str, ...]:
 
 def _run(asked: Asked) -> int:
     path: Path = asked.options.file
+    if not path.parent.is_dir():
+        raise SourceError(str(path), f"there is no folder {path.parent}; wanted a file in one that exists")
     learned = _names(asked)
     with Spool(path) as spool:
         _read(asked, spool, learned)

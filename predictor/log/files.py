@@ -103,7 +103,7 @@ class Files(Local):
         try:
             with gzip.open(raw) if path.suffix == ".gz" else raw as file:
                 for number, text in enumerate(file, 1):
-                    if text.endswith(b"\n"):  # the last may still be being written
+                    if text.endswith(b"\n") or path.suffix == ".gz":  # the last of a plain one may be half written
                         yield Line(f"{path}:{number}", text)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.damaged.append(f"{path}: {error}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
-from predictor.log.verb import FINE, Verb
+from predictor.log.verb import FAILED, FINE, Verb
 from predictor.log.view import COLUMNS, Filter, add_filters, as_json, as_row
 from predictor.units import count
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     from predictor.log.entry import Entry
@@ -45,7 +45,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit(text: str) -> int:
-    return count(1)(text)
+    try:
+        return count(1)(text)
+    except ValueError as error:
+        msg = f"{text!r}; wanted {error}"
+        raise argparse.ArgumentTypeError(msg) from error
 
 
 def _run(asked: Asked) -> int:
@@ -60,7 +64,7 @@ def _run(asked: Asked) -> int:
         output.table(COLUMNS, [as_row(entry) for entry in found])
     else:
         output.note(f"nothing of the kind in {asked.source.name}")
-    return FINE
+    return FAILED if asked.source.damaged and not found else FINE  # it may be no log at all
 
 
 VERB = Verb("the newest predictions, the newest last", _options, _run)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from predictor.log.window import Window
 
 _BYTES = 4 << 20  # read at a time
-_GONE = sys.maxsize
+GONE = sys.maxsize
+"""`kept_from` of a stream that was taken away as a whole while it was read."""
 # A value that JSON writes in one way only, so that lines without it need no parsing.
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+").fullmatch
 
@@ -110,7 +111,7 @@ class Outbox(Local):
         """Return the number after the last that the sink has, or that made room for later ones."""
         files = segments.StreamFiles(self._path / segments.LAYOUT / stream)
         if not files.path.is_dir():  # shipped to its end while it was read: nothing of it need be here
-            return _GONE if stream in self._kept else 1
+            return GONE if stream in self._kept else 1
         return max(self._kept.get(stream, 1), files.signal("logs").cursor().sequence + 1)
 
     def follow(self, window: Window) -> Iterator[Entry | None]:

@@ -121,7 +121,7 @@ class Loki:
                     yield entry
             yield None
             if seen:
-                start = max(seen.values()) - _BEHIND_NS
+                start = min(max(seen.values()), time.time_ns()) - _BEHIND_NS  # a clock may be ahead
                 seen = {key: when for key, when in seen.items() if when >= start}
 
     def _bounds(self, window: Window) -> tuple[int, int]:
@@ -167,7 +167,7 @@ class Loki:
     def _get(self, path: str) -> _Answer:
         request = urllib.request.Request(self.name + path, headers=self._headers)  # noqa: S310 - http(s) by `source`
         try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310
+            with _open(request, timeout=_PATIENCE) as response:
                 return _decode(response.read())
         except urllib.error.HTTPError as error:
             words = error.read(500).decode(errors="replace").strip()
@@ -175,6 +175,16 @@ class Loki:
         except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
             reason = getattr(error, "reason", error)
             raise SourceError(self.name, f"{reason}; wanted Loki's HTTP API") from error
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer: followed, it would take the token and the tenant to another place."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+_open = urllib.request.build_opener(_Stay).open
 
 
 def _key(entry: Entry) -> tuple[str, int, int]:

@@ -48,6 +48,10 @@ class Classes:
         """Know of none."""
         self._labels: list[str | None] = []
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._labels)
+
     def learn(self, output: Sequence[float], label: str | None) -> None:
         """Take one record's probabilities and most probable class."""
         if len(output) > len(self._labels):

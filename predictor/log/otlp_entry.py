@@ -57,6 +57,7 @@ class _LogsData(msgspec.Struct):
     resourceLogs: list[_ResourceLogs] = []  # noqa: N815
 
 
+MOST_NS = 2**63 - 1
 _decode = msgspec.json.Decoder(_LogsData).decode
 
 
@@ -83,6 +84,9 @@ def _entry(record: _Record, scope: dict[str, Any], resource: dict[str, Any]) -> 
     attributes = _pairs(record.attributes)
     event = record.eventName or attributes.get("event.name", "")
     check(event, attributes)
+    if not 0 <= int(record.timeUnixNano) <= MOST_NS:
+        msg = f"a record with timeUnixNano {record.timeUnixNano}"
+        raise ValueError(msg)
     return Entry(
         stream=scope[STREAM],
         sequence=attributes[SEQUENCE],

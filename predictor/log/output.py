@@ -5,6 +5,7 @@ On a terminal tables are drawn by rich if it is installed (the extra `log`); int
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _EVERY = 256  # records between two looks at the progress bar: drawing it costs as much as reading a record
 _encode = msgspec.json.encode
+_C1 = re.compile("[\x7f-\x9f]")  # JSON leaves them as they are, and terminals obey them
 
 
 class Column(NamedTuple):
@@ -41,7 +43,7 @@ class Output:
 
     def json(self, value: object) -> None:
         """Print one line of JSON."""
-        self.line(_encode(value).decode(), escape=False)
+        self.line(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", _encode(value).decode()), escape=False)
 
     def line(self, text: str, *, escape: bool = True) -> None:
         """Print one line; what callers of the server have sent cannot draw on the terminal."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from predictor.log.errors import SourceError
 from predictor.log.files import Files
 from predictor.log.local import Outbox
 from predictor.log.loki import Loki
@@ -73,6 +74,11 @@ def source(where: str, access: Access | None = None) -> Source:
     """
     access = access or Access()
     if where.startswith(("http://", "https://")):
+        if (
+            "@" in where.partition("://")[2].partition("/")[0]
+        ):  # stderr would tell it
+            place = "the URL of Loki"
+            raise SourceError(place, "it holds a user or a password; wanted --token-file instead")
         return Loki(where, tenant=access.tenant, token=access.token, selector=access.selector)
     path = Path(where).expanduser()
     if (path / LAYOUT).is_dir():

@@ -22,6 +22,8 @@ class Stream:
     """One stream: its numbers, and its own last words on itself."""
 
     id: str
+    partial: bool = False
+    """Whether its beginning is not read: what its first status counts explains none of what is missing here."""
     seen: Fingerprints = field(default_factory=Fingerprints)
     records: int = 0
     copies: int = 0
@@ -42,6 +44,7 @@ class Stream:
     """From here on numbers are judged; 0 until one was seen that lies in the window."""
     newest_ns: int = 0
     _status: int = 0
+    _counted: bool = False
 
     def add(self, entry: Entry, *, judged: bool) -> None:
         """Take a record in; `judged` if it lies in the window and not only in its margin."""
@@ -64,8 +67,9 @@ class Stream:
             self.closed, self.closed_at = said["prediction.stream.reason"], number
         elif entry.event == STATUS and number > self._status:
             self._status = number
-            if not judged and not self.lowest_judged:
+            if (self.partial and not self._counted) or (not judged and not self.lowest_judged):
                 self.rejected_before = said["prediction.stream.rejected.count"]
+            self._counted = True
             self.rejected = said["prediction.stream.rejected.count"]
             self.unrecorded = said["prediction.stream.unrecorded.count"]
             self.pending = said["prediction.stream.backlog.size"]

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from predictor.log.local import GONE
 from predictor.log.numbers import Once
 from predictor.log.stream_state import Range, Stream, size
 from predictor.record import EVENT_NAME
@@ -76,9 +77,13 @@ def verify(
     streams: dict[str, Stream] = {}
     jobs = Once()
 
+    def begun(stream: str) -> Stream:
+        early = window.start is not None and opened_ns(stream) < window.start
+        return Stream(stream, partial=early or source.kept_from(stream) > 1)
+
     def take(entry: Entry) -> None:
         progress(entry)
-        stream = streams.get(entry.stream) or streams.setdefault(entry.stream, Stream(entry.stream))
+        stream = streams.get(entry.stream) or streams.setdefault(entry.stream, begun(entry.stream))
         known = stream.records
         stream.add(entry, judged=window.holds(entry.time_ns))
         if stream.records > known and entry.event == EVENT_NAME:
@@ -128,7 +133,8 @@ def _judge(source: Source, stream: Stream, window: Window, now_ns: int | None) -
     if window.start is not None and opened_ns(stream.id) < window.start:
         first = max(first, stream.lowest_judged)
     beyond = stream.closed_at is not None and stream.last > stream.closed_at
-    return Verdict(stream, stream.state(now_ns), first, stream.missing(first), beyond)
+    gone = first == GONE  # its last words were not read, so its silence tells nothing
+    return Verdict(stream, stream.state(None if gone else now_ns), first, stream.missing(first), beyond)
 
 
 def _fingerprint(entry: Entry) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -189,3 +191,46 @@ def test_newest_are_looked_for_first(loki: Loki) -> None:
         found = newest(where, Window(), limit, lambda _: True, lambda _: None)
         assert [entry.sequence for entry in found] == [3, 4, 5, 6, 7][-limit:]
         assert len(loki.queries) <= queries
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """A redirect would take the token to another place: it is told as an answer, and the other place hears nothing."""
+    heard: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.headers.get("Authorization", ""))
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+
+        class Redirects(Elsewhere):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", f"http://127.0.0.1:{elsewhere.server_port}/")
+                self.end_headers()
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as first:
+            for each in (elsewhere, first):
+                threading.Thread(target=each.serve_forever, daemon=True).start()
+            where = source(f"http://127.0.0.1:{first.server_port}", Access(token="t"))
+            with pytest.raises(SourceError, match="302"):
+                list(where.read(WINDOW))
+            for each in (elsewhere, first):
+                each.shutdown()
+    assert heard == []
+
+
+def test_following_beside_a_clock_that_is_ahead(loki: Loki) -> None:
+    """A server whose clock is ahead does not hide the records of the others from one who follows."""
+    now = time.time_ns()
+    ahead, right = Stream(now + 600 * SECOND), Stream(now)
+    loki.add(line(ahead.id, [ahead.opened()]))
+    following = source(loki.url).follow(Window(now - 60 * SECOND))
+    assert [each and each.stream for each in (next(following), next(following))] == [ahead.id, None]
+    loki.add(line(right.id, [right.opened()]))
+    assert next(entry for entry in following if entry).stream == right.id

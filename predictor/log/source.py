@@ -74,9 +74,7 @@ def source(where: str, access: Access | None = None) -> Source:
     """
     access = access or Access()
     if where.startswith(("http://", "https://")):
-        if (
-            "@" in where.partition("://")[2].partition("/")[0]
-        ):  # stderr would tell it
+        if "@" in where.partition("://")[2].partition("/")[0]:  # stderr would tell it
             place = "the URL of Loki"
             raise SourceError(place, "it holds a user or a password; wanted --token-file instead")
         return Loki(where, tenant=access.tenant, token=access.token, selector=access.selector)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,9 +170,11 @@ def test_what_a_server_starts_is_measured_and_ended_with_it(tmp_path: Path) -> N
         while not output.read_text().endswith("\n"):
             assert parent.tree()
         child = int(output.read_text())
+        ended = os.pidfd_open(child)
         assert parent.tree() == [parent.pid, child]
         parent.check_core()
         assert parent.resident() > 0
     finally:
         parent.end()
-    assert not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes()
+    assert select.select([ended], [], [], 30.0)[0], "killed, it ends in its own time"
+    os.close(ended)

@@ -42,6 +42,7 @@ _MAY_IMPORT = {
     "observers": ["console", "record"],
     "log.replay*": [*_READER, "inference.*", "numpy"],
     "log.export": [*_READER, "inference.description"],
+    "log.show": [*_READER, "grafana"],
     "log.writers": [*_READER, "pyarrow"],
     "log.output": [*_READER, "rich"],
     "log.cli": [*_READER, "settings"],
@@ -68,6 +69,7 @@ _MAY_NAME = {
     "observers": ["inference.description", "prediction"],
     "log.replay*": [],
     "log.export": [],
+    "log.show": [],
     "log.writers": [],
     "log.output": [],
     "log.cli": [],
@@ -103,7 +105,7 @@ _MAY_USE_NETWORK = {
     "shipping.delivery": "posts with it",
     "otlp_settings": "takes URLs apart",
     "log.loki": "asks Loki",
-    "log.show": "makes a URL",
+    "grafana": "makes a URL",
 }
 
 

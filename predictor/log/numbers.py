@@ -57,17 +57,7 @@ class Fingerprints:
 
     def gaps(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Yield the stretches of numbers from `first` to `last` that were not seen, ascending."""
-        upto = first
-        for begin, end in self.ranges():
-            if end < upto:
-                continue
-            if begin > last:
-                break
-            if begin > upto:
-                yield upto, begin - 1
-            upto = end + 1
-        if upto <= last:
-            yield upto, last
+        return without(iter([(first, last)]), list(self.ranges()))
 
 
 class Numbers:

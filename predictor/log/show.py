@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
+from predictor.grafana import link
 from predictor.log import window
 from predictor.log.output import Column
 from predictor.log.verb import FINE, FOUND, Verb
@@ -19,23 +19,8 @@ if TYPE_CHECKING:
     from predictor.log.entry import Entry
     from predictor.log.verb import Asked
 
-_AROUND_MS = 15 * 60 * 1000  # what Grafana shows before and after
 _PLACES = {each.name: at for at, each in enumerate((*TABLE, *FEEDBACK))}
 _HEAD = {"prediction.job_id", "prediction.stream.sequence", "event.name"}
-
-
-def link(grafana: str | None, entry: Entry | None) -> str | None:
-    """Return where Grafana shows a record beside its trace, None without a Grafana or a record."""
-    if not grafana or not entry:
-        return None
-    about = entry.time_ns // 1_000_000
-    asked = {
-        "var-trace_id": entry.trace_id,
-        "var-job_id": entry.job_id,
-        "from": about - _AROUND_MS,
-        "to": about + _AROUND_MS,
-    }
-    return f"{grafana.rstrip('/')}/d/trace?{urlencode(asked)}"
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +40,8 @@ def _run(asked: Asked) -> int:
     rows = [entry for entry in ordered if entry.event == EVENT_NAME]
     feedback = [entry for entry in ordered if entry.event == FEEDBACK_EVENT]
     trace_id = rows[0].trace_id if rows else ""
-    url = link(asked.options.grafana, rows[0] if rows else None)
+    grafana = asked.options.grafana
+    url = link(grafana, trace_id, job_id, rows[0].time_ns) if grafana and rows else None
     if output.as_json:
         shown = {"rows": [as_json(entry) for entry in rows], "feedback": [as_json(entry) for entry in feedback]}
         output.json({"job_id": job_id, "trace_id": trace_id or None, "grafana": url} | shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from stack.stack import Stack
 from stack.tempo import Tempo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,18 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     running = Stack(request.param, tmp_path_factory.mktemp(request.param), tempo.endpoint)
     with running.loki, running.collector:
         yield running
+
+
+@pytest.fixture
+async def whole(stack: Stack) -> AsyncIterator[Stack]:
+    """Lend the shared stack to a test that kills parts of it, and have it run again for the next."""
+    try:
+        yield stack
+    finally:
+        for program in (stack.loki, stack.collector):
+            if not program.running:
+                program.start()
+            await asyncio.to_thread(program.wait_ready)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class Stack:
 
 
 def of(namespace: str) -> str:
-    """Return the selector of a namespace's Loki stream."""
+    """Return the selector of a namespace's Loki streams, one for each process."""
     return f'{{service_name="predictor", k8s_namespace_name="{namespace}"}}'
 
 

@@ -8,14 +8,12 @@ import random
 from typing import TYPE_CHECKING
 
 import lokilog
-import pytest
 from ledger import Load, check
 
 from stack.stack import ship_out
 from stack.waiting import shipped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from stack.stack import Stack
@@ -24,18 +22,6 @@ _COLLECTOR_KILLS = 8
 _LOKI_KILLS = 4
 _REST = 0.02  # s; about 400 rows a second of the four clients
 _OUTAGE = float(os.environ.get("STACK_OUTAGE", "45"))  # s; the server waits 30 s at most between two tries
-
-
-@pytest.fixture
-async def whole(stack: Stack) -> AsyncIterator[Stack]:
-    """Lend the shared stack to a test that kills parts of it, and have it run again for the next."""
-    try:
-        yield stack
-    finally:
-        for program in (stack.loki, stack.collector):
-            if not program.running:
-                program.start()
-            await asyncio.to_thread(program.wait_ready)
 
 
 async def test_killed_at_random_moments(whole: Stack, outbox: Path, namespace: str) -> None:

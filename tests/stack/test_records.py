@@ -38,7 +38,7 @@ _FAILS = json.dumps({"data": [[models.FAILS_ABOVE * 2, 1.0]]})
 async def test_all_of_every_record(stack: Stack, outbox: Path, namespace: str, tmp_path: Path) -> None:
     """Loki has every record once, with line, times, severity, ids and all attributes as written, and adds nothing.
 
-    The index labels are service and namespace only. What the records are is read from the outbox, where servers
+    What the records are is read from the outbox, where servers
     without a Collector keep them, until the next one ships them.
     """
     failing = str(models.failing(tmp_path / "failing"))
@@ -103,8 +103,17 @@ async def test_pages(stack: Stack, outbox: Path, namespace: str) -> None:
         assert sorted(stack.stored(namespace, page=page), key=str) == sorted(whole, key=str)
 
 
-async def test_nothing_but_service_and_namespace_is_an_index(stack: Stack, outbox: Path, namespace: str) -> None:
-    """No attribute beside those two has become a label: each pod or label would be a stream of its own in Loki."""
-    await asyncio.to_thread(ship_out, stack.server(outbox, namespace).start())
-    expected = {"service_name": "predictor", "k8s_namespace_name": namespace}
-    assert stack.series(namespace, stack.stored(namespace)[0].time) == [expected]
+async def test_each_process_is_a_loki_stream(stack: Stack, outbox: Path, namespace: str) -> None:
+    """Service, namespace and process are the only labels: each process writes a Loki stream of its own, and but one."""
+    for _ in range(2):
+        server = await asyncio.to_thread(stack.server(outbox, namespace).start)
+        try:
+            async with Load(server.url, seed=3) as load:
+                await load.more(50)
+        finally:
+            await asyncio.to_thread(ship_out, server)
+    entries = stack.stored(namespace)
+    labels = stack.series(namespace, entries[0].time)
+    processes = {each.pop("service_instance_id") for each in labels}
+    assert labels == [{"service_name": "predictor", "k8s_namespace_name": namespace}] * 2
+    assert len(processes) == len({entry.metadata["prediction_stream_id"] for entry in entries}) == 2

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _WRITERS = 8
 _RECORDS = 8  # a request
-# Requests before the kill. With one Loki stream for all writers Loki forgets one request of some thousands (decision 17).
+# Requests before a kill. With one Loki stream for all writers Loki forgets one request of some thousands (decision 17).
 _REQUESTS = 20_000
 _KILLS = 2
 

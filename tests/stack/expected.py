@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from lokilog import Entry
 
-INDEX = {"service.name", "k8s.namespace.name"}
+INDEX = ("service.name", "k8s.namespace.name", "service.instance.id")
 _LEVELS = {"INFO": "info", "WARN": "warn", "ERROR": "error"}
 
 

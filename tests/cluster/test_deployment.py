@@ -54,12 +54,16 @@ def test_a_record_says_where_it_was_written(kubectl: Kubectl, since: Since) -> N
     with Client(kubectl, clients=1) as client:
         client.more(_FEW)
         since.settle(client.settle())
+    pods: dict[str, str] = {}  # by process
     for pod in kubectl.pods("predictor"):
-        mine = [each for each in since.entries() if each.metadata["k8s_pod_uid"] == pod["metadata"]["uid"]]
+        uid = pod["metadata"]["uid"]
+        mine = [each for each in since.entries() if each.metadata["k8s_pod_uid"] == uid]
         assert mine
         for entry in mine:
             assert entry.metadata["k8s_pod_name"] == pod["metadata"]["name"]
             assert entry.metadata["k8s_node_name"] == pod["spec"]["nodeName"]
+            process = entry.labels.pop("service_instance_id")
+            assert pods.setdefault(process, uid) == uid
             assert entry.labels == {"service_name": "predictor", "k8s_namespace_name": kubectl.namespace}
 
 

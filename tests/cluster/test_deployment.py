@@ -62,9 +62,10 @@ def test_a_record_says_where_it_was_written(kubectl: Kubectl, since: Since) -> N
         for entry in mine:
             assert entry.metadata["k8s_pod_name"] == pod["metadata"]["name"]
             assert entry.metadata["k8s_node_name"] == pod["spec"]["nodeName"]
-            process = entry.labels.pop("service_instance_id")
+            process = entry.labels["service_instance_id"]
             assert pods.setdefault(process, uid) == uid
-            assert entry.labels == {"service_name": "predictor", "k8s_namespace_name": kubectl.namespace}
+            expected = {"service_name": "predictor", "k8s_namespace_name": kubectl.namespace}
+            assert entry.labels == expected | {"service_instance_id": process}
 
 
 def test_an_outlier_has_its_trace_in_tempo(kubectl: Kubectl) -> None:

@@ -94,7 +94,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             threads=settings.threads or len(os.sched_getaffinity(0)),
             queue_rows=settings.queue_rows,
             slow=settings.slow,
-            display=observer,
+            observe=observer,
         )
         app[PIPELINES] = {model.description.name: pipeline}
         metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
@@ -180,7 +180,7 @@ def _refused(log: PredictionLog, observer: Observer | None) -> Callable[[Origin,
     def refused(origin: Origin, error: Kind) -> None:
         refusal = log.refused(origin, error)
         if refusal and observer:
-            observer(refusal)
+            observer([refusal])
 
     return refused
 

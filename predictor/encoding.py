@@ -1,8 +1,8 @@
 """Predictions as the bytes of OTLP JSON records: what `record.py` says, several times cheaper.
 
-All numbers of a batch are encoded by one call and put between the constant pieces of a template, because encoding
-them one by one, or as nested objects, is what a record costs most. Text needs no escaping here: ids and request ids
-are made of safe characters, and names and labels were encoded when the template was made.
+All numbers of a batch are encoded by one call and put into a template that holds whatever records can have in common,
+because encoding them one by one, or as nested objects, is what a record costs most. Text needs no escaping here: ids
+and request ids are made of safe characters, and names and labels were encoded when the template was made.
 
 A record is returned without its beginning, which holds the number: `numbered` adds that at the writing.
 """
@@ -17,7 +17,7 @@ from predictor.otlp import encode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.prediction import Prediction
+    from predictor.prediction import Kept, Prediction
     from predictor.record import Schema
 
 _SAMPLED = b',"flags":1'
@@ -32,76 +32,76 @@ class RecordEncoder:
     """Encodes the predictions of one model."""
 
     def __init__(self, schema: Schema) -> None:
-        """Make the constant pieces."""
+        """Make no template yet: there is one for each label, verdict, route and reason to keep a span."""
         self._schema = schema
-        self._labels = [_text(label) for label in schema.labels]
-        self._model = _text(schema.model)
-        self._inputs = b"".join(
-            b'{"key":"prediction.input.%b","value":{"doubleValue":%%b}},' % name.encode() for name in schema.features
-        )
-        self._spliced = not (schema.wide or schema.redaction)
-        self._routes: dict[str, bytes] = {}
+        self._width = 0 if schema.wide or schema.redaction else len(schema.features)
+        self._classes = len(schema.labels)
+        self._templates: dict[tuple[int, bool | None, str, Kept | None], bytes] = {}
 
     def encode(self, predictions: Sequence[Prediction], observed_ns: int) -> list[bytes]:
         """Return one record for each prediction, in order; `observed_ns` is the Unix time of the writing."""
-        successes = [prediction for prediction in predictions if prediction.error is None]
-        numbers = self._numbers(successes)
-        return [
-            self._success(prediction, numbers, observed_ns)
-            if prediction.error is None
-            else self._failure(prediction, observed_ns)
-            for prediction in predictions
-        ]
-
-    def _numbers(self, successes: Sequence[Prediction]) -> list[bytes]:
-        """Return every float of the batch as JSON text, last prediction first, so that each pops its own."""
         flat: list[float] = []
-        for p in successes:
-            flat += (p.queue or 0.0, p.inference or 0.0, p.total, 0.0 if p.score is None else p.score)
-            flat += p.probabilities or ()
-            if self._spliced:
-                flat += p.features or ()
+        for p in predictions:
+            if p.error is None:
+                flat += (p.features or ()) if self._width else ()
+                flat += p.probabilities or ()
+                flat += (0.0 if p.score is None else p.score, p.queue or 0.0, p.inference or 0.0, p.total)
         texts = encode(flat)[1:-1].split(b",")
-        texts.reverse()
-        return texts
+        records = []
+        begin = 0
+        for p in predictions:
+            if p.error is None:
+                end = begin + self._width + self._classes + _TIMES
+                records.append(self._success(p, texts[begin:end], observed_ns))
+                begin = end
+            else:
+                records.append(self._failure(p, observed_ns))
+        return records
 
-    def _success(self, p: Prediction, numbers: list[bytes], observed_ns: int) -> bytes:
+    def _success(self, p: Prediction, numbers: Sequence[bytes], observed_ns: int) -> bytes:
+        """Return a record; `numbers` are the floats as JSON: features, probabilities, score, durations."""
         origin = p.origin
-        pop = numbers.pop
-        queue, inference, total, score = pop(), pop(), pop(), pop()
-        outputs = [pop() for _ in self._labels]
-        label = self._labels[p.label or 0]
-        inputs = self._inputs % tuple([pop() for _ in self._schema.features]) if self._spliced else self._others(p)
-        outlier = _OUTLIER % (b"true" if p.outlier else b"false", score) if p.outlier is not None else b""
-        confidence = p.probabilities[p.label or 0] if p.probabilities else 0.0
-        return _RECORD % (
-            p.job_id.encode(),
+        label = p.label or 0
+        key = (label, p.outlier, origin.route, origin.kept)
+        template = self._templates.get(key) or self._template(*key)
+        width, after = self._width, self._width + self._classes
+        job_id = p.job_id.encode()
+        return template % (
+            job_id,
             p.index,
-            inputs,
-            b",".join(outputs),
-            label,
-            outputs[p.label or 0],
-            outlier,
-            queue,
-            inference,
-            total,
+            *(numbers[:width] if width else (self._inputs(p),)),
+            *numbers[width:after],
+            numbers[width + label],
+            *numbers[after + (p.outlier is None) :],
             p.batch_size,
             _REQUEST_ID % origin.request_id.encode() if origin.request_id else b"",
-            self._route(origin.route),
-            _KEPT % origin.kept.encode() if origin.kept else b"",
-            b'"WARN","severityNumber":13' if p.outlier else b'"INFO","severityNumber":9',
             origin.received_ns,
             observed_ns,
-            b"OUTLIER " if p.outlier else b"",
-            label,
-            confidence,
-            self._model,
-            p.job_id.encode(),
+            p.probabilities[label] if p.probabilities else 0.0,
+            job_id,
             p.total * 1000,
             origin.trace_id.encode(),
             origin.span_id.encode(),
-            _SAMPLED if origin.kept else b"",
         )
+
+    def _template(self, label: int, outlier: bool | None, route: str, kept: Kept | None) -> bytes:  # noqa: FBT001
+        """Return what the records of one kind have in common, with places for what they have not."""
+        schema = self._schema
+        found = _RECORD % (
+            b"".join(_INPUT % _constant(name) for name in schema.features) if self._width else b"%b",
+            b",".join([b"%b"] * self._classes),
+            _constant(schema.labels[label]),
+            _OUTLIER % (b"true" if outlier else b"false") if outlier is not None else b"",
+            _constant(route),
+            _KEPT % kept.encode() if kept else b"",
+            b'"WARN","severityNumber":13' if outlier else b'"INFO","severityNumber":9',
+            b"OUTLIER " if outlier else b"",
+            _constant(schema.labels[label]),
+            _constant(schema.model),
+            _SAMPLED if kept else b"",
+        )
+        self._templates[label, outlier, route, kept] = found
+        return found
 
     def _failure(self, p: Prediction, observed_ns: int) -> bytes:
         return encode_event(
@@ -114,14 +114,9 @@ class RecordEncoder:
             trace=(p.origin.trace_id, p.origin.span_id, bool(p.origin.kept)),
         )
 
-    def _others(self, p: Prediction) -> bytes:
+    def _inputs(self, p: Prediction) -> bytes:
         pairs = record.input_attributes(self._schema, p.features or ())
         return encode(otlp.attributes(pairs))[1:-1] + b"," if pairs else b""
-
-    def _route(self, route: str) -> bytes:
-        if route not in self._routes:
-            self._routes[route] = _text(route)
-        return self._routes[route]
 
 
 def encode_event(
@@ -148,34 +143,37 @@ def encode_event(
     return b"%b],%b" % (encode(otlp.attributes(attributes))[1:-1], encode(fields)[1:])
 
 
-def _text(value: str) -> bytes:
-    """Return a string as it stands between JSON quotes."""
-    return encode(value)[1:-1]
+def _constant(value: str) -> bytes:
+    """Return a string as it stands between JSON quotes in a template."""
+    return encode(value)[1:-1].replace(b"%", b"%%")
 
 
+# Filled in twice: %b is what the records of one kind have in common, what is doubled (%%b) each record's own.
+_TIMES = 4  # score, queue, inference, total
+_INPUT = b'{"key":"prediction.input.%b","value":{"doubleValue":%%b}},'
 _OUTLIER = (
     b'{"key":"prediction.outlier","value":{"boolValue":%b}},'
-    b'{"key":"prediction.outlier_score","value":{"doubleValue":%b}},'
+    b'{"key":"prediction.outlier_score","value":{"doubleValue":%%b}},'
 )
 _REQUEST_ID = b'{"key":"prediction.request_id","value":{"stringValue":"%b"}},'
 _KEPT = b'{"key":"prediction.kept","value":{"stringValue":"%b"}},'
 _RECORD = (
-    b'{"key":"prediction.job_id","value":{"stringValue":"%b"}},'
-    b'{"key":"prediction.index","value":{"intValue":"%d"}},'
+    b'{"key":"prediction.job_id","value":{"stringValue":"%%b"}},'
+    b'{"key":"prediction.index","value":{"intValue":"%%d"}},'
     b"%b"
     b'{"key":"prediction.output","value":{"stringValue":"[%b]"}},'
     b'{"key":"prediction.label","value":{"stringValue":"%b"}},'
-    b'{"key":"prediction.confidence","value":{"doubleValue":%b}},'
+    b'{"key":"prediction.confidence","value":{"doubleValue":%%b}},'
     b"%b"
-    b'{"key":"prediction.duration.queue","value":{"doubleValue":%b}},'
-    b'{"key":"prediction.duration.inference","value":{"doubleValue":%b}},'
-    b'{"key":"prediction.duration.total","value":{"doubleValue":%b}},'
-    b'{"key":"prediction.batch.size","value":{"intValue":"%d"}},'
-    b"%b"
+    b'{"key":"prediction.duration.queue","value":{"doubleValue":%%b}},'
+    b'{"key":"prediction.duration.inference","value":{"doubleValue":%%b}},'
+    b'{"key":"prediction.duration.total","value":{"doubleValue":%%b}},'
+    b'{"key":"prediction.batch.size","value":{"intValue":"%%d"}},'
+    b"%%b"
     b'{"key":"http.route","value":{"stringValue":"%b"}},'
     b"%b"
     b'{"key":"event.name","value":{"stringValue":"prediction"}}],'
-    b'"severityText":%b,"timeUnixNano":"%d","observedTimeUnixNano":"%d",'
-    b'"body":{"stringValue":"%b%b %.3f %b job=%b %.1f ms"},"eventName":"prediction",'
-    b'"traceId":"%b","spanId":"%b"%b}'
+    b'"severityText":%b,"timeUnixNano":"%%d","observedTimeUnixNano":"%%d",'
+    b'"body":{"stringValue":"%b%b %%.3f %b job=%%b %%.1f ms"},"eventName":"prediction",'
+    b'"traceId":"%%b","spanId":"%%b"%b}'
 )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from predictor import console, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from predictor.inference.description import Description
     from predictor.prediction import Prediction
 
-    Observer = Callable[[Prediction], None]
+    Observer = Callable[[Sequence[Prediction]], None]
 
 _logger = logging.getLogger("predictor")
 _throttle = console.Throttle()
@@ -25,7 +25,12 @@ def display(setting: str, about: Description) -> Observer | None:
     if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
         return None
     schema = record.schema_of(about)
-    return lambda prediction: console.show(record.body(schema, prediction))
+
+    def show(predictions: Sequence[Prediction]) -> None:
+        for prediction in predictions:
+            console.show(record.body(schema, prediction))
+
+    return show
 
 
 def together(*observers: Observer | None) -> Observer | None:
@@ -34,12 +39,12 @@ def together(*observers: Observer | None) -> Observer | None:
     if not there:
         return None
 
-    def observe(prediction: Prediction) -> None:
+    def observe(predictions: Sequence[Prediction]) -> None:
         for each in there:
             try:
-                each(prediction)
+                each(predictions)
             except Exception:
                 if _throttle.due(each):
-                    _logger.exception("a prediction could not be shown")
+                    _logger.exception("predictions could not be shown")
 
     return observe

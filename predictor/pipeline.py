@@ -45,7 +45,7 @@ class Pipeline:
         threads: int,
         queue_rows: int,
         slow: float,
-        display: Callable[[Prediction], None] | None = None,
+        observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:
         """Take the parts; without a log nothing is written (benchmarks)."""
         self.draining = False
@@ -56,7 +56,7 @@ class Pipeline:
         self._traces = traces
         self._queue_rows = queue_rows
         self._slow = slow
-        self._display = display
+        self._observe = observe
         self._throttle = Throttle()
         self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads)
 
@@ -80,6 +80,12 @@ class Pipeline:
         When this returns, every row has its record in the outbox (or `Job.logged` says otherwise).
         """
         future = asyncio.get_running_loop().create_future()
+        try:
+            self.check_room()  # once more: the body was read meanwhile
+        except Problem as problem:
+            self._record_failure([Job(origin, rows, future, uuid7(origin.received_ns))], problem.kind)
+            problem.recorded = True
+            raise
         job = self.start(origin, rows, future, deadline)
         try:
             await future
@@ -93,14 +99,8 @@ class Pipeline:
         return job
 
     def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
-        """Send validated rows on their way; `future` is settled when they are logged; raises Problem."""
+        """Send validated rows, for which there is room, on their way; `future` is settled when they are logged."""
         job = Job(origin, rows, future, uuid7(origin.received_ns))
-        try:
-            self.check_room()
-        except Problem as problem:
-            self._record_failure([job], problem.kind)
-            problem.recorded = True
-            raise
         self._batcher.submit(job)
         job.timer = asyncio.get_running_loop().call_at(deadline, self._expire, job)
         return job
@@ -120,19 +120,25 @@ class Pipeline:
             self._model_failed(batch)
             return None
         live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
+        slow = self._slow
         for job in live:
-            self._traces.keep(
-                job.origin,
-                outlier=any(prediction.outlier for prediction in job.predictions),
-                slow=job.predictions[0].total > self._slow,
-                error=job.predictions[0].error is not None,
-            )
+            first = job.predictions[0]
+            if first.outlier or first.error or first.total > slow or len(job.predictions) > 1:
+                self._keep(job)
         pending = self._write(self._log, live) if self._log and live else None
+        self._tell(live)
         for job in live:
-            self._observe(job)
             if job.predictions[0].error:
                 job.future.set_exception(_model_failed("the model gave a number that is not finite"))
         return pending
+
+    def _keep(self, job: Job) -> None:
+        self._traces.keep(
+            job.origin,
+            outlier=any(prediction.outlier for prediction in job.predictions),
+            slow=job.predictions[0].total > self._slow,
+            error=job.predictions[0].error is not None,
+        )
 
     def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:
         try:
@@ -143,12 +149,12 @@ class Pipeline:
             job.written, job.logged = True, logged
         return _synced(log) if log.waits and logged else None  # for what is lost there is nothing to wait for
 
-    def _observe(self, job: Job) -> None:
-        if job.origin.kept:
-            self._traces.predicted(self.schema, job.predictions)
-        if self._display:
-            for prediction in job.predictions:
-                self._display(prediction)
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if job.origin.kept:
+                self._traces.predicted(self.schema, job.predictions)
+        if self._observe:
+            self._observe([prediction for job in jobs for prediction in job.predictions])
 
     # What else can become of it
     def _expire(self, job: Job) -> None:
@@ -181,8 +187,7 @@ class Pipeline:
             self._log.write([prediction for job in jobs for prediction in job.predictions])
         except OutboxError:
             return  # the caller learns of the failure all the same, and the refusal was counted
-        for job in jobs:
-            self._observe(job)
+        self._tell(jobs)
 
 
 def _model_failed(detail: str) -> Problem:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from predictor.otlp import JSON
     from predictor.prediction import Origin, Prediction
     from predictor.record import Schema
+    from predictor.specimens import Specimen
 
 _logger = logging.getLogger("predictor.spans")
-_INTERNAL = 1
 _GATHER = 0.1
 """Seconds: a line for each span would repeat the resource, and write and ship it, each time."""
-_origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
+_QUEUE, _INFERENCE = (otlp.span_rest({"name": name, "kind": 1}) for name in ("queue", "inference"))  # 1: internal
 
 
 class Lines(Protocol):
@@ -39,6 +39,21 @@ class Lines(Protocol):
 
     def append(self, line: bytes) -> None:
         """Write one line; raises OutboxError."""
+
+
+class Server:
+    """The server span of one request: whose it is, and, once it has ended, what the SDK made of it."""
+
+    __slots__ = ("fields", "head", "origin")
+
+    def __init__(self, origin: Origin) -> None:
+        """Have no span yet."""
+        self.origin = origin
+        self.head = b""
+        self.fields: JSON | None = None
+
+
+_server: ContextVar[Server | None] = ContextVar("server", default=None)
 
 
 class SpanLog(SpanProcessor):
@@ -55,24 +70,33 @@ class SpanLog(SpanProcessor):
         self.dropped = 0
 
     @contextmanager
-    def server(self, origin: Origin) -> Iterator[None]:
+    def server(self, origin: Origin) -> Iterator[Server]:
         """Tell which request the server span that ends inside belongs to: it begins at the request's arrival."""
-        token = _origin.set(origin)
+        server = Server(origin)
+        token = _server.set(server)
         try:
-            yield
+            yield server
         finally:
-            _origin.reset(token)
+            _server.reset(token)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a finished span from the SDK."""
         fields = otlp.span_json(span)
-        origin = _origin.get()
-        if origin and fields["spanId"] == origin.span_id:
-            fields["startTimeUnixNano"] = str(origin.received_ns)
         scope = span.instrumentation_scope
         if scope not in self._heads:
             self._heads[scope] = otlp.span_head(self._resource, scope)
-        self._add(self._heads[scope], fields)
+        server = _server.get()
+        if server and fields["spanId"] == server.origin.span_id:
+            fields["startTimeUnixNano"] = str(server.origin.received_ns)
+            server.head, server.fields = self._heads[scope], fields
+        self._add(self._heads[scope], otlp.encode(fields))
+
+    def copy(self, specimen: Specimen, origin: Origin) -> None:
+        """Write the server span of a request that ends now, after the specimen of its like."""
+        times = (origin.received_ns, origin.received_ns + _ns(origin.elapsed()))
+        parent = origin.parent_span_id
+        text = otlp.span_bytes(origin.trace_id, origin.span_id, parent, times, specimen.rest, remote=parent is not None)
+        self._add(specimen.head, text)
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write `predict` under the request's server span, and `queue` and `inference` under it."""
@@ -80,15 +104,14 @@ class SpanLog(SpanProcessor):
         origin = first.origin
         begin = origin.received_ns
         span_id = f"{ids.span_id():016x}"
-        failed: JSON = {"status": {"code": StatusCode.ERROR.value}} if first.error else {}
         whole = (begin, begin + _ns(first.total))
-        pairs = _told(schema, predictions)
-        self._add(self._own, _span(origin, origin.span_id, span_id, "predict", whole, pairs) | failed)
+        rest = otlp.span_rest(_predict(schema, predictions))
+        self._add(self._own, otlp.span_bytes(origin.trace_id, span_id, origin.span_id, whole, rest))
         if first.queue is not None and first.inference is not None:
             started = begin + _ns(first.queue)
             finished = started + _ns(first.inference)
-            for name, times in (("queue", (begin, started)), ("inference", (started, finished))):
-                self._add(self._own, _span(origin, span_id, f"{ids.span_id():016x}", name, times, {}))
+            for times, rest in (((begin, started), _QUEUE), ((started, finished), _INFERENCE)):
+                self._add(self._own, otlp.span_bytes(origin.trace_id, f"{ids.span_id():016x}", span_id, times, rest))
 
     def flush(self) -> None:
         """Write what has gathered."""
@@ -103,28 +126,14 @@ class SpanLog(SpanProcessor):
         """Write what has gathered."""
         self.flush()
 
-    def _add(self, head: bytes, fields: JSON) -> None:
+    def _add(self, head: bytes, span: bytes) -> None:
         if not self._gathered:
             asyncio.get_running_loop().call_later(self._gather, self.flush)
-        self._gathered.setdefault(head, []).append(otlp.encode(fields))
+        self._gathered.setdefault(head, []).append(span)
 
 
-def _span(origin: Origin, parent: str, span_id: str, name: str, times: tuple[int, int], pairs: dict[str, Any]) -> JSON:
-    fields: JSON = {
-        "traceId": origin.trace_id,
-        "spanId": span_id,
-        "parentSpanId": parent,
-        "flags": otlp.LOCAL_PARENT,
-        "name": name,
-        "kind": _INTERNAL,
-        "startTimeUnixNano": str(times[0]),
-        "endTimeUnixNano": str(times[1]),
-    }
-    return fields | ({"attributes": otlp.attributes(pairs)} if pairs else {})
-
-
-def _told(schema: Schema, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Return the attributes of `predict`: label and confidence if there is one row; never the features."""
+def _predict(schema: Schema, predictions: Sequence[Prediction]) -> JSON:
+    """Return `predict` without ids and times: label and confidence if there is one row; never the features."""
     first = predictions[0]
     pairs: dict[str, Any] = {
         "prediction.job_id": first.job_id,
@@ -139,7 +148,9 @@ def _told(schema: Schema, predictions: Sequence[Prediction]) -> dict[str, Any]:
     if len(predictions) == 1 and first.label is not None and first.probabilities:
         pairs["prediction.label"] = schema.labels[first.label]
         pairs["prediction.confidence"] = first.probabilities[first.label]
-    return {name: value for name, value in pairs.items() if value is not None}
+    attributes = otlp.attributes({name: value for name, value in pairs.items() if value is not None})
+    failed: JSON = {"status": {"code": StatusCode.ERROR.value}} if first.error else {}
+    return {"name": "predict", "kind": 1, "attributes": attributes} | failed  # 1: internal
 
 
 def _ns(seconds: float) -> int:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -19,25 +18,26 @@ from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrument
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.util.http import get_excluded_urls
 
 from predictor import ids
+from predictor.drawn import Asked, DrawnIds, hand_on
 from predictor.prediction import Origin
 from predictor.rate import PerSecond
+from predictor.specimens import Specimens
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp import web
     from multidict import CIMultiDictProxy
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.util.types import Attributes
 
     from predictor.prediction import Prediction
     from predictor.record import Schema
     from predictor.spans import SpanLog
+    from predictor.specimens import Like
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,15 +45,6 @@ _KEPT_A_SECOND = 10
 """Traces kept beside the sample: enough to look at, too few to cost anything when everything is an outlier."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _COMPANIONS = {"tracestate", "baggage"}
-
-
-class _Drawn(NamedTuple):
-    trace_id: int
-    span_id: int
-    result: SamplingResult | None
-
-
-_drawn: ContextVar[_Drawn | None] = ContextVar("drawn", default=None)
 
 
 class Tracing:
@@ -66,11 +57,12 @@ class Tracing:
             propagate.set_global_textmap(_Lenient([propagate.get_global_textmap()]))  # the instrumentation's, too
         self._fields = tuple(propagate.get_global_textmap().fields - _COMPANIONS)
         self._rate = PerSecond(_KEPT_A_SECOND)
+        self._specimens = Specimens()
         if spans is None:
             return
         self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
-        provider = TracerProvider(resource=resource, sampler=_Asked(), id_generator=_DrawnIds(), shutdown_on_exit=False)
+        provider = TracerProvider(resource=resource, sampler=Asked(), id_generator=DrawnIds(), shutdown_on_exit=False)
         provider.add_span_processor(spans)
         instrumentor = AioHttpServerInstrumentor()
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of the Application it derives
@@ -101,8 +93,10 @@ class Tracing:
                 origin.kept, origin.sample = "head", result
         return origin
 
-    async def traced(self, request: web.Request, origin: Origin, handler: Handler) -> web.StreamResponse:
-        """Answer a request that `begin` sampled through the official instrumentation."""
+    async def traced(
+        self, request: web.Request, origin: Origin, handler: Handler, like: Like | None = None
+    ) -> web.StreamResponse:
+        """Answer a request that `begin` sampled through the official instrumentation; its span stands for its like."""
         if self._spans is None:
             return await handler(request)
         response: web.StreamResponse | None = None
@@ -112,14 +106,16 @@ class Tracing:
             response = await handler(request)
             return response
 
-        _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
-        with self._spans.server(origin):
+        hand_on(origin)
+        with self._spans.server(origin) as server:
             try:
                 await self._middleware(request, handler=answered)
             except Exception:  # noqa: BLE001 - it cannot read a header, such as a Host that makes no URL
                 if response is None:
                     with self._tracer.start_as_current_span(origin.route, kind=trace.SpanKind.SERVER):
                         await answered(request)
+        if like and server.fields:
+            self._specimens.keep(like, server.head, server.fields)
         assert response is not None  # noqa: S101 - tells mypy: it was answered here or there
         return response
 
@@ -130,13 +126,26 @@ class Tracing:
         if not self._excluded(origin.route) and self._rate.allow():
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
-    async def after_the_fact(self, request: web.Request, origin: Origin, response: web.StreamResponse) -> None:
+    async def after_the_fact(
+        self, request: web.Request, origin: Origin, response: web.StreamResponse, like: Like | None = None
+    ) -> None:
         """Write the server span of an answered request that was kept: the instrumentation sees it answered."""
 
         async def answered(_: web.Request) -> web.StreamResponse:
             return response
 
-        await self.traced(request, origin, answered)
+        await self.traced(request, origin, answered, like)
+
+    def like(self, headers: CIMultiDictProxy[str], origin: Origin, status: int) -> Like | None:
+        """Return what the server span of an express request depends on; None if it may have something of its own."""
+        return self._specimens.like(headers, origin, status)
+
+    def copied(self, like: Like, origin: Origin) -> bool:
+        """Write the server span of an answered request that was kept if the span of its like is known."""
+        specimen = self._specimens.get(like)
+        if specimen and self._spans:
+            self._spans.copy(specimen, origin)
+        return specimen is not None
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write the spans under the server span of a request whose `origin.kept` is set."""
@@ -155,41 +164,3 @@ class _Lenient(CompositePropagator):
             return super().extract(carrier, context, getter)
         except Exception:  # noqa: BLE001 - the specification says that it never raises
             return context
-
-
-class _DrawnIds(IdGenerator):
-    """Gives the SDK the ids that were drawn for the request, then random ones."""
-
-    def generate_trace_id(self) -> int:
-        drawn = _drawn.get()
-        return drawn.trace_id if drawn else ids.trace_id()
-
-    def generate_span_id(self) -> int:
-        drawn = _drawn.get()
-        if drawn is None:
-            return ids.span_id()
-        _drawn.set(None)  # the server span has it; spans under it draw their own
-        return drawn.span_id
-
-
-class _Asked(Sampler):
-    """Answers what the provider's own sampler answered when `begin` asked it, and yes where nobody asked."""
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: trace.SpanKind | None = None,
-        attributes: Attributes = None,
-        *more: Any,  # noqa: ANN401 - links and trace state, handed on
-    ) -> SamplingResult:
-        drawn = _drawn.get()
-        if drawn is None or drawn.result is None:
-            return ALWAYS_ON.should_sample(parent_context, trace_id, name, kind, attributes, *more)
-        # The span begins with the answer's attributes: those that it was given and the sampler's own.
-        own: Mapping[str, Any] = drawn.result.attributes
-        return SamplingResult(drawn.result.decision, {**(attributes or {}), **own}, drawn.result.trace_state)
-
-    def get_description(self) -> str:
-        return "the answer given when the request began"

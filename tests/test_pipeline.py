@@ -132,7 +132,7 @@ class World:
             threads=1,
             queue_rows=queue_rows,
             slow=_PATIENCE,
-            display=self.displayed.append,
+            observe=self.displayed.extend,
         )
 
     def predict(self, *rows: Sequence[float], seconds: float = _PATIENCE) -> asyncio.Task[Outcome]:

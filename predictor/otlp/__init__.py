@@ -14,12 +14,11 @@ from predictor.otlp.lines import (
     tally,
     well_formed,
 )
-from predictor.otlp.spans import LOCAL_PARENT, span_head, span_json
+from predictor.otlp.spans import span_bytes, span_head, span_json, span_rest
 from predictor.otlp.values import JSON, any_value, attributes, encode, resource_json, scope_json
 
 __all__ = [
     "JSON",
-    "LOCAL_PARENT",
     "TAIL",
     "any_value",
     "attributes",
@@ -34,8 +33,10 @@ __all__ = [
     "merge",
     "resource_json",
     "scope_json",
+    "span_bytes",
     "span_head",
     "span_json",
+    "span_rest",
     "split",
     "tally",
     "well_formed",

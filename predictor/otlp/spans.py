@@ -1,11 +1,11 @@
-"""Spans of the SDK as OTLP JSON."""
+"""Spans as OTLP JSON: those of the SDK, and those that are written directly."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from predictor.otlp.lines import head
-from predictor.otlp.values import JSON, attributes, scope_json
+from predictor.otlp.values import JSON, attributes, encode, scope_json
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 _CONTEXT_HAS_IS_REMOTE, _CONTEXT_IS_REMOTE = 0x100, 0x200
-LOCAL_PARENT = _CONTEXT_HAS_IS_REMOTE
-"""The flags of a span whose parent is in this process."""
+_OWN = ("traceId", "spanId", "parentSpanId", "flags", "startTimeUnixNano", "endTimeUnixNano")
+_SPAN = b'{"traceId":"%b","spanId":"%b",%b"flags":%d,"startTimeUnixNano":"%d","endTimeUnixNano":"%d",%b'
 
 
 def span_head(resource: JSON, scope: InstrumentationScope | None) -> bytes:
@@ -67,6 +67,20 @@ def span_json(span: ReadableSpan) -> JSON:
     }
     status = {"code": span.status.status_code.value, "message": span.status.description or ""}
     return _drop_empty(fields) | {"status": _drop_empty(status)}
+
+
+def span_rest(fields: JSON) -> bytes:
+    """Return what a span has beside ids, flags and times, for `span_bytes`; there is something, its name at least."""
+    return encode({key: value for key, value in fields.items() if key not in _OWN})[1:]
+
+
+def span_bytes(
+    trace_id: str, span_id: str, parent_id: str | None, times: tuple[int, int], rest: bytes, *, remote: bool = False
+) -> bytes:
+    """Return a span as JSON; `times` are Unix nanoseconds, `remote` says that its parent is in another process."""
+    flags = _CONTEXT_HAS_IS_REMOTE | (_CONTEXT_IS_REMOTE if remote else 0)
+    parent = b'"parentSpanId":"%b",' % parent_id.encode() if parent_id else b""
+    return _SPAN % (trace_id.encode(), span_id.encode(), parent, flags, *times, rest)
 
 
 def _remote_flags(context: SpanContext | None) -> int:

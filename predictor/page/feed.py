@@ -1,6 +1,6 @@
 """The last predictions, in memory, and those who listen to them.
 
-What a prediction pays is `observe`: an append to a ring. All else is done by a task that runs while anybody listens,
+What a batch pays is `observe`: an append to a ring. All else is done by a task that runs while anybody listens,
 four times a second, and sends at most `NEWS` predictions each time, whatever the rate. It encodes them once for all.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 from predictor.page.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from predictor.page.view import Shown, View
     from predictor.prediction import Prediction
@@ -65,10 +65,10 @@ class Feed:
         self._listeners: set[Listener] = set()
         self._teller: asyncio.Task[None] | None = None
 
-    def observe(self, prediction: Prediction) -> None:
-        """Keep a prediction that has been logged."""
-        self._ring.append(prediction)
-        self.observed += 1
+    def observe(self, predictions: Sequence[Prediction]) -> None:
+        """Keep predictions that have been logged."""
+        self._ring.extend(predictions)
+        self.observed += len(predictions)
 
     @property
     def full(self) -> bool:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Coroutine
 
-    from predictor.prediction import Origin
     from predictor.web.express import Express
 
 _logger = logging.getLogger("predictor")
@@ -39,7 +38,7 @@ _EXPRESS = f"POST {ROUTE} HTTP/1.1\r\n".encode()
 class Connection(RequestHandler):
     """aiohttp's connection with an express way for `POST /predict`."""
 
-    __slots__ = ("_app", "_early", "_express", "_express_busy", "_leaving", "_persists", "drawn")
+    __slots__ = ("_app", "_early", "_express", "_express_busy", "_leaving", "_persists")
 
     def __init__(
         self,
@@ -61,8 +60,6 @@ class Connection(RequestHandler):
         self._express_busy = False
         self._persists = True  # aiohttp's last answer did not announce the end of the connection
         self._early = b""
-        self.drawn: Origin | None = None
-        """The ids of the next request, if they are drawn already."""
 
     def data_received(self, data: bytes) -> None:
         """Send a complete, ordinary prediction the express way when nothing else is under way here."""
@@ -132,10 +129,6 @@ class Connection(RequestHandler):
             return False
         if not express.fits(message):
             return False
-        origin = express.begin(message)
-        if origin.kept:
-            self.drawn = origin
-            return False
         self._messages.clear()
         if self._parser is not None:
             self._parser.message_consumed()
@@ -143,7 +136,7 @@ class Connection(RequestHandler):
             self._manager.requests_count += 1
         self._express_busy = self._request_in_progress = True
         self._next_keepalive_close_time = float("inf")
-        express.answer(self, message, payload, origin)
+        express.answer(self, message, payload)
         return True
 
     def _process_keepalive(self) -> None:

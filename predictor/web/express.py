@@ -1,7 +1,7 @@
 """`POST /predict` without a task, a Request and a Response of aiohttp: they cost more than all that is done here.
 
-Only for a complete, ordinary request that the head sampler passes over; every other one goes aiohttp's way through
-`middleware.py` and `calls.py`, and is answered the same. `connection.py` decides which is which.
+Only for a complete, ordinary request; every other one goes aiohttp's way through `middleware.py` and `calls.py`, and is
+answered the same. `connection.py` decides which is which.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from predictor.job import Job
     from predictor.pipeline import Pipeline
     from predictor.prediction import Origin
+    from predictor.specimens import Like
     from predictor.web.middleware import Refused, Surroundings
 
 _logger = logging.getLogger("predictor")
@@ -80,12 +81,9 @@ class Express:
             and not (message.should_close or message.upgrade or message.compression or "Expect" in message.headers)
         )
 
-    def begin(self, message: RawRequestMessage) -> Origin:
-        """Draw the request's ids and sample."""
-        return self._tracing.begin(message.headers, message.method, ROUTE)
-
-    def answer(self, connection: Line, message: RawRequestMessage, payload: StreamReader, origin: Origin) -> None:
+    def answer(self, connection: Line, message: RawRequestMessage, payload: StreamReader) -> None:
         """Predict and log; calls `connection.answered` once, now or later."""
+        origin = self._tracing.begin(message.headers, message.method, ROUTE)
         exchange = Exchange(self, connection, message, origin)
         try:
             self._pipeline.admit()
@@ -102,6 +100,7 @@ class Express:
         job, origin, exchange.job = exchange.job, exchange.origin, None  # no cycle is left for the collector to find
         if job and job.timer:
             job.timer.cancel()
+        response: web.Response | None = None
         status = int(HTTPStatus.OK)
         if error is None and job and job.logged and origin.request_id is None:
             raw = self._ok(job)
@@ -110,9 +109,12 @@ class Express:
             status = response.status
             raw = _raw(response, self._server)
         if origin.kept:
-            task = asyncio.ensure_future(self._after_the_fact(exchange, status))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            like = self._tracing.like(exchange.message.headers, origin, status)
+            if like is None or not self._tracing.copied(like, origin):
+                response = response or self._response(exchange, job, error)
+                task = asyncio.ensure_future(self._after_the_fact(exchange, response, like))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
         if self._measure:
             self._measure(origin.elapsed(), "POST", ROUTE, status)
         exchange.connection.answered(raw)  # last: it goes on with the connection's next request
@@ -134,9 +136,9 @@ class Express:
             response.headers["X-Prediction-Logged"] = "false"
         return identify(response, exchange.origin)
 
-    async def _after_the_fact(self, exchange: Exchange, status: int) -> None:
+    async def _after_the_fact(self, exchange: Exchange, response: web.Response, like: Like | None) -> None:
         request = await exchange.connection.request(exchange.message)
-        await self._tracing.after_the_fact(request, exchange.origin, web.Response(status=status))
+        await self._tracing.after_the_fact(request, exchange.origin, response, like)
 
 
 class Exchange:

@@ -53,7 +53,7 @@ class Surroundings(NamedTuple):
         now = asyncio.get_running_loop().time
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            origin = _drawn(request) or tracing.begin(request.headers, request.method, route)
+            origin = tracing.begin(request.headers, request.method, route)
             context = Context(request, origin, now() + deadline)
             if origin.kept:
 
@@ -79,15 +79,6 @@ class Surroundings(NamedTuple):
             return response
 
         return measured if measure else handle
-
-
-def _drawn(request: web.Request) -> Origin | None:
-    """Return the ids that the express way has drawn for a request that it then left to this one."""
-    connection = request.protocol
-    origin: Origin | None = getattr(connection, "drawn", None)
-    if origin:
-        connection.drawn = None  # type: ignore[attr-defined]
-    return origin
 
 
 async def _answer(call: Call, context: Context, tracing: Tracing, refused: Refused | None) -> web.Response:

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from pinned import BenchError, Pinned
+from pinned import YIELDING, BenchError, Pinned
 from variants import ROOT
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class LiveCollector:
         self.endpoint = f"http://127.0.0.1:{port}"
         config = folder / "config.yaml"
         config.write_text(_CONFIG.format(port=port, folder=folder))
-        command = [str(_BINARY), "--config", str(config)]
+        command = [*YIELDING, str(_BINARY), "--config", str(config)]
         self._process = Pinned("the Collector", command, core, os.environ, folder / "output", folder)
         try:
             self._process.wait_for(f"{self.endpoint}/v1/logs", b"{}")

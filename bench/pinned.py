@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+YIELDING = ("nice", "-n", "19")
+"""Before a sink's command: it shares a core with wrk, and a load that has to wait for it would measure the sink."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _START = 120.0  # s for a server to answer: BentoML takes 20 s on a quiet machine when it was just installed

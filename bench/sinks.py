@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from live_collector import LiveCollector
-from pinned import Pinned, free_port
+from pinned import YIELDING, Pinned, free_port
 from variants import ROOT
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Receiver:
         folder.mkdir(parents=True)
         self.files = (folder / "events",)
         self.endpoint = f"http://127.0.0.1:{port}"
-        command = [sys.executable, str(ROOT / "bench" / "events.py"), str(port), str(self.files[0])]
+        command = [*YIELDING, sys.executable, str(ROOT / "bench" / "events.py"), str(port), str(self.files[0])]
         self._process = Pinned("the receiver", command, core, os.environ, folder / "output", folder)
         self._process.wait_for(f"{self.endpoint}/", b"")
 

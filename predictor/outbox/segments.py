@@ -1,6 +1,6 @@
 """The files of the outbox, read side: where they are, which lines they hold, how far they were shipped.
 
-Layout of one stream (the write side is `outbox.py`)::
+Layout of one stream (the write side is `writer.py`)::
 
     <outbox>/v1/<stream id>/lock                      flock held by the owner; its content names resource and scope
     <outbox>/v1/<stream id>/reserve                   space for the last words while the stream is being written

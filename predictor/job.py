@@ -13,7 +13,6 @@ from predictor.errors import Kind
 from predictor.prediction import Prediction
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from predictor.inference.batching import Outcome
@@ -35,8 +34,6 @@ class Job:
     """Whether the log has been asked to write the predictions."""
     logged: bool = True
     """False if the log declared them lost instead."""
-    timer: asyncio.TimerHandle | None = None
-    """Ends the job at its deadline; whoever waits for the future cancels it."""
 
     @property
     def size(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from predictor.console import Throttle
+from predictor.deadlines import Deadlines
 from predictor.errors import Kind, Problem
 from predictor.ids import uuid7
 from predictor.inference.batching import Batch, Batcher
@@ -50,6 +51,7 @@ class Pipeline:
         """Take the parts; without a log nothing is written (benchmarks)."""
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
+        self.deadlines = Deadlines(self._expire)
         self.model = model
         self.schema = schema_of(model.description)
         self._log = log
@@ -94,15 +96,14 @@ class Pipeline:
                 self._record_failure([job], Kind.DRAINING)
             raise
         finally:
-            if job.timer:
-                job.timer.cancel()
+            self.deadlines.discard(job)
         return job
 
     def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
         """Send validated rows, for which there is room, on their way; `future` is settled when they are logged."""
         job = Job(origin, rows, future, uuid7(origin.received_ns))
         self._batcher.submit(job)
-        job.timer = asyncio.get_running_loop().call_at(deadline, self._expire, job)
+        self.deadlines.add(job, deadline)
         return job
 
     async def close(self) -> None:
@@ -110,6 +111,7 @@ class Pipeline:
         for job in self._batcher.waiting():
             self._give_up(job, Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER, recorded=True))
         await self._batcher.close()
+        self.deadlines.close()
 
     def _run(self, jobs: list[Job]) -> Outputs:  # in a pool thread
         return self.model.run(np.array([row for job in jobs for row in job.rows], dtype=np.float32))
@@ -120,25 +122,17 @@ class Pipeline:
             self._model_failed(batch)
             return None
         live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
-        slow = self._slow
         for job in live:
             first = job.predictions[0]
-            if first.outlier or first.error or first.total > slow or len(job.predictions) > 1:
-                self._keep(job)
+            slow, error = first.total > self._slow, first.error is not None
+            if first.outlier or slow or error or len(job.predictions) > 1:
+                self._traces.keep(job.origin, outlier=any(p.outlier for p in job.predictions), slow=slow, error=error)
         pending = self._write(self._log, live) if self._log and live else None
         self._tell(live)
         for job in live:
             if job.predictions[0].error:
                 job.future.set_exception(_model_failed("the model gave a number that is not finite"))
         return pending
-
-    def _keep(self, job: Job) -> None:
-        self._traces.keep(
-            job.origin,
-            outlier=any(prediction.outlier for prediction in job.predictions),
-            slow=job.predictions[0].total > self._slow,
-            error=job.predictions[0].error is not None,
-        )
 
     def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:
         try:

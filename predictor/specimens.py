@@ -6,19 +6,15 @@ the next ones are that span's bytes with other ids and times, at a hundredth of 
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.otlp import JSON, span_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from multidict import CIMultiDictProxy
 
     from predictor.prediction import Origin
 
-_CAPTURE = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_"
 _MOST = 256
 """Likes in memory: callers choose their headers."""
 _LONGEST = 1024
@@ -43,9 +39,9 @@ class Specimen(NamedTuple):
 class Specimens:
     """One span of each like."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        """Have none; with headers captured into spans, as `environ` may ask for, no two requests are alike."""
-        self._captured = any(environ.get(_CAPTURE + way) for way in ("REQUEST", "RESPONSE"))
+    def __init__(self, *, captured: bool) -> None:
+        """Have none; with headers captured into spans no two requests are alike."""
+        self._captured = captured
         self._known: dict[Like, Specimen] = {}
 
     def like(self, headers: CIMultiDictProxy[str], origin: Origin, status: int) -> Like | None:

@@ -19,7 +19,12 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.util.http import get_excluded_urls
+from opentelemetry.util.http import (
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST,
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE,
+    get_custom_headers,
+    get_excluded_urls,
+)
 
 from predictor import ids
 from predictor.drawn import Asked, DrawnIds, hand_on
@@ -44,6 +49,10 @@ if TYPE_CHECKING:
 _KEPT_A_SECOND = 10
 """Traces kept beside the sample: enough to look at, too few to cost anything when everything is an outlier."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_CAPTURE = (
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST,
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE,
+)
 _COMPANIONS = {"tracestate", "baggage"}
 
 
@@ -57,7 +66,7 @@ class Tracing:
             propagate.set_global_textmap(_Lenient([propagate.get_global_textmap()]))  # the instrumentation's, too
         self._fields = tuple(propagate.get_global_textmap().fields - _COMPANIONS)
         self._rate = PerSecond(_KEPT_A_SECOND)
-        self._specimens = Specimens()
+        self._specimens = Specimens(captured=any(get_custom_headers(name) for name in _CAPTURE))
         if spans is None:
             return
         self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
@@ -127,22 +136,20 @@ class Tracing:
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
     async def after_the_fact(
-        self, request: web.Request, origin: Origin, response: web.StreamResponse, like: Like | None = None
+        self, request: web.Request, origin: Origin, response: web.StreamResponse, *, express: bool = False
     ) -> None:
         """Write the server span of an answered request that was kept: the instrumentation sees it answered."""
+        like = self._specimens.like(request.headers, origin, response.status) if express else None
 
         async def answered(_: web.Request) -> web.StreamResponse:
             return response
 
         await self.traced(request, origin, answered, like)
 
-    def like(self, headers: CIMultiDictProxy[str], origin: Origin, status: int) -> Like | None:
-        """Return what the server span of an express request depends on; None if it may have something of its own."""
-        return self._specimens.like(headers, origin, status)
-
-    def copied(self, like: Like, origin: Origin) -> bool:
-        """Write the server span of an answered request that was kept if the span of its like is known."""
-        specimen = self._specimens.get(like)
+    def copied(self, headers: CIMultiDictProxy[str], origin: Origin, status: int) -> bool:
+        """Write the server span of an answered express request that was kept if the span of its like is known."""
+        like = self._specimens.like(headers, origin, status)
+        specimen = self._specimens.get(like) if like else None
         if specimen and self._spans:
             self._spans.copy(specimen, origin)
         return specimen is not None

@@ -88,7 +88,7 @@ _ONLY_FOR = {
     "aiohttp": ["app", "serve", "greeting", "tracing", "web.*", "shipping.*"],
     "onnxruntime": ["inference.session"],
     "uvloop": ["serve"],
-    "opentelemetry": ["app", "logbook", "metrics", "tracing", "spans", "otlp.*"],
+    "opentelemetry": ["app", "drawn", "logbook", "metrics", "tracing", "spans", "otlp.*"],
     "encoding": ["stream", "stream_events", "prediction_log"],
     "metrics": ["app"],
     "jinja2": ["page.render"],

@@ -170,7 +170,7 @@ async def test_deadline_of_waiting_rows(outbox: Path, gate: Gate) -> None:
         await until(lambda: inside._batcher.queued_rows == 3)
         waits = group.create_task(here.post("/predict/label", json={"data": [ROW]}))
         await until(lambda: inside._batcher.queued_rows == 4)
-        inside._expire(inside._batcher._queue[0])  # as its timer does
+        inside._expire(inside._batcher._queue[0])  # as at its deadline
         problem(await expires, 504, "deadline-exceeded")
         gate.open()
         assert (await runs).status == (await waits).status == 200

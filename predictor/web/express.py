@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from predictor.job import Job
     from predictor.pipeline import Pipeline
     from predictor.prediction import Origin
-    from predictor.specimens import Like
     from predictor.web.middleware import Refused, Surroundings
 
 _logger = logging.getLogger("predictor")
@@ -98,8 +97,8 @@ class Express:
     def settle(self, exchange: Exchange, error: BaseException | None) -> None:
         """Send the answer, and write the spans of a request that was kept."""
         job, origin, exchange.job = exchange.job, exchange.origin, None  # no cycle is left for the collector to find
-        if job and job.timer:
-            job.timer.cancel()
+        if job:
+            self._pipeline.deadlines.discard(job)
         response: web.Response | None = None
         status = int(HTTPStatus.OK)
         if error is None and job and job.logged and origin.request_id is None:
@@ -108,13 +107,11 @@ class Express:
             response = self._response(exchange, job, error)
             status = response.status
             raw = _raw(response, self._server)
-        if origin.kept:
-            like = self._tracing.like(exchange.message.headers, origin, status)
-            if like is None or not self._tracing.copied(like, origin):
-                response = response or self._response(exchange, job, error)
-                task = asyncio.ensure_future(self._after_the_fact(exchange, response, like))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        if origin.kept and not self._tracing.copied(exchange.message.headers, origin, status):
+            response = response or self._response(exchange, job, error)
+            task = asyncio.ensure_future(self._after_the_fact(exchange, response))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         if self._measure:
             self._measure(origin.elapsed(), "POST", ROUTE, status)
         exchange.connection.answered(raw)  # last: it goes on with the connection's next request
@@ -136,9 +133,9 @@ class Express:
             response.headers["X-Prediction-Logged"] = "false"
         return identify(response, exchange.origin)
 
-    async def _after_the_fact(self, exchange: Exchange, response: web.Response, like: Like | None) -> None:
+    async def _after_the_fact(self, exchange: Exchange, response: web.Response) -> None:
         request = await exchange.connection.request(exchange.message)
-        await self._tracing.after_the_fact(request, exchange.origin, response, like)
+        await self._tracing.after_the_fact(request, exchange.origin, response, express=True)
 
 
 class Exchange:

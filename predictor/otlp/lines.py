@@ -33,8 +33,7 @@ TAIL = b"]}]}]}\n"
 _SEQUENCE = b'{"key":"prediction.stream.sequence","value":{"intValue":"'
 _EVENT = b'"eventName":"'
 _OBSERVED = b'"observedTimeUnixNano":"'
-# Every record and every span has exactly one of these.
-_TIMES: dict[Signal, bytes] = {"logs": b'"timeUnixNano":"', "traces": b'"startTimeUnixNano":"'}
+_START_TIME = b'"startTimeUnixNano":"'  # every span has exactly one
 
 
 def head(signal: Signal, resource: JSON, scope: JSON, schema_url: str | None = None) -> bytes:
@@ -94,17 +93,18 @@ def count(signal: Signal, text: bytes) -> int:
 
 
 def tally(signal: Signal, text: bytes) -> int:
-    """Return how many records or spans `text` seems to hold: for figures, a fifth of the price of `count`."""
-    return text.count(_TIMES[signal])
+    """Return how many records or spans a line seems to hold, 1 if it is damaged: for figures, cheaper than `count`."""
+    if signal == "traces":
+        return text.count(_START_TIME)
+    try:
+        return last_sequence(text) - _sequence(text, text.find(_SEQUENCE)) + 1  # the numbers of a line have no gap
+    except ValueError:
+        return 1
 
 
 def last_sequence(text: bytes) -> int:
     """Return the stream number of the last record in a line of logs, 0 if there is none."""
-    at = text.rfind(_SEQUENCE)
-    if at < 0:
-        return 0
-    at += len(_SEQUENCE)
-    return int(text[at : text.index(b'"', at)])
+    return _sequence(text, text.rfind(_SEQUENCE))
 
 
 def last_event(text: bytes) -> str:
@@ -122,6 +122,13 @@ def first_observed(text: bytes) -> int:
     if at < 0:
         return 0
     at += len(_OBSERVED)
+    return int(text[at : text.index(b'"', at)])
+
+
+def _sequence(text: bytes, at: int) -> int:
+    if at < 0:
+        return 0
+    at += len(_SEQUENCE)
     return int(text[at : text.index(b'"', at)])
 
 

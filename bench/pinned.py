@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-YIELDING = ("nice", "-n", "19")
+YIELDING = ("chrt", "--idle", "0")
 """Before a sink's command: it shares a core with wrk, and a load that has to wait for it would measure the sink."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

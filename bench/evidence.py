@@ -146,6 +146,8 @@ def since(before: dict[Path, int], files: Iterable[Path], records: str = "otlp")
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # shipped whole in the meantime
             at = file.seek(before.get(path, 0))
             for line in file:
+                if not line.endswith(b"\n"):  # it is being written
+                    break
                 at += len(line)
                 if records == "otlp":
                     evidence.add(line)
@@ -153,6 +155,6 @@ def since(before: dict[Path, int], files: Iterable[Path], records: str = "otlp")
                     kind, _, job = line.decode().rstrip("\n").partition(" ")
                     if kind.endswith(".response"):  # it holds the prediction; the request is another event
                         evidence.predictions.add((job, ""))
-                elif b'"prediction"' in line and line.endswith(b"}\n"):
+                elif b'"prediction"' in line:
                     evidence.predictions.add((path.name, str(at)))
     return evidence

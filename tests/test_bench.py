@@ -90,11 +90,19 @@ def test_a_missing_record_of_ours_ends_the_run_and_a_peers_is_counted() -> None:
     assert "10 of 200 missing" in "\n".join(tables.side_by_side([variant("bentoml")], ONE, results))
 
 
+_OTLP = '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"prediction","attributes":[]}]}]}]}'
+
+
 @pytest.mark.parametrize(
     ("kind", "lines", "wanted"),
     [
         ("lines", ['{"prediction":[1]}', '{"prediction":[1]}', '{"columns":[]}', '{"prediction":[1'], 2),
-        ("events", ["inference.request a", "inference.response a", "inference.response a", "inference.response b"], 2),
+        (
+            "events",
+            ["inference.request a", "inference.response a", "inference.response a", "inference.response b", "inf"],
+            2,
+        ),
+        ("otlp", [_OTLP, _OTLP[:-9]], 1),
     ],
 )
 def test_records_of_peers_are_counted_whole_and_once(kind: str, lines: list[str], wanted: int, tmp_path: Path) -> None:

@@ -148,9 +148,13 @@ def since(before: dict[Path, int], files: Iterable[Path], records: str = "otlp")
             for line in file:
                 if not line.endswith(b"\n"):  # it is being written
                     break
-                at += len(line)
+                begun, at = at, at + len(line)
                 if records == "otlp":
-                    evidence.add(line)
+                    try:
+                        evidence.add(line)
+                    except msgspec.DecodeError:
+                        if begun:  # the first may be the rest of a line, as late as the SDK sends, that was cut off
+                            raise
                 elif records == "events":
                     kind, _, job = line.decode().rstrip("\n").partition(" ")
                     if kind.endswith(".response"):  # it holds the prediction; the request is another event

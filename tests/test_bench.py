@@ -103,6 +103,8 @@ _OTLP = '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"prediction"
             2,
         ),
         ("otlp", [_OTLP, _OTLP[:-9]], 1),
+        ("otlp", ["", _OTLP, ""], 1),
+        ("otlp", [_OTLP[9:], _OTLP, ""], 1),
     ],
 )
 def test_records_of_peers_are_counted_whole_and_once(kind: str, lines: list[str], wanted: int, tmp_path: Path) -> None:

@@ -160,6 +160,19 @@ class Tracing:
             self._spans.predicted(schema, predictions)
 
 
+class _Without(Getter[CarrierT]):
+    """A getter that has no baggage: nothing here uses it, and the SDK takes quadratic time to read it."""
+
+    def __init__(self, getter: Getter[CarrierT]) -> None:
+        self._getter = getter
+
+    def get(self, carrier: CarrierT, key: str) -> list[str] | None:
+        return None if key == "baggage" else self._getter.get(carrier, key)
+
+    def keys(self, carrier: CarrierT) -> list[str]:
+        return self._getter.keys(carrier)
+
+
 class _Lenient(CompositePropagator):
     """The propagators of `OTEL_PROPAGATORS`; one that fails (the SDK's own does on broken UTF-8) finds nothing."""
 
@@ -168,6 +181,6 @@ class _Lenient(CompositePropagator):
     ) -> Context:
         context = context or Context()
         try:
-            return super().extract(carrier, context, getter)
+            return super().extract(carrier, context, _Without(getter))
         except Exception:  # noqa: BLE001 - the specification says that it never raises
             return context

@@ -46,7 +46,8 @@ UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 SHORT, SMALL = 2_000, 100_000  # bytes of a request
 MOST_GROWTH = 10 << 20  # bytes
 HALF_OPEN = 1000
-SPARE = 200  # descriptors for everything else
+SPARE = 300  # descriptors for everything else
+FEW_FILES = 300  # the server leaves half of so few to connections
 EXPRESS = GOOD[0].sent
 
 
@@ -338,8 +339,7 @@ async def test_who_never_finishes_is_closed(outbox: Path) -> None:
     check_quiet(server.stderr_lines)
 
 
-# Faults that are known and not mended yet: each of these tests fails, and says so as soon as it does not.
-@pytest.mark.xfail(strict=True, reason="what parses the header raises, and nobody expects that: 500")
+# What one request could do once. Two of these faults are aiohttp's and stay: their tests say so when they are gone.
 @pytest.mark.parametrize(
     ("header", "value"),
     [
@@ -359,23 +359,23 @@ async def test_no_header_is_a_fault_of_the_server(
     assert not caplog.records
 
 
-# Not strict: other versions of the two parsers may be quicker.
-@pytest.mark.xfail(strict=False, reason="the parser of this header takes quadratic time")
 @pytest.mark.parametrize(
     ("header", "value"),
     [("Content_Type", "application/json;" + '"' * 8000), ("baggage", "a=b" + " " * 8000 + "c")],
     ids=["Content-Type", "baggage"],
 )
 async def test_no_header_is_expensive(here: Here, header: str, value: str) -> None:
-    """No header of 8 KB keeps the server, and with it everybody else, busy for thirty ordinary requests."""
+    """No header of 8 KB keeps the server, and with it everybody else, busy for as long as fifty requests without it."""
+    parent = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
     async with Line(here.port) as line:
-        await line.asks(EXPRESS)
-        before = time.thread_time()
-        await line.asks(ask(traceparent=f"00-{TRACE}-b7ad6b7169203331-01", **{header: value}))
-        assert time.thread_time() - before < 0.03
+        begin = time.thread_time()
+        for _ in range(50):
+            await line.asks(ask(**parent))
+        between = time.thread_time()
+        await line.asks(ask(**parent, **{header: value}))
+        assert time.thread_time() - between < between - begin
 
 
-@pytest.mark.xfail(strict=True, reason="aiohttp's task of the connection dies of it; its descriptor may never be freed")
 async def test_host_that_is_no_name(here: Here) -> None:
     """A request for a host that is no name is answered before the next one of its connection."""
     try:
@@ -406,7 +406,6 @@ async def test_good_request_before_what_is_no_http(here: Here) -> None:
         problem(await line.answer(), 400, "bad-request")
 
 
-@pytest.mark.xfail(strict=True, reason="the parser knows these versions, and the answer repeats them")
 @pytest.mark.parametrize("version", [b"0.9", b"2.0"])
 async def test_other_versions(here: Here, version: bytes) -> None:
     """What says that it is HTTP of another major version is refused."""
@@ -419,7 +418,6 @@ def requests_alive() -> int:
     return sum(type(each) is web.Request for each in gc.get_objects())
 
 
-@pytest.mark.xfail(strict=True, reason="a Context (gc=False) is in a cycle with the request: never freed")
 async def test_body_that_is_not_what_it_says_is_forgotten(here: Here) -> None:
     """A request whose body cannot be decompressed is freed after its answer."""
     gc.collect()
@@ -432,7 +430,6 @@ async def test_body_that_is_not_what_it_says_is_forgotten(here: Here) -> None:
     assert requests_alive() == before
 
 
-@pytest.mark.xfail(strict=True, reason="the same cycle, through the error that the request holds, with the body in it")
 async def test_body_that_breaks_off_is_forgotten(here: Here, outbox: Path) -> None:
     """A request whose caller left in the middle of its body is freed at once: it holds up to PREDICTOR_BODY_BYTES."""
     gc.collect()
@@ -450,3 +447,40 @@ async def test_body_that_breaks_off_is_forgotten(here: Here, outbox: Path) -> No
         assert requests_alive() == before
     finally:
         gc.enable()
+
+
+async def test_connections_leave_the_log_its_files(outbox: Path) -> None:
+    """More silent connections than descriptors: those beyond a bound are cut off, and who is connected is answered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, hard))
+    try:
+        server = Server(outbox).start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    tally = Tally()
+    try:
+        async with Line(server.port) as line:
+            tally.count(GOOD[0], await line.asks(EXPRESS))
+            with contextlib.ExitStack() as stack:
+                where = ("127.0.0.1", server.port)
+                silent = [stack.enter_context(socket.create_connection(where, PATIENCE)) for _ in range(FEW_FILES)]
+                await until(lambda: sum(map(cut_off, silent)) == 1 + FEW_FILES - FEW_FILES // 2)
+                for _ in range(20):
+                    tally.count(GOOD[0], await line.asks(EXPRESS))
+        await until(lambda: sockets(server.pid) < FEW_FILES // 10)
+        await load(server.port, tally)
+    finally:
+        server.terminate()
+    check(outbox, tally)
+    assert sum("more are cut off" in said for said in server.stderr_lines) == 1
+
+
+def cut_off(connection: socket.socket) -> bool:
+    """Tell whether the server has ended a connection."""
+    connection.settimeout(0)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True

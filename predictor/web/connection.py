@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, RawRequestMessage, StreamWriter
@@ -21,6 +21,7 @@ from predictor.console import Throttle
 from predictor.errors import Kind, Problem
 from predictor.web.express import ROUTE
 from predictor.web.middleware import problem_response
+from predictor.web.vetting import vet
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,11 +49,7 @@ class Connection(RequestHandler):
         leaving: asyncio.Event,
         **limits: Any,  # noqa: ANN401 - aiohttp's own
     ) -> None:
-        """Take aiohttp's limits; without an express way every request goes aiohttp's.
-
-        Once the server is `leaving`, each answer ends its connection: who asks again finds another server, instead of a
-        connection that is closed while the request is on its way.
-        """
+        """Take aiohttp's limits; once the server is `leaving`, each answer ends its connection."""
         super().__init__(manager, **limits)
         self._app = app
         self._express = express
@@ -74,10 +71,23 @@ class Connection(RequestHandler):
             self._waiter = waiter
             if len(self._messages) == 1 and self._take(self._express):
                 return
+            vet(self._messages)
             if self._messages and waiter and not waiter.done():
                 waiter.set_result(None)
         else:
             super().data_received(data)
+            vet(self._messages)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless there are so many connections that the log could not open its files."""
+        manager: Any = self._manager
+        if not manager or len(manager.connections) < manager.most:
+            super().connection_made(transport)
+            return
+        if _throttle.due("most"):
+            _logger.error("%d connections are open (see ulimit -n), more are cut off", manager.most)
+        self._manager = None  # it need not be told of the end
+        cast("asyncio.Transport", transport).abort()
 
     def answered(self, raw: bytes) -> None:
         """Send the answer of the express way and go on with what came meanwhile."""

@@ -32,7 +32,7 @@ _throttle = Throttle()
 _encode = msgspec.json.Encoder().encode
 
 
-class Context(msgspec.Struct, gc=False):
+class Context(msgspec.Struct):
     """One request on its way: the HTTP request, its origin, and its deadline on the loop's clock."""
 
     request: web.Request

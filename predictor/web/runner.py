@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import sys
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 EXPRESS = web.AppKey("EXPRESS", Express)
 _LINGER = 2.0
 """Seconds for the rest of a body that was refused, before its connection is closed."""
+_SPARE = 200
+"""Descriptors for everything but connections: segments, cursors, the sink, a segment read for the page."""
 _INSTANT = 0.001
 """Seconds; to aiohttp a time-out of 0 is none at all."""
 
@@ -44,12 +48,20 @@ class Runner(web.AppRunner):
         server.__class__ = _Server
         server.app = self.app  # type: ignore[attr-defined]
         server.leaving = self._leaving  # type: ignore[attr-defined]
+        server.most = _most_connections()  # type: ignore[attr-defined]
         return server
+
+
+def _most_connections() -> int:
+    """Return how many connections leave the log descriptors to open its files with."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(files // 2, files - _SPARE) if files != resource.RLIM_INFINITY else sys.maxsize
 
 
 class _Server(web.Server):
     app: web.Application
     leaving: asyncio.Event
+    most: int
 
     def __call__(self) -> Connection:
         return Connection(self, self.app, self.app.get(EXPRESS), self.leaving, loop=self._loop, **self._kwargs)

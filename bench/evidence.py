@@ -144,7 +144,7 @@ def since(before: dict[Path, int], files: Iterable[Path], records: str = "otlp")
     evidence = Evidence()
     for path in files:
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # shipped whole in the meantime
-            at = file.seek(before.get(path, 0))
+            start = at = file.seek(before.get(path, 0))
             for line in file:
                 if not line.endswith(b"\n"):  # it is being written
                     break
@@ -153,7 +153,7 @@ def since(before: dict[Path, int], files: Iterable[Path], records: str = "otlp")
                     try:
                         evidence.add(line)
                     except msgspec.DecodeError:
-                        if begun:  # the first may be the rest of a line, as late as the SDK sends, that was cut off
+                        if begun != start:  # the first may be the rest of a line, as late as the SDK sends
                             raise
                 elif records == "events":
                     kind, _, job = line.decode().rstrip("\n").partition(" ")

@@ -1,4 +1,4 @@
-"""Deadlines of many jobs on one timer: a timer for each costs as much as predicting its row."""
+"""Deadlines of many jobs on one timer: a timer for each costs as much as decoding its row."""
 
 from __future__ import annotations
 

@@ -32,11 +32,11 @@ class RecordEncoder:
     """Encodes the predictions of one model."""
 
     def __init__(self, schema: Schema) -> None:
-        """Make no template yet: there is one for each label, verdict, route and reason to keep a span."""
+        """Make no template yet: there is one for each verdict, route and reason to keep a span."""
         self._schema = schema
         self._width = 0 if schema.wide or schema.redaction else len(schema.features)
-        self._classes = len(schema.labels)
-        self._templates: dict[tuple[int, bool | None, str, Kept | None], bytes] = {}
+        self._labels = [_text(label) for label in schema.labels]
+        self._templates: dict[tuple[bool | None, str, Kept | None], bytes] = {}
 
     def encode(self, predictions: Sequence[Prediction], observed_ns: int) -> list[bytes]:
         """Return one record for each prediction, in order; `observed_ns` is the Unix time of the writing."""
@@ -51,7 +51,7 @@ class RecordEncoder:
         begin = 0
         for p in predictions:
             if p.error is None:
-                end = begin + self._width + self._classes + _TIMES
+                end = begin + self._width + len(self._labels) + _MEASURES
                 records.append(self._success(p, texts[begin:end], observed_ns))
                 begin = end
             else:
@@ -61,46 +61,46 @@ class RecordEncoder:
     def _success(self, p: Prediction, numbers: Sequence[bytes], observed_ns: int) -> bytes:
         """Return a record; `numbers` are the floats as JSON: features, probabilities, score, durations."""
         origin = p.origin
-        label = p.label or 0
-        key = (label, p.outlier, origin.route, origin.kept)
+        key = (p.outlier, origin.route, origin.kept)
         template = self._templates.get(key) or self._template(*key)
-        width, after = self._width, self._width + self._classes
-        job_id = p.job_id.encode()
+        width, after = self._width, self._width + len(self._labels)
+        number = p.label or 0
+        label, job_id = self._labels[number], p.job_id.encode()
         return template % (
             job_id,
             p.index,
             *(numbers[:width] if width else (self._inputs(p),)),
             *numbers[width:after],
-            numbers[width + label],
+            label,
+            numbers[width + number],
             *numbers[after + (p.outlier is None) :],
             p.batch_size,
             _REQUEST_ID % origin.request_id.encode() if origin.request_id else b"",
             origin.received_ns,
             observed_ns,
-            p.probabilities[label] if p.probabilities else 0.0,
+            label,
+            p.probabilities[number] if p.probabilities else 0.0,
             job_id,
             p.total * 1000,
             origin.trace_id.encode(),
             origin.span_id.encode(),
         )
 
-    def _template(self, label: int, outlier: bool | None, route: str, kept: Kept | None) -> bytes:  # noqa: FBT001
+    def _template(self, outlier: bool | None, route: str, kept: Kept | None) -> bytes:  # noqa: FBT001
         """Return what the records of one kind have in common, with places for what they have not."""
         schema = self._schema
         found = _RECORD % (
             b"".join(_INPUT % _constant(name) for name in schema.features) if self._width else b"%b",
-            b",".join([b"%b"] * self._classes),
-            _constant(schema.labels[label]),
+            b",".join([b"%b"] * len(self._labels)),
             _OUTLIER % (b"true" if outlier else b"false") if outlier is not None else b"",
             _constant(route),
             _KEPT % kept.encode() if kept else b"",
             b'"WARN","severityNumber":13' if outlier else b'"INFO","severityNumber":9',
             b"OUTLIER " if outlier else b"",
-            _constant(schema.labels[label]),
             _constant(schema.model),
             _SAMPLED if kept else b"",
         )
-        self._templates[label, outlier, route, kept] = found
+        self._templates[outlier, route, kept] = found
         return found
 
     def _failure(self, p: Prediction, observed_ns: int) -> bytes:
@@ -143,13 +143,18 @@ def encode_event(
     return b"%b],%b" % (encode(otlp.attributes(attributes))[1:-1], encode(fields)[1:])
 
 
+def _text(value: str) -> bytes:
+    """Return a string as it stands between JSON quotes."""
+    return encode(value)[1:-1]
+
+
 def _constant(value: str) -> bytes:
     """Return a string as it stands between JSON quotes in a template."""
-    return encode(value)[1:-1].replace(b"%", b"%%")
+    return _text(value).replace(b"%", b"%%")
 
 
 # Filled in twice: %b is what the records of one kind have in common, what is doubled (%%b) each record's own.
-_TIMES = 4  # score, queue, inference, total
+_MEASURES = 4  # score, queue, inference, total
 _INPUT = b'{"key":"prediction.input.%b","value":{"doubleValue":%%b}},'
 _OUTLIER = (
     b'{"key":"prediction.outlier","value":{"boolValue":%b}},'
@@ -162,7 +167,7 @@ _RECORD = (
     b'{"key":"prediction.index","value":{"intValue":"%%d"}},'
     b"%b"
     b'{"key":"prediction.output","value":{"stringValue":"[%b]"}},'
-    b'{"key":"prediction.label","value":{"stringValue":"%b"}},'
+    b'{"key":"prediction.label","value":{"stringValue":"%%b"}},'
     b'{"key":"prediction.confidence","value":{"doubleValue":%%b}},'
     b"%b"
     b'{"key":"prediction.duration.queue","value":{"doubleValue":%%b}},'
@@ -174,6 +179,6 @@ _RECORD = (
     b"%b"
     b'{"key":"event.name","value":{"stringValue":"prediction"}}],'
     b'"severityText":%b,"timeUnixNano":"%%d","observedTimeUnixNano":"%%d",'
-    b'"body":{"stringValue":"%b%b %%.3f %b job=%%b %%.1f ms"},"eventName":"prediction",'
+    b'"body":{"stringValue":"%b%%b %%.3f %b job=%%b %%.1f ms"},"eventName":"prediction",'
     b'"traceId":"%%b","spanId":"%%b"%b}'
 )

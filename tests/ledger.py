@@ -243,7 +243,20 @@ def _declared_lost(records: Iterable[Record]) -> set[int]:
 def _records(file: Path) -> Iterator[Record]:
     with contextlib.suppress(FileNotFoundError), file.open() as lines:  # nothing arrived at all
         for line in lines:
-            yield from records_of(json.loads(line))
+            for data in _objects(line):
+                yield from records_of(data)
+
+
+def _objects(line: str) -> Iterator[Any]:
+    """Yield the objects of a line: a Collector that is killed while it writes leaves half of one before the next."""
+    decoder, start = json.JSONDecoder(), 0
+    while line[start:].strip():
+        try:
+            data, start = decoder.raw_decode(line, start)
+            yield data
+        except json.JSONDecodeError:
+            start = line.find('{"resourceLogs"', start + 1)
+            assert start > 0, f"no OTLP JSON: {line[:80]}"
 
 
 def records_of(data: Any) -> Iterator[Record]:  # noqa: ANN401 - parsed JSON

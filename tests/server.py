@@ -45,6 +45,15 @@ def environment(outbox: Path, **settings: str) -> dict[str, str]:
     return kept | {"PREDICTOR_PORT": "0", "PREDICTOR_OUTBOX": str(outbox), "PREDICTOR_MODEL": str(IRIS)} | settings
 
 
+def interruptible(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without coverage, for a process that KeyboardInterrupt is to end.
+
+    On Python 3.11 coverage's tracer holds a lock that is not released when the exception arises inside it, and waits
+    for it for ever when the process ends (about one in two hundred interrupts).
+    """
+    return {name: value for name, value in environ.items() if not name.startswith("COVERAGE_")}
+
+
 class Server:
     """`python -m predictor` as a process; a context manager that ends it by SIGTERM if it still runs."""
 

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from caller import Caller
 from hostile import BODY, BODY_BYTES, GOOD, HALF, HALF_BODIES, HOSTILE, JOB, POISONED, TRACE, WAYS, Hostile, Taken, ask
 from official import parsed
-from server import Answer, Server, answers, message, predictions, problem, records, serve, until
+from server import Answer, Server, message, predictions, problem, records, serve, until
 from traces import spans
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-    from typing import Self
 
     from server import Here
 
@@ -49,40 +49,6 @@ HALF_OPEN = 1000
 SPARE = 300  # descriptors for everything else
 FEW_FILES = 300  # the server leaves half of so few to connections
 EXPRESS = GOOD[0].sent
-
-
-class Line:
-    """One connection to a server, as bytes; a context manager that drops it in the end."""
-
-    def __init__(self, port: int) -> None:
-        """Take where to connect to."""
-        self._port = port
-
-    async def __aenter__(self) -> Self:
-        """Connect."""
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Drop the connection."""
-        self.writer.close()
-
-    async def asks(self, sent: bytes) -> Answer:
-        """Send a request and return the next answer."""
-        self.writer.write(sent)
-        return await self.answer()
-
-    async def answer(self) -> Answer:
-        """Return the next answer."""
-        async with asyncio.timeout(PATIENCE):
-            (answer,) = answers(await self.reader.readuntil(b"\r\n\r\n"))
-            length = int(answer.headers.get("Content-Length", 0))
-            return Answer(answer.status, answer.headers, await self.reader.readexactly(length))
-
-    async def end(self) -> bytes:
-        """Return what comes until the server closes the connection."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.read()
 
 
 @dataclass
@@ -115,7 +81,7 @@ class Tally:
 async def alone(port: int, tally: Tally) -> None:
     """Send each hostile request over a connection of its own."""
     for case in HOSTILE:
-        async with Line(port) as line:
+        async with Caller(port) as line:
             tally.count(case, await line.asks(case.sent))
             if case.ends:
                 assert await line.end() == b""
@@ -125,7 +91,7 @@ async def between(port: int, tally: Tally, cases: Sequence[Hostile] = HOSTILE) -
     """Send each hostile request between two good ones, in one packet with them where that may be."""
     for number, case in enumerate(cases):
         good = GOOD[number % 2]
-        async with Line(port) as line:
+        async with Caller(port) as line:
             line.writer.write(good.sent)
             if case.ends == "parser":  # the server takes what is in the same packet for no HTTP either
                 tally.count(good, await line.answer())
@@ -148,7 +114,7 @@ async def mixed(port: int, tally: Tally, draw: random.Random) -> None:
     draw.shuffle(todo)
     while todo:
         batch, todo = todo[:25], todo[25:]
-        async with Line(port) as line, asyncio.TaskGroup() as group:
+        async with Caller(port) as line, asyncio.TaskGroup() as group:
             group.create_task(_send_in_pieces(line, b"".join(case.sent for case in batch), len(batch), draw))
             for case in batch:
                 tally.count(case, await line.answer())
@@ -157,7 +123,7 @@ async def mixed(port: int, tally: Tally, draw: random.Random) -> None:
             assert await line.end() == b""
 
 
-async def _send_in_pieces(line: Line, whole: bytes, pieces: int, draw: random.Random) -> None:
+async def _send_in_pieces(line: Caller, whole: bytes, pieces: int, draw: random.Random) -> None:
     cuts = sorted(draw.randrange(len(whole)) for _ in range(pieces))
     for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         line.writer.write(whole[begin:end])
@@ -250,7 +216,7 @@ async def half_open(server: Server, count: int, tally: Tally) -> AsyncIterator[l
             held.append(stack.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE)))
             held[-1].sendall(HALF[number % len(HALF)])
             if number % 50 == 0:  # answered, it has accepted those before: few wait for that at once
-                async with Line(server.port) as line:
+                async with Caller(server.port) as line:
                     tally.count(GOOD[0], await line.asks(EXPRESS))
         yield held
 
@@ -259,7 +225,7 @@ async def load(port: int, tally: Tally) -> None:
     """Ask as several callers do, each over a connection of its own, one request after the other."""
 
     async def caller() -> None:
-        async with Line(port) as line:
+        async with Caller(port) as line:
             for case in GOOD * 20:
                 tally.count(case, await line.asks(case.sent))
 
@@ -298,7 +264,7 @@ async def test_memory_does_not_grow(outbox: Path) -> None:
         for _ in range(3):
             for _ in range(3):
                 await between(server.port, tally, short)
-                async with Line(server.port) as line:
+                async with Caller(server.port) as line:
                     for case in bodies:
                         tally.count(case, await line.asks(case.sent))
             held.append(resident(server.pid))
@@ -354,7 +320,7 @@ async def test_no_header_is_a_fault_of_the_server(
     here: Here, caplog: pytest.LogCaptureFixture, header: str, value: str
 ) -> None:
     """A header that cannot be parsed is the caller's fault, and nothing that the server's own log speaks of."""
-    async with Line(here.port) as line:
+    async with Caller(here.port) as line:
         assert (await line.asks(ask(**{header: value}))).status < 500
     assert not caplog.records
 
@@ -367,7 +333,7 @@ async def test_no_header_is_a_fault_of_the_server(
 async def test_no_header_is_expensive(here: Here, header: str, value: str) -> None:
     """No header of 8 KB keeps the server, and with it everybody else, busy for as long as fifty requests without it."""
     parent = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-    async with Line(here.port) as line:
+    async with Caller(here.port) as line:
         begin = time.thread_time()
         for _ in range(50):
             await line.asks(ask(**parent))
@@ -379,7 +345,7 @@ async def test_no_header_is_expensive(here: Here, header: str, value: str) -> No
 async def test_host_that_is_no_name(here: Here) -> None:
     """A request for a host that is no name is answered before the next one of its connection."""
     try:
-        async with Line(here.port) as line, Line(here.port) as other:
+        async with Caller(here.port) as line, Caller(here.port) as other:
             line.writer.write(b"GET http://xn--/label HTTP/1.1\r\nHost: test\r\n\r\n")
             await other.asks(EXPRESS)
             async with asyncio.timeout(5):
@@ -393,7 +359,7 @@ async def test_host_that_is_no_name(here: Here) -> None:
 async def test_upgrade_that_is_declined(outbox: Path) -> None:
     """Behind a request that asks for a protocol which is not spoken here, the next ones are answered."""
     upgrade = ask(Connection="Upgrade, HTTP2-Settings", Upgrade="h2c", HTTP2_Settings="AAMAAABkAARAAAAAAAIAAAAA")
-    async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Line(here.port) as line:
+    async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here.port) as line:
         assert (await line.asks(upgrade + EXPRESS)).status == 200
         assert (await line.answer()).status == 200
 
@@ -401,7 +367,7 @@ async def test_upgrade_that_is_declined(outbox: Path) -> None:
 @pytest.mark.xfail(strict=True, reason="aiohttp drops what it has parsed of a packet when the rest cannot be")
 async def test_good_request_before_what_is_no_http(here: Here) -> None:
     """A good request is answered, whatever comes behind it in the same packet."""
-    async with Line(here.port) as line:
+    async with Caller(here.port) as line:
         assert (await line.asks(EXPRESS + b"\0\r\n\r\n")).status == 200
         problem(await line.answer(), 400, "bad-request")
 
@@ -409,7 +375,7 @@ async def test_good_request_before_what_is_no_http(here: Here) -> None:
 @pytest.mark.parametrize("version", [b"0.9", b"2.0"])
 async def test_other_versions(here: Here, version: bytes) -> None:
     """What says that it is HTTP of another major version is refused."""
-    async with Line(here.port) as line:
+    async with Caller(here.port) as line:
         problem(await line.asks(EXPRESS.replace(b"HTTP/1.1", b"HTTP/" + version)), 400, "bad-request")
 
 
@@ -423,7 +389,7 @@ async def test_body_that_is_not_what_it_says_is_forgotten(here: Here) -> None:
     gc.collect()
     before = requests_alive()
     for _ in range(3):
-        async with Line(here.port) as line:
+        async with Caller(here.port) as line:
             problem(await line.asks(ask(Content_Encoding="gzip")), 400, "bad-request")
     await until(lambda: not here.server.connections)
     gc.collect()
@@ -437,7 +403,7 @@ async def test_body_that_breaks_off_is_forgotten(here: Here, outbox: Path) -> No
     gc.disable()  # in a server it would come after a thousand such bodies
     try:
         for _ in range(3):
-            async with Line(here.port) as line:
+            async with Caller(here.port) as line:
                 asked = await line.asks(message("POST", "/predict", Content_Length="1000", Expect="100-continue"))
                 assert asked.status == 100
                 line.writer.write(BODY)
@@ -459,7 +425,7 @@ async def test_connections_leave_the_log_its_files(outbox: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     tally = Tally()
     try:
-        async with Line(server.port) as line:
+        async with Caller(server.port) as line:
             tally.count(GOOD[0], await line.asks(EXPRESS))
             with contextlib.ExitStack() as stack:
                 where = ("127.0.0.1", server.port)

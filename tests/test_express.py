@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from caller import Caller
 from gate import pipeline
 from server import IRIS, ROW, Answer, answers, message, predictions, records, serve, until
 from traces import OUTLIER, servers, spans, told, traced
@@ -22,7 +23,6 @@ from predictor.web.runner import EXPRESS
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Self
 
     from gate import Gate
     from server import Here
@@ -52,42 +52,6 @@ def ask(body: bytes = BODY, **headers: str | None) -> bytes:
     """Return a request that is ordinary unless the headers say otherwise."""
     more: dict[str, str | None] = {"Content_Type": "application/json"}
     return message("POST", "/predict", body, **more | headers)
-
-
-class Caller:
-    """One connection to a server, as bytes; a context manager that drops it in the end."""
-
-    def __init__(self, here: Here) -> None:
-        """Take where to connect to."""
-        self._port = here.port
-
-    async def __aenter__(self) -> Self:
-        """Connect."""
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Drop the connection."""
-        self.writer.transport.abort()
-        with contextlib.suppress(ConnectionError):
-            await self.writer.wait_closed()
-
-    async def asks(self, sent: bytes) -> Answer:
-        """Send a request and return the next answer."""
-        self.writer.write(sent)
-        return await self.answer()
-
-    async def answer(self) -> Answer:
-        """Return the next answer."""
-        async with asyncio.timeout(PATIENCE):
-            (answer,) = answers(await self.reader.readuntil(b"\r\n\r\n"))
-            length = int(answer.headers["Content-Length"])
-            return Answer(answer.status, answer.headers, await self.reader.readexactly(length))
-
-    async def end(self) -> bytes:
-        """Return what comes until the server closes the connection."""
-        async with asyncio.timeout(PATIENCE):
-            return await self.reader.read()
 
 
 # Both ways are one
@@ -171,7 +135,7 @@ async def test_both_ways_are_equal(
         async with serve(place, PREDICTOR_BODY_BYTES="200kB") as here:
             before = len(expressed)
             sent = ask(body, **headers | forced)
-            async with Caller(here) as caller:
+            async with Caller(here.port) as caller:
                 answer = await caller.asks(sent)
             if len(sent) < 10_000:  # else it comes in pieces
                 assert len(expressed) - before == (way == "express")
@@ -192,7 +156,7 @@ async def test_both_ways_are_equal_when_the_outbox_is_full(outbox: Path, policy:
         place.mkdir()
         (place / "ballast").write_bytes(bytes(2 << 20))
         settings = {"PREDICTOR_OUTBOX_FULL": policy, "OTEL_TRACES_EXPORTER": "none"}
-        async with serve(place, **FULL, **settings) as here, Caller(here) as caller:
+        async with serve(place, **FULL, **settings) as here, Caller(here.port) as caller:
             answer = await caller.asks(ask(**forced))
             book: Any = here.app[app.LOGBOOK]
             results.append((seen(answer), logged(place), book.refusals.unrecorded, book.stream.lost))
@@ -208,14 +172,14 @@ async def test_both_ways_are_equal_when_the_queue_is_full(outbox: Path, gate: Ga
         contextlib.AsyncExitStack() as all_,
     ):
         inside = pipeline(here, gate)
-        waiting = [await all_.enter_async_context(Caller(here)) for _ in range(2)]
+        waiting = [await all_.enter_async_context(Caller(here.port)) for _ in range(2)]
         waiting[0].writer.write(ask())
         await until(lambda: bool(gate.batches))
         waiting[1].writer.write(ask())
         await until(lambda: inside._batcher.queued_rows == 1)
         results = []
         for number, forced in enumerate(ORDINARY.values()):
-            async with Caller(here) as caller:
+            async with Caller(here.port) as caller:
                 results.append((seen(await caller.asks(ask(**forced))), logged(outbox)[number:]))
         assert results[0] == results[1]
         assert results[0][0]["body"]["status"] == 503
@@ -227,7 +191,7 @@ async def test_both_ways_are_equal_when_the_queue_is_full(outbox: Path, gate: Ga
 
 async def test_both_ways_are_equal_when_draining(outbox: Path, expressed: list[Any]) -> None:
     """What comes on an open connection of a server that drains is refused by either way."""
-    async with serve(outbox) as here, Caller(here) as caller:
+    async with serve(outbox) as here, Caller(here.port) as caller:
         pipeline(here).draining = True
         answered = [seen(await caller.asks(ask(**forced))) for forced in ORDINARY.values()]
     assert answered[0] == answered[1]
@@ -255,7 +219,7 @@ async def test_both_ways_keep_the_same_spans(
     results = []
     for way, forced in ORDINARY.items():
         place = outbox.with_name(way)
-        async with traced(monkeypatch, place, model, **OFF, **settings) as here, Caller(here) as caller:
+        async with traced(monkeypatch, place, model, **OFF, **settings) as here, Caller(here.port) as caller:
             pipeline(here).draining = case == "refused"
             answer = await caller.asks(ask(json.dumps({"data": [row]}).encode(), **forced))
         (record,) = told(place)
@@ -272,7 +236,7 @@ async def test_both_ways_keep_the_same_spans(
 @pytest.mark.parametrize("cut", range(1, len(ask()), 7))
 async def test_a_request_in_two_packets(here: Here, outbox: Path, cut: int, expressed: list[Any]) -> None:
     """A request is answered and recorded once wherever its packets end, also behind an express one."""
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         assert (await caller.asks(ask() + ask()[:cut])).status == 200
         assert (await caller.asks(ask()[cut:])).status == 200
         assert (await caller.asks(ask())).status == 200
@@ -294,7 +258,7 @@ async def test_a_request_in_two_packets(here: Here, outbox: Path, cut: int, expr
 )
 async def test_other_forms_of_a_request(here: Here, outbox: Path, sent: bytes, status: int) -> None:
     """Forms that HTTP has besides the ordinary one are answered as HTTP says, with at most one record."""
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(sent)
         async with asyncio.timeout(PATIENCE):
             (answer,) = answers(await caller.reader.readuntil(b"\r\n\r\n"))
@@ -306,7 +270,7 @@ async def test_what_looks_like_a_request_inside_a_body(here: Here, outbox: Path,
     """A body that begins like an express request is a body."""
     sent = ask(ask())
     head = sent.removesuffix(ask())
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(head.replace(b"POST /predict", b"POST /predict/label"))
         await until(lambda: here.server.connections[0]._request_in_progress)
         assert (await caller.asks(ask())).status == 400
@@ -318,7 +282,7 @@ async def test_what_looks_like_a_request_inside_a_body(here: Here, outbox: Path,
 async def test_answers_keep_their_order(here: Here, outbox: Path, gate: Gate, expressed: list[Any]) -> None:
     """What comes while an express request is under way is answered after it, in order, by whatever way."""
     pipeline(here, gate)
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(ask())
         await until(lambda: bool(gate.batches))
         connection = expressed[0]
@@ -338,7 +302,7 @@ async def test_answers_keep_their_order(here: Here, outbox: Path, gate: Gate, ex
 @pytest.mark.parametrize("number", [2, 3, 31, 32, 33, 200])
 async def test_many_in_one_packet(here: Here, outbox: Path, number: int) -> None:
     """Requests that come together are answered one by one, as many as they are."""
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(ask() + LABEL + ask() * (number - 1))
         found = [await caller.answer() for _ in range(number + 1)]
     jobs = [answer.json.get("job_id") for answer in found]
@@ -350,7 +314,7 @@ async def test_what_comes_early_is_bounded(here: Here, gate: Gate, expressed: li
     """A caller who sends on and on behind a slow prediction is not read further, and all of it is answered then."""
     pipeline(here, gate)
     number = 600
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(ask())
         await until(lambda: bool(gate.batches))
         caller.writer.write(message("GET", "/livez", X_Long="x" * 4000) * number)
@@ -369,7 +333,7 @@ async def test_what_comes_early_is_bounded(here: Here, gate: Gate, expressed: li
 
 async def test_a_caller_who_does_not_read(here: Here, expressed: list[Any]) -> None:
     """Answers that nobody reads fill no memory: the server reads no more until they are taken."""
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(ask())
         await until(lambda: bool(expressed))
         connection = expressed[0]
@@ -391,7 +355,7 @@ async def test_a_caller_who_does_not_read(here: Here, expressed: list[Any]) -> N
 # Silence
 async def test_an_idle_connection_is_closed(outbox: Path, expressed: list[Any]) -> None:
     """After an express request, too, a connection is closed after PREDICTOR_IDLE, not before."""
-    async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here) as caller:
+    async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here.port) as caller:
         for _ in range(3):
             assert (await caller.asks(ask())).status == 200
             await asyncio.sleep(0.1)
@@ -404,14 +368,14 @@ async def test_an_idle_connection_is_closed(outbox: Path, expressed: list[Any]) 
 
 async def test_half_a_request_behind_an_express_one_is_idle(outbox: Path) -> None:
     """A second request that never ends does not hold the connection beyond PREDICTOR_IDLE."""
-    async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here) as caller:
+    async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here.port) as caller:
         assert (await caller.asks(ask() + ask()[:40])).status == 200
         assert await caller.end() == b""
 
 
 async def test_a_connection_in_use_is_not_idle(outbox: Path, gate: Gate, expressed: list[Any]) -> None:
     """A prediction that takes longer than PREDICTOR_IDLE is answered, and the connection is closed later."""
-    async with serve(outbox, PREDICTOR_IDLE="100ms") as here, Caller(here) as caller:
+    async with serve(outbox, PREDICTOR_IDLE="100ms") as here, Caller(here.port) as caller:
         pipeline(here, gate)
         answer = asyncio.create_task(caller.asks(ask()))
         done, _ = await asyncio.wait((answer,), timeout=0.3)
@@ -426,9 +390,9 @@ async def test_a_connection_in_use_is_not_idle(outbox: Path, gate: Gate, express
 @pytest.mark.parametrize("early", [b"", LABEL, ask() * 3, ask()[:50]])
 async def test_a_caller_who_leaves(outbox: Path, gate: Gate, early: bytes, expressed: list[Any]) -> None:
     """A caller who has gone before its answer has its record, its batch-mates their answers, nothing is left of it."""
-    async with serve(outbox) as here, Caller(here) as mate:
+    async with serve(outbox) as here, Caller(here.port) as mate:
         pipeline(here, gate)
-        async with Caller(here) as caller:
+        async with Caller(here.port) as caller:
             caller.writer.write(ask())
             await until(lambda: bool(gate.batches))
             if early:
@@ -453,7 +417,7 @@ async def test_a_caller_who_leaves(outbox: Path, gate: Gate, early: bytes, expre
 async def test_half_closed_caller(here: Here, outbox: Path, gate: Gate) -> None:
     """A caller who closes its half has its record, and the connection ends."""
     pipeline(here, gate)
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(ask())
         await until(lambda: bool(gate.batches))
         caller.writer.write_eof()
@@ -469,7 +433,7 @@ async def test_no_work_for_the_collector(
     settings = {"PREDICTOR_DEADLINE": "150ms", "PREDICTOR_SLOW": "0s"} | OFF
     async with (
         traced(monkeypatch, outbox, models.failing(tmp_path / "model"), **settings) as here,
-        Caller(here) as caller,
+        Caller(here.port) as caller,
     ):
         inside = pipeline(here)
         synced = inside._log.synced
@@ -505,7 +469,7 @@ async def test_no_work_for_the_collector(
 async def test_ids_are_drawn_once(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each request of a connection has the ids that were drawn for it, sampled or not, pipelined or not."""
     sampled = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}
-    async with traced(monkeypatch, outbox, **sampled) as here, Caller(here) as caller:
+    async with traced(monkeypatch, outbox, **sampled) as here, Caller(here.port) as caller:
         drawn: list[Any] = []
         tracing = here.app[EXPRESS]._tracing
         begin = tracing.begin
@@ -529,9 +493,9 @@ async def test_sampled_request_whose_caller_is_gone(outbox: Path, monkeypatch: p
     """Ids that were drawn for a request of a lost connection go to no other request."""
     async with traced(monkeypatch, outbox, OTEL_TRACES_SAMPLER="always_on") as here:
         for _ in range(5):
-            async with Caller(here) as caller:
+            async with Caller(here.port) as caller:
                 caller.writer.write(ask())
-        async with Caller(here) as caller:
+        async with Caller(here.port) as caller:
             answer = await caller.asks(ask())
         await until(lambda: here.server.connections == [])
     found = [span["traceId"] for span in servers(outbox)]
@@ -543,7 +507,7 @@ async def test_measured_once(here: Here, expressed: list[Any]) -> None:
     """Every express request is measured once, with its status."""
     measured: list[Any] = []
     here.app[EXPRESS]._measure = lambda *more: measured.append(more)
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         for body in (BODY, b"x", b'{"data":[[1]]}', BODY):
             await caller.asks(ask(body))
     assert [more[1:] for more in measured] == [("POST", "/predict", status) for status in (200, 400, 422, 200)]
@@ -564,7 +528,7 @@ async def test_in_flight_is_answered_by_the_shutdown(outbox: Path, gate: Gate) -
     server = contextlib.AsyncExitStack()
     here = await server.enter_async_context(serve(outbox, PREDICTOR_DRAIN="20s"))
     pipeline(here, gate)
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         caller.writer.write(ask())
         await until(lambda: bool(gate.batches))
         caller.writer.write(ask() + LABEL)
@@ -590,10 +554,10 @@ async def test_nothing_hangs_when_the_drain_is_over(
     here = await server.enter_async_context(traced(monkeypatch, outbox, **settings))
     inside = pipeline(here, gate)
     async with contextlib.AsyncExitStack() as all_:
-        callers = [await all_.enter_async_context(Caller(here)) for _ in range(4)]
+        callers = [await all_.enter_async_context(Caller(here.port)) for _ in range(4)]
         callers[0].writer.write(ask(**ORDINARY[way]))
         await until(lambda: bool(gate.batches))
-        async with Caller(here) as gone:
+        async with Caller(here.port) as gone:
             gone.writer.write(ask(**ORDINARY[way]))
             await until(lambda: inside._batcher.queued_rows == 1)
         for caller in callers[1:]:
@@ -618,7 +582,7 @@ def refused(outbox: Path) -> list[Any]:
 @pytest.mark.parametrize("turns", range(10))
 async def test_order_of_answers_at_every_turn(here: Here, turns: int) -> None:
     """An ordinary request overtakes none that aiohttp's way has taken up, however many turns of the loop after it."""
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         assert (await caller.asks(LABEL)).status == 200
         (connection,) = here.server.connections
         connection.data_received(ask(Content_Type="application/json; charset=utf-8", X_Request_Id="first"))
@@ -631,7 +595,7 @@ async def test_order_of_answers_at_every_turn(here: Here, turns: int) -> None:
 
 async def test_the_next_request_after_aiohttps_way(here: Here, expressed: list[Any]) -> None:
     """Who asks again at once after an answer of aiohttp's way is answered, and soon by the express way again."""
-    async with Caller(here) as caller:
+    async with Caller(here.port) as caller:
         for _ in range(20):
             assert (await caller.asks(ask(Content_Type="application/json; charset=utf-8"))).status == 200
             assert (await caller.asks(ask())).status == 200

@@ -145,6 +145,25 @@ def test_an_answer_that_said_not_logged_must_not_be_there(tmp_path: Path) -> Non
         check(told, write(tmp_path / "logs", stream()))
 
 
+@pytest.mark.parametrize("cut", [1, 100, -2, -1])
+def test_a_line_behind_a_torn_one_is_read(tmp_path: Path, cut: int) -> None:
+    """What a killed Collector left of a line hides nothing of the line that the next one wrote behind it."""
+    whole = write(tmp_path / "logs", stream()[:1], stream()[1:]).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (tmp_path / "torn").write_bytes(lines[0] + lines[1][:cut] + lines[1])
+    found = check(ledger(), tmp_path / "torn")
+    assert (found.records, found.copies) == (5, 4 if cut == -1 else 0)
+
+
+@pytest.mark.parametrize("cut", [1, 100, -2])
+def test_a_line_that_stays_torn_is_found(tmp_path: Path, cut: int) -> None:
+    """Half a line with nothing behind it is an error: the Collector has ended well."""
+    whole = write(tmp_path / "logs", stream()).read_bytes()
+    (tmp_path / "logs").write_bytes(whole + whole[:cut])
+    with pytest.raises(AssertionError, match="no OTLP JSON"):
+        check(ledger(), tmp_path / "logs")
+
+
 def test_a_file_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     """Nothing arrived is a finding, not a fault of the check, and not a success."""
     with pytest.raises(AssertionError, match="acknowledged are missing"):

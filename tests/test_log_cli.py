@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from loglines import BASE, SECOND, Stream, lay_out, line, lines, said
 from logloki import Loki
-from server import ROOT, environment, run
+from server import ROOT, environment, interruptible, run
 
 from predictor.log import cli
 
@@ -327,7 +327,7 @@ def start(outbox: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "predictor", "log", *arguments],
         cwd=ROOT,
-        env=environment(outbox),
+        env=interruptible(environment(outbox)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from logloki import Loki
-from server import ROOT, Server, environment
+from server import ROOT, Server, environment, interruptible
 from test_docs import rows
 from test_guides import blocks
 from test_start import post
@@ -52,7 +52,7 @@ class Place:
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {typed}"],
             cwd=self.folder,
-            env=environ | {"PATH": path},
+            env=(interruptible(environ) if "tail" in command else environ) | {"PATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

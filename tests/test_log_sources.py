@@ -204,6 +204,19 @@ def test_damaged_lines(tmp_path: Path) -> None:
     assert damage.startswith(f"{tmp_path / 'logs.jsonl'}:2: not a line of OTLP JSON logs")
 
 
+@pytest.mark.parametrize("cut", [1, 20, 300, -3, -1])
+@pytest.mark.parametrize("kind", ["resourceLogs", "resourceSpans"])
+def test_line_after_a_torn_one(tmp_path: Path, cut: int, kind: str) -> None:
+    """Where a killed Collector's next life writes on in the same line, all that is whole is read; that is no damage."""
+    stream = Stream()
+    written = [text.replace(b"resourceLogs", kind.encode()) for text in lines(stream, stream.predictions(3))]
+    (tmp_path / "logs.jsonl").write_bytes(written[0] + written[1][:cut] + written[1] + written[2])
+    where = source(str(tmp_path))
+    expected = [1, 2, 2, 3] if cut == -1 else [1, 2, 3]  # but for its newline the cut line was whole
+    assert numbers(where.read(ALL)) == numbers(where.follow(ALL)) == (expected if kind == "resourceLogs" else [])
+    assert not where.damaged
+
+
 def test_window(tmp_path: Path) -> None:
     """A window holds its start and not its end."""
     stream = Stream()

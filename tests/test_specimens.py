@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from caller import Caller
 from server import ROW, message
-from test_express import BODY, OFF, Caller
 from traces import OUTLIER, servers, traced
 
 from predictor import specimens
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from server import Answer
 
+BODY = b'{"data":[[6.7,3.0,5.2,2.3]]}'
+OFF = {"OTEL_TRACES_SAMPLER": "always_off"}
 ALL = {"OTEL_TRACES_SAMPLER": "always_on"}
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CAPTURE = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_"
@@ -47,7 +49,7 @@ async def told(
     place: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], requests: list[bytes]
 ) -> tuple[list[Answer], list[dict[str, Any]]]:
     """Return the answers and the server spans of requests, in their order."""
-    async with traced(monkeypatch, place, **settings) as here, Caller(here) as caller:
+    async with traced(monkeypatch, place, **settings) as here, Caller(here.port) as caller:
         answered = [await caller.asks(request) for request in requests]
     by_trace = {(span["traceId"], span["spanId"]): span for span in servers(place)}
     assert len(by_trace) == len(requests)

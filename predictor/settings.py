@@ -62,7 +62,9 @@ class Settings:
     queue_rows: int = _setting("4096", count(1), "rows that may wait; beyond them 503")
     body_bytes: int = _setting("1MiB", size(1), "largest request body, after decompression")
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
-    idle: float = _setting("75s", duration(0.1), "a connection without a whole request header is closed after this")
+    idle: float = _setting(
+        "75s", duration(0.1), "a connection without a whole request header, or that takes no answer, ends after this"
+    )
     slow: float = _setting("250ms", duration(0), "predictions slower than this keep their trace")
     shutdown_delay: float = _setting("0s", duration(0), "on SIGTERM: time between not ready and closing the socket")
     drain: float = _setting("10s", duration(0), "on shutdown: longest wait for requests in flight")

@@ -101,6 +101,7 @@ _ONLY_FOR = {
 }
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
+    "web.bounded": "sets options of a connection",
     "shipping.endpoint": "makes the TLS context",
     "shipping.delivery": "posts with it",
     "otlp_settings": "takes URLs apart",

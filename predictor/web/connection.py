@@ -10,15 +10,15 @@ import contextlib
 import logging
 import sys
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, RawRequestMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler
 
 from predictor.console import Throttle
 from predictor.errors import Kind, Problem
+from predictor.web.bounded import BoundedConnection
 from predictor.web.express import ROUTE
 from predictor.web.middleware import problem_response
 from predictor.web.vetting import vet
@@ -36,7 +36,7 @@ _EAGER = sys.version_info >= (3, 12)
 _EXPRESS = f"POST {ROUTE} HTTP/1.1\r\n".encode()
 
 
-class Connection(RequestHandler):
+class Connection(BoundedConnection):
     """aiohttp's connection with an express way for `POST /predict`."""
 
     __slots__ = ("_app", "_early", "_express", "_express_busy", "_leaving", "_persists")
@@ -77,17 +77,6 @@ class Connection(RequestHandler):
         else:
             super().data_received(data)
             vet(self._messages)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless there are so many connections that the log could not open its files."""
-        manager: Any = self._manager
-        if not manager or len(manager.connections) < manager.most:
-            super().connection_made(transport)
-            return
-        if _throttle.due("most"):
-            _logger.error("%d connections are open (see ulimit -n), more are cut off", manager.most)
-        self._manager = None  # it need not be told of the end
-        cast("asyncio.Transport", transport).abort()
 
     def answered(self, raw: bytes) -> None:
         """Send the answer of the express way and go on with what came meanwhile."""

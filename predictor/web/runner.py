@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import sys
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from predictor.web.bounded import most_connections
 from predictor.web.connection import Connection
 from predictor.web.express import Express
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 EXPRESS = web.AppKey("EXPRESS", Express)
 _LINGER = 2.0
 """Seconds for the rest of a body that was refused, before its connection is closed."""
-_SPARE = 200
-"""Descriptors for everything but connections: segments, cursors, the sink, a segment read for the page."""
 _INSTANT = 0.001
 """Seconds; to aiohttp a time-out of 0 is none at all."""
 
@@ -48,14 +45,8 @@ class Runner(web.AppRunner):
         server.__class__ = _Server
         server.app = self.app  # type: ignore[attr-defined]
         server.leaving = self._leaving  # type: ignore[attr-defined]
-        server.most = _most_connections()  # type: ignore[attr-defined]
+        server.most = most_connections()  # type: ignore[attr-defined]
         return server
-
-
-def _most_connections() -> int:
-    """Return how many connections leave the log descriptors to open its files with."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(files // 2, files - _SPARE) if files != resource.RLIM_INFINITY else sys.maxsize
 
 
 class _Server(web.Server):

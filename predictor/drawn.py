@@ -6,12 +6,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 
 from predictor import ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry import trace
     from opentelemetry.context import Context
@@ -34,19 +34,31 @@ def hand_on(origin: Origin) -> None:
     _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
 
 
+def asks(sampler: Sampler) -> Callable[[str], bool]:
+    """Return what tells whether `sampler` must be asked about a request without a parent, by its trace id.
+
+    Of a ratio the answer is mostly no, known from the trace id alone; asking costs as much as encoding half a record.
+    """
+    root = getattr(sampler, "_root", sampler) if type(sampler) is ParentBased else sampler
+    if type(root) is not TraceIdRatioBased or root.bound > root.TRACE_ID_LIMIT:
+        return lambda _: True
+    bound = f"{root.bound:016x}"
+    return lambda trace_id: trace_id[16:] < bound
+
+
 class DrawnIds(IdGenerator):
     """Gives the SDK the ids that were drawn for the request, then random ones."""
 
     def generate_trace_id(self) -> int:
         """Return the trace id that was drawn."""
         drawn = _drawn.get()
-        return drawn.trace_id if drawn else ids.trace_id()
+        return drawn.trace_id if drawn else int(ids.trace_id(), 16)
 
     def generate_span_id(self) -> int:
         """Return the span id that was drawn, once."""
         drawn = _drawn.get()
         if drawn is None:
-            return ids.span_id()
+            return int(ids.span_id(), 16)
         _drawn.set(None)  # the server span has it; spans under it draw their own
         return drawn.span_id
 

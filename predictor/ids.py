@@ -1,32 +1,60 @@
-"""Ids of a request: job id (UUIDv7), trace id and span id as the hexadecimal text that records and headers carry."""
+"""Ids of a request, as the text that records and headers carry: job id (UUIDv7), trace id, span id (hexadecimal)."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
+from functools import lru_cache
 
 # Ids must not collide, they need not be secret: the Mersenne twister, seeded by the system, is what the SDK uses too.
-_bits = random.SystemRandom().getrandbits(128)
-_random = random.Random(_bits)  # noqa: S311 - see above
-getrandbits = _random.getrandbits
-os.register_at_fork(after_in_child=lambda: _random.seed(random.SystemRandom().getrandbits(128)))
-_VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
-_RANDOM = (1 << 76) - 1 ^ 0b11 << 62
+_random = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - see above
+_pool: list[str] = []
+_AT_ONCE = 64
+"""Ids drawn together: one by one, making text of the numbers takes most of the time."""
+_DIGITS, _SPAN_DIGITS = 32, 16
+_NONE = "0" * _SPAN_DIGITS
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def uuid7(now_ns: int | None = None) -> str:
     """Return a new UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, version, variant, 74 random bits."""
-    milliseconds = (now_ns or time.time_ns()) // 1_000_000
-    digits = f"{milliseconds << 80 | _VERSION_AND_VARIANT | getrandbits(76) & _RANDOM:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = _drawn()
+    begin = _milliseconds((now_ns or time.time_ns()) // 1_000_000)
+    return f"{begin}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:19]}"
 
 
-def trace_id() -> int:
+def trace_id() -> str:
     """Return a random trace id other than 0."""
-    return getrandbits(128) or 1
+    return _drawn()
 
 
-def span_id() -> int:
+def span_id() -> str:
     """Return a random span id other than 0."""
-    return getrandbits(64) or 1
+    return _drawn()[:_SPAN_DIGITS]
+
+
+def _drawn() -> str:
+    """Return 32 random digits, of which the first 16 are not all 0."""
+    while True:
+        try:
+            return _pool.pop()
+        except IndexError:
+            digits = _random.randbytes(_AT_ONCE * _DIGITS // 2).hex()
+            parts = [digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS)]
+            _pool.extend(part for part in parts if not part.startswith(_NONE))
+
+
+@lru_cache(maxsize=8)
+def _milliseconds(now: int) -> str:
+    digits = f"{now:012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
+def _begin_anew() -> None:
+    """Draw other ids than the process that this one was forked from."""
+    _random.seed(random.SystemRandom().getrandbits(128))
+    _pool.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)

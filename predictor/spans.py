@@ -103,7 +103,7 @@ class SpanLog(SpanProcessor):
         first = predictions[0]
         origin = first.origin
         begin = origin.received_ns
-        span_id = f"{ids.span_id():016x}"
+        span_id = ids.span_id()
         whole = (begin, begin + _ns(first.total))
         rest = otlp.span_rest(_predict(schema, predictions))
         self._add(self._own, otlp.span_bytes(origin.trace_id, span_id, origin.span_id, whole, rest))
@@ -111,7 +111,7 @@ class SpanLog(SpanProcessor):
             started = begin + _ns(first.queue)
             finished = started + _ns(first.inference)
             for times, rest in (((begin, started), _QUEUE), ((started, finished), _INFERENCE)):
-                self._add(self._own, otlp.span_bytes(origin.trace_id, f"{ids.span_id():016x}", span_id, times, rest))
+                self._add(self._own, otlp.span_bytes(origin.trace_id, ids.span_id(), span_id, times, rest))
 
     def flush(self) -> None:
         """Write what has gathered."""

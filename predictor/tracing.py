@@ -27,7 +27,7 @@ from opentelemetry.util.http import (
 )
 
 from predictor import ids
-from predictor.drawn import Asked, DrawnIds, hand_on
+from predictor.drawn import Asked, DrawnIds, asks, hand_on
 from predictor.prediction import Origin
 from predictor.rate import PerSecond
 from predictor.specimens import Specimens
@@ -71,6 +71,7 @@ class Tracing:
             return
         self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
+        self._asks = asks(self._sampler)
         provider = TracerProvider(resource=resource, sampler=Asked(), id_generator=DrawnIds(), shutdown_on_exit=False)
         provider.add_span_processor(spans)
         instrumentor = AioHttpServerInstrumentor()
@@ -83,21 +84,21 @@ class Tracing:
     def begin(self, headers: CIMultiDictProxy[str], method: str, route: str) -> Origin:
         """Draw the ids of a request, honouring its trace context, and ask the sampler."""
         received, received_ns = time.monotonic(), time.time_ns()
-        context = parent_id = None
-        trace_id = 0
+        context = trace_id = parent_id = None
         for name in self._fields:
             if name in headers:
                 context = propagate.extract(headers)
                 parent = trace.get_current_span(context).get_span_context()
                 if parent.is_valid:
-                    trace_id, parent_id = parent.trace_id, f"{parent.span_id:016x}"
-        trace_id, span_id = trace_id or ids.trace_id(), ids.span_id()
+                    trace_id, parent_id = f"{parent.trace_id:032x}", f"{parent.span_id:016x}"
         request_id = headers.get("X-Request-Id")
         if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
             request_id = None
-        origin = Origin(f"{trace_id:032x}", f"{span_id:016x}", route, received_ns, received, request_id, parent_id)
-        if self._spans is not None and not self._excluded(route):
-            result = self._sampler.should_sample(context, trace_id, f"{method} {route}", trace.SpanKind.SERVER)
+        trace_id = trace_id or ids.trace_id()
+        origin = Origin(trace_id, ids.span_id(), route, received_ns, received, request_id, parent_id)
+        if self._spans is not None and (context is not None or self._asks(trace_id)) and not self._excluded(route):
+            name = f"{method} {route}"
+            result = self._sampler.should_sample(context, int(trace_id, 16), name, trace.SpanKind.SERVER)
             if result.decision is Decision.RECORD_AND_SAMPLE:
                 origin.kept, origin.sample = "head", result
         return origin

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import re
 import time
 import uuid
@@ -35,13 +36,31 @@ def test_trace_and_span_ids_fill_their_width() -> None:
     """Ids are random over all their bits and never 0, which means no id."""
     traces, spans = [ids.trace_id() for _ in range(500)], [ids.span_id() for _ in range(500)]
     assert len(set(traces)) == len(set(spans)) == 500
-    assert max(traces).bit_length() == 128
-    assert max(spans).bit_length() == 64
-    assert re.fullmatch("[0-9a-f]{32}", f"{traces[0]:032x}")
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in traces)
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in spans)
+    assert all({each[place] for each in traces} == set("0123456789abcdef") for place in range(32))
+    assert all({each[place] for each in spans} == set("0123456789abcdef") for place in range(16))
 
 
 def test_zero_is_not_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where chance gives 0, another id is taken."""
-    monkeypatch.setattr(ids, "getrandbits", lambda _: 0)
-    assert ids.trace_id() != 0
-    assert ids.span_id() != 0
+    draws = iter([bytes(1024), bytes(8) + b"\1" * 8 + b"\2" * 32])
+    monkeypatch.setattr(ids._random, "randbytes", lambda _: next(draws))
+    ids._pool.clear()
+    assert ids.trace_id() == "02" * 16
+    assert ids.span_id() == "02" * 8
+    ids._pool.clear()
+
+
+def test_a_forked_process_draws_others() -> None:
+    """Workers that were forked from one process draw ids of their own, not each the same."""
+    context = multiprocessing.get_context("fork")
+    ids.trace_id()  # some are drawn ahead
+    with context.Pool(2) as pool:
+        drawn = [pool.apply_async(_several) for _ in range(8)]
+        found = [_several(), *(each.get(20) for each in drawn)]
+    assert len({each for some in found for each in some}) == 9 * 200
+
+
+def _several() -> list[str]:
+    return [ids.trace_id() for _ in range(200)]

@@ -53,7 +53,7 @@ class Settings:
     outbox_fsync: Literal["second", "batch", "never"] = _setting(
         "second",
         choice("second", "batch", "never"),
-        "fsync `second`: once a second; `batch`: before every answer; `never`: left to the kernel",
+        "fsync `second`: at least once a second; `batch`: before every answer; `never`: left to the kernel",
     )
     keep_bytes: int = _setting("1GiB", size(1 << 20), "without an endpoint: the log keeps this much, the newest")
     keep_age: float = _setting("7d", duration(1), "without an endpoint: the log keeps records this long")

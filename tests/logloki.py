@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from loopback import Loopback
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Self
 
 _FILTER = re.compile(r'\| (\w+)="([^"]*)"')
 
@@ -27,7 +27,7 @@ class Stored(NamedTuple):
     metadata: dict[str, str]
 
 
-class Loki:
+class Loki(Loopback):
     """Answers on a free port of loopback; `status` and `body` replace its answer if they are set."""
 
     def __init__(self, entries: Iterable[Stored] = ()) -> None:
@@ -37,24 +37,7 @@ class Loki:
         self.body: bytes | None = None
         self.queries: list[dict[str, str]] = []
         self.headers: list[Mapping[str, str]] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
-
-    def __enter__(self) -> Self:
-        """Serve."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self._http.server_port}"
+        super().__init__(self._handler())
 
     def add(self, *lines: bytes) -> None:
         """Store the records of lines of OTLP JSON; equal ones once, as Loki shows them."""

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from server import until
 
 from predictor.outbox import Outbox, OutboxError, journal
 from predictor.outbox import writer as outbox_module
@@ -479,6 +480,28 @@ async def test_fsync_too_far_behind_is_full(
     assert outbox.full is None
     outbox.append(lines(1)[0])
     await outbox.aclose()
+
+
+@pytest.mark.parametrize("fault", [0, errno.EIO])
+async def test_much_is_synced_before_the_second_is_over(
+    files: SignalFiles, usage: Usage, disk: Faulty, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    """A fast writer is not refused for what the disk was not yet asked to sync; a failure of that sync is mended."""
+    monkeypatch.setattr(journal, "SYNC_BYTES", 50)
+    outbox = Outbox(files, usage, fsync="second", disk=disk)
+    if fault:
+        disk.fail("fsync", fault)
+    first, *_ = written = lines(3)
+    for line in written:
+        outbox.append(line)
+    assert disk.syncs == 0  # it runs in a thread, which the loop starts
+    await until(lambda: outbox._journal.unsynced_bytes == 0)
+    assert disk.syncs == (2 if fault else 1)
+    assert outbox.full is None
+    outbox.append(first)
+    assert outbox._journal.unsynced_bytes == len(first)
+    await outbox.aclose()
+    assert kept(files) == [*(written if fault else []), *written, first]
 
 
 async def test_dropping_the_oldest(files: SignalFiles, usage: Usage, disk: Faulty) -> None:

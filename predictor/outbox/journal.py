@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from predictor.outbox.segments import SignalFiles
 
+SYNC_BYTES = 32 << 20  # synced at once: a fast writer would pass the bound before the next second
 _COPY_BYTES = 1 << 20
 log = logging.getLogger("predictor.outbox")
 
@@ -65,6 +66,8 @@ class Journal:
             self._unsynced.append(line)
             self.unsynced_bytes += len(line)
             self.appended += 1
+            if self.unsynced_bytes > SYNC_BYTES:
+                self.begin_sync()
 
     def roll(self) -> Segment:
         """Begin a new segment; raises OSError."""
@@ -81,9 +84,13 @@ class Journal:
 
         A sync covers what was appended before it began: compare `durable`.
         """
+        return await asyncio.shield(self.begin_sync())  # a caller that goes away harms nobody
+
+    def begin_sync(self) -> asyncio.Task[OSError | None]:
+        """Return the sync that runs, or start one; who does not wait hears of a failure from the next one."""
         if self._syncing is None:
             self._syncing = asyncio.get_running_loop().create_task(self._sync())
-        return await asyncio.shield(self._syncing)  # a caller that goes away harms nobody
+        return self._syncing
 
     async def aclose(self) -> None:
         """Sync what is new and close; raises OSError if that is not known to be on disk."""

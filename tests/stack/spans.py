@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from http.server import BaseHTTPRequestHandler
 
+from loopback import Loopback
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-if TYPE_CHECKING:
-    from typing import Self
 
-
-class Receiver:
+class Receiver(Loopback):
     """Takes OTLP/HTTP protobuf from a Collector and remembers the names of spans by their trace and job."""
 
     def __init__(self) -> None:
         """Listen on a free port of loopback and serve nothing yet."""
         self._spans: list[tuple[str, str, str]] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Serve."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop serving."""
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+        super().__init__(self._handler())
 
     @property
     def endpoint(self) -> str:
         """What TEMPO_ENDPOINT takes."""
-        return f"http://127.0.0.1:{self._http.server_port}"
+        return self.url
 
     def trace(self, trace_id: str) -> set[str]:
         """Return the names of the spans of a trace."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import lokilog
@@ -14,7 +15,10 @@ from stack.stack import ship_out
 from stack.waiting import shipped
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from server import Server
 
     from stack.stack import Stack
 
@@ -24,29 +28,38 @@ _REST = 0.02  # s; about 400 rows a second of the four clients
 _OUTAGE = float(os.environ.get("STACK_OUTAGE", "45"))  # s; the server waits 30 s at most between two tries
 
 
+@asynccontextmanager
+async def nothing_is_missing(
+    stack: Stack, outbox: Path, namespace: str, seed: int
+) -> AsyncIterator[tuple[Server, Load]]:
+    """Load a server; in the end each acknowledged row must be in Loki, once, as it was answered."""
+    server = await asyncio.to_thread(stack.server(outbox, namespace).start)
+    try:
+        async with Load(server.url, seed=seed, rest=_REST) as load:
+            yield server, load
+    finally:
+        await asyncio.to_thread(ship_out, server)
+    await asyncio.to_thread(stack.loki.wait_ready)
+    assert load.ledger.cut == 0
+    assert not load.ledger.refusals
+    found = check(load.ledger, lokilog.records(stack.stored(namespace)))
+    assert found.copies == 0
+    assert list(found.streams.values()) == ["shutdown"]
+
+
 async def test_killed_at_random_moments(whole: Stack, outbox: Path, namespace: str) -> None:
-    """Collector and Loki killed in turns under load: each acknowledged row is in Loki, once, as it was answered."""
+    """Collector and Loki killed in turns under load: nothing is missing."""
     chance = random.Random(4)
     victims = [whole.collector] * _COLLECTOR_KILLS + [whole.loki] * _LOKI_KILLS
     chance.shuffle(victims)
-    server = await asyncio.to_thread(whole.server(outbox, namespace).start)
-    try:
-        async with Load(server.url, seed=4, rest=_REST) as load:
-            for victim in victims:
-                await shipped(server.url, 100)
-                await asyncio.sleep(chance.uniform(0.0, 0.5))  # the random moment; nothing waits for it
-                victim.kill()
-                await load.more(100)
-                victim.start()
+    async with nothing_is_missing(whole, outbox, namespace, seed=4) as (server, load):
+        for victim in victims:
             await shipped(server.url, 100)
-    finally:
-        await asyncio.to_thread(ship_out, server)
-    await asyncio.to_thread(whole.loki.wait_ready)
-    assert load.ledger.cut == 0
-    assert not load.ledger.refusals
-    found = check(load.ledger, lokilog.records(whole.stored(namespace)))
-    assert found.copies == 0
-    assert list(found.streams.values()) == ["shutdown"]
+            await asyncio.sleep(chance.uniform(0.0, 0.5))  # the random moment; nothing waits for it
+            victim.kill()
+            await load.more(100)
+            victim.start()
+        await shipped(server.url, 100)
 
 
 async def test_loki_is_gone_for_long(whole: Stack, outbox: Path, namespace: str) -> None:
@@ -54,22 +67,12 @@ async def test_loki_is_gone_for_long(whole: Stack, outbox: Path, namespace: str)
 
     STACK_OUTAGE is how long, in seconds.
     """
-    server = await asyncio.to_thread(whole.server(outbox, namespace).start)
-    try:
-        async with Load(server.url, seed=5, rest=_REST) as load:
-            await shipped(server.url, 100)
-            whole.loki.kill()
-            await asyncio.to_thread(server.wait_for, lambda line: "are kept and tried again" in line)
-            await asyncio.sleep(_OUTAGE)
-            answered = len(load.ledger.answers)
-            await load.more(100)
-            whole.loki.start()
-            await shipped(server.url, answered)
-    finally:
-        await asyncio.to_thread(ship_out, server)
-    await asyncio.to_thread(whole.loki.wait_ready)
-    assert load.ledger.cut == 0
-    assert not load.ledger.refusals
-    found = check(load.ledger, lokilog.records(whole.stored(namespace)))
-    assert found.copies == 0
-    assert list(found.streams.values()) == ["shutdown"]
+    async with nothing_is_missing(whole, outbox, namespace, seed=5) as (server, load):
+        await shipped(server.url, 100)
+        whole.loki.kill()
+        await asyncio.to_thread(server.wait_for, lambda line: "are kept and tried again" in line)
+        await asyncio.sleep(_OUTAGE)
+        answered = len(load.ledger.answers)
+        await load.more(100)
+        whole.loki.start()
+        await shipped(server.url, answered)

@@ -10,6 +10,7 @@ import msgspec
 from pinned import BenchError
 
 _SCRIPT = Path(__file__).with_name("predict.lua")
+_PATIENCE = 20  # s; a slow answer is one
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -39,8 +40,8 @@ def version() -> str:
 
 def run(url: str, requests: Path, connections: int, seconds: int, core: int) -> Load:
     """Load `url` with the lines of a file, one thread on `core`; raises BenchError unless every answer was a 200."""
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
-    command += ["--", str(requests)]
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT)]
+    command += [f"--timeout={_PATIENCE}s", url, "--", str(requests)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]
     if not lines:

@@ -40,7 +40,7 @@ _NOISE = 0.03
 _PARTS = ("connections", "rows", "alone")
 _NOT_WITH_ROWS = {"on", "traced100", "down", "slow", "obvious"}
 """What the part `rows` leaves out: it is about the rows, and each variant takes minutes."""
-_ALONE_ROUNDS = 3  # of a quarter of an hour each: memory and bytes differ little
+_ALONE_ROUNDS = 3  # of seven minutes each: memory and bytes differ little
 
 
 def main() -> int:

@@ -41,11 +41,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer: status, body, headers; or to stay silent, to reset the connection, to send half an answer."""
+    """What to answer: status, body, headers; or to wait, to stay silent, to reset the connection, to send half."""
 
     status: int = 200
     body: bytes = b'{"partialSuccess":{}}'
     headers: Mapping[str, str] = field(default_factory=dict)
+    waits_for: asyncio.Event | None = None
     silent: bool = False
     reset: bool = False
     half: bool = False
@@ -90,6 +91,8 @@ class Sink:
             self.accepted.append(received)
         async with self._news:
             self._news.notify_all()
+        if answer.waits_for:
+            await answer.waits_for.wait()
         if answer.silent:
             await asyncio.Event().wait()  # ended by the handler's cancellation
         if answer.reset or answer.half:

@@ -117,3 +117,21 @@ async def test_drain_ends_in_time(rig: Rig) -> None:
     await rig.shipper.close()
     assert left == rig.shipper.backlog_bytes() == end(files)[1]
     assert not rig.shipper.drained(files)
+
+
+async def test_silence_is_a_problem_while_the_request_is_open(rig: Rig) -> None:
+    """A sink that says nothing shows as a problem long before its request times out, and no more once it answers."""
+    files = rig.stream(ones(1))
+    speak = asyncio.Event()
+    rig.new(silence=0.01)
+    rig.sink.script = lambda _: Answer(waits_for=speak)
+    shipping = asyncio.create_task(rig.ship(files))
+    async with asyncio.timeout(20):
+        while rig.counters.problem is None:  # noqa: ASYNC110 - nobody tells: the shipper only waits
+            await asyncio.sleep(0.005)
+    assert not shipping.done()
+    assert rig.counters.retried == 0
+    assert rig.counters.problem.endswith("/v1/logs: no answer in 0.01 s, still waiting for it")
+    speak.set()
+    assert await shipping == 0
+    assert rig.counters.problem is None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from predictor.outbox.segments import Signal, StreamFiles
     from predictor.shipping.backlog import Piece
-    from predictor.shipping.delivery import Endpoint
+    from predictor.shipping.delivery import Endpoint, Outcome
     from predictor.shipping.rejected import Reject
     from predictor.shipping.report import Counters
 
@@ -31,6 +31,7 @@ _LINGER = 0.2  # s without anything new; a body gathers meanwhile, and a record 
 _STORE = 1.0  # s between two cursors of a stream: storing one costs two fsyncs
 _LAST_WAIT = 1.0  # s, longest backoff while draining: there is no later to wait for
 _STRIKES = 5  # answers 500 to a line alone before it is suspected
+_SILENCE = 3.0  # s without an answer after which that is a problem, though the request is still open
 
 
 class Shipper:
@@ -46,6 +47,7 @@ class Shipper:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = _random,
+        silence: float = _SILENCE,
     ) -> None:
         """Ship nothing before streams are added and `run` or `drain` is awaited."""
         self._signal: Signal = signal
@@ -54,6 +56,7 @@ class Shipper:
         self._reject = reject
         self._clock = clock
         self._sleep = sleep
+        self._silence = silence
         self._backlogs: dict[StreamFiles, Backlog] = {}
         self._window = Window()
         self._backoff = Backoff(random)
@@ -128,7 +131,7 @@ class Shipper:
         pieces = backlog.head(self._window.pieces, min(BODY, self._window.bytes))
         if len(pieces[0].text) > self._window.bytes and backlog.halve():
             return
-        match await self._delivery.post(body(self._signal, pieces)):
+        match await self._post(body(self._signal, pieces)):
             case Accepted():
                 self._answered()
                 self._report.accepted(sum(otlp.tally(self._signal, piece.text) for piece in pieces))
@@ -138,6 +141,15 @@ class Shipper:
                 await self._refused(backlog, pieces, answer)
             case Retry() as answer:
                 await self._retry(backlog, pieces, answer)
+
+    async def _post(self, data: bytes) -> Outcome:
+        """Send one request; a sink that stays silent is a problem long before the request's own time is over."""
+        reason = f"no answer in {self._silence:g} s, still waiting for it"
+        timer = asyncio.get_running_loop().call_later(self._silence, self._problem, reason)
+        try:
+            return await self._delivery.post(data)
+        finally:
+            timer.cancel()
 
     async def _refused(self, backlog: Backlog, pieces: Sequence[Piece], answer: Refused) -> None:
         """Halve down to the single item; keep that one and go on."""
@@ -175,7 +187,7 @@ class Shipper:
         for other in (backlog, *self._backlogs.values()):
             texts = await asyncio.to_thread(other.others, piece)
             if texts:  # another one each time, for the next may be as bad; it is sent again in its turn, a copy
-                return await self._delivery.post(texts[piece.strikes % len(texts)]) == Accepted()
+                return await self._post(texts[piece.strikes % len(texts)]) == Accepted()
         return False
 
     async def _wait(self, reason: str, at_least: float = 0.0) -> None:

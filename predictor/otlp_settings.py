@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _GRPC_PORT = 4317
+_LONGEST_TIMEOUT = 600.0  # s; who writes more means the milliseconds of the specification
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -131,6 +132,13 @@ def _timeout(variable: str, value: str) -> float:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
         msg = f"{variable} is {value!r}, wanted seconds greater than 0 (as OpenTelemetry's Python SDK reads it)"
+        raise ValueError(msg)
+    if seconds > _LONGEST_TIMEOUT:
+        meant = f"if {value} milliseconds are meant, write {seconds / 1000:g}"
+        msg = (
+            f"{variable} is {value!r}, wanted seconds, at most {_LONGEST_TIMEOUT:g} "
+            f"(as OpenTelemetry's Python SDK reads it); {meant}"
+        )
         raise ValueError(msg)
     return seconds
 

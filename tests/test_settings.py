@@ -250,6 +250,19 @@ def test_timeout() -> None:
         assert sentence.startswith(f"OTEL_EXPORTER_OTLP_TIMEOUT is {given!r}, wanted seconds greater than 0")
 
 
+@pytest.mark.parametrize("signal", ["", "LOGS_", "TRACES_", "METRICS_"])
+def test_timeout_in_milliseconds(signal: str) -> None:
+    """A time-out of more than ten minutes is milliseconds to whoever wrote it: the start says so, for each signal."""
+    variable = f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT"
+    wanted = {"OTEL_METRICS_EXPORTER": "otlp"} | HERE
+    assert load(wanted | {variable: "600"}).export.logs
+    sentence = refusal(**wanted, **{variable: "10000"})
+    assert sentence == (
+        f"{variable} is '10000', wanted seconds, at most 600 (as OpenTelemetry's Python SDK reads it); "
+        "if 10000 milliseconds are meant, write 10"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "field"),
     [("CERTIFICATE", "certificate"), ("CLIENT_CERTIFICATE", "client_certificate"), ("CLIENT_KEY", "client_key")],

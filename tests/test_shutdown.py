@@ -180,7 +180,7 @@ def test_a_person_does_not_wait(outbox: Path, number: signal.Signals) -> None:
 
 def test_a_dead_sink_does_not_hold_the_shutdown(outbox: Path, silent: str) -> None:
     """PREDICTOR_FLUSH bounds the last shipping, whatever the sink does, and what is left is said."""
-    more = {"OTEL_EXPORTER_OTLP_ENDPOINT": silent, "OTEL_EXPORTER_OTLP_TIMEOUT": "3600"}
+    more = {"OTEL_EXPORTER_OTLP_ENDPOINT": silent, "OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
     with Server(outbox, PREDICTOR_FLUSH="200ms", **more) as server:
         ask(server)
         assert server.terminate() == 0

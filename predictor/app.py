@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from opentelemetry.sdk.resources import Resource
 
-from predictor import __version__, console, observers, record
+from predictor import __version__, console, cores, observers, record
 from predictor.feedback import FeedbackLog
 from predictor.health import Health
 from predictor.inference.model import load
@@ -91,7 +90,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             log,
             tracing,
             batch_rows=settings.batch_rows,
-            threads=settings.threads or len(os.sched_getaffinity(0)),
+            threads=settings.threads or cores.usable(),
             queue_rows=settings.queue_rows,
             slow=settings.slow,
             observe=observer,

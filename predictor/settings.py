@@ -58,7 +58,11 @@ class Settings:
     keep_bytes: int = _setting("1GiB", size(1 << 20), "without an endpoint: the log keeps this much, the newest")
     keep_age: float = _setting("7d", duration(1), "without an endpoint: the log keeps records this long")
     batch_rows: int = _setting("256", count(1, 4096), "rows that run together at most, and rows of one request at most")
-    threads: int = _setting("0", count(0), "batches that run at once; 0 is one for each core this process may use")
+    threads: int = _setting(
+        "0",
+        count(0),
+        "batches that run at once; 0 is one for each core this process may use, a CPU quota rounded up included",
+    )
     queue_rows: int = _setting("4096", count(1), "rows that may wait; beyond them 503")
     body_bytes: int = _setting("1MiB", size(1), "largest request body, after decompression")
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")

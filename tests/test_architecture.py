@@ -15,7 +15,7 @@ import pytest
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGE = _ROOT / "predictor"
-_MOST_LINES = 200
+_MOST_LINES = 300
 
 # What a part may import, itself included: modules of ours as they stand below `predictor`, and other packages.
 # The standard library is free, except for the network and the processes' environment (below).
@@ -52,6 +52,7 @@ _MAY_IMPORT = {
     "units": [],
     "console": ["msgspec"],
     "record": ["msgspec"],
+    "cores": [],
     "redaction": [],
     "encoding": ["otlp", "record"],
     "stream": ["stream_events", "encoding", "record", "otlp", "outbox"],
@@ -79,6 +80,7 @@ _MAY_NAME = {
     "units": [],
     "console": [],
     "record": ["inference.description", "prediction", "redaction"],
+    "cores": [],
     "redaction": ["inference.description"],
     "encoding": ["prediction"],
     "stream": [],

@@ -10,7 +10,7 @@ from predictor.encoding import encode_event, numbered
 from predictor.record import Attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 OPENED, STATUS = "prediction.stream.opened", "prediction.stream.status"
 LOST, CLOSED = "prediction.stream.lost", "prediction.stream.closed"
@@ -64,14 +64,15 @@ def opened(stream_id: str, now_ns: int) -> bytes:
 
 
 def lost(stream_id: str, numbers: Lost, now_ns: int) -> bytes:
-    """Return the event that declares a range of numbers lost."""
+    """Return the event that declares a range of numbers lost; whoever closes a dead process's stream has no id."""
     first, last, reason = numbers
     pairs = {
         "prediction.stream.lost.first": first,
         "prediction.stream.lost.last": last,
         "prediction.stream.reason": reason,
     }
-    return _event(LOST, pairs, f"stream {stream_id} lost records {first} to {last}: {reason}", record.ERROR, now_ns)
+    stream = f"stream {stream_id}".rstrip()
+    return _event(LOST, pairs, f"{stream} lost records {first} to {last}: {reason}", record.ERROR, now_ns)
 
 
 def status(stream_id: str, says: Status, lost_count: int, now_ns: int) -> bytes:
@@ -96,11 +97,16 @@ def closed(stream_id: str, now_ns: int) -> bytes:
     return _event(CLOSED, pairs, f"stream {stream_id} closed: shutdown", record.INFO, now_ns)
 
 
-def closing_line(event_head: bytes, sequence: int) -> bytes:
-    """Return the closing record of a stream whose process died, under its own resource and scope."""
+def closing_line(event_head: bytes, sequence: int, undeclared: Iterable[tuple[int, int, str]] = ()) -> bytes:
+    """Return the last line of a stream whose process died, from number `sequence` on, under its own resource and scope.
+
+    It declares what the process lost and did not declare, and then closes the stream.
+    """
+    now_ns = time.time_ns()
     pairs = {"prediction.stream.reason": "crash"}
-    rest = _event(CLOSED, pairs, "stream closed: crash", record.WARN, time.time_ns())
-    return otlp.line(event_head, [numbered(sequence, rest)])
+    rests = [lost("", Lost(*numbers), now_ns) for numbers in undeclared]
+    rests.append(_event(CLOSED, pairs, "stream closed: crash", record.WARN, now_ns))
+    return otlp.line(event_head, [numbered(sequence + at, rest) for at, rest in enumerate(rests)])
 
 
 def _event(name: str, pairs: dict[str, Any], body: str, severity: tuple[int, str], now_ns: int) -> bytes:

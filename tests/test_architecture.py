@@ -59,7 +59,7 @@ _MAY_IMPORT = {
 }
 # What it may name besides, in annotations only: such an arrow costs nothing and binds nobody at run time.
 _MAY_NAME = {
-    "otlp.*": ["outbox.segments", "opentelemetry"],
+    "otlp.*": ["opentelemetry"],
     "outbox.*": [],
     "shipping.*": ["otlp_settings"],
     "inference.batching": [],

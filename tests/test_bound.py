@@ -32,7 +32,7 @@ def line(sequence: int, event: str = "prediction") -> bytes:
 SIZE = len(line(1))
 
 
-def closing(_: bytes, sequence: int) -> bytes:
+def closing(_: bytes, sequence: int, __: object = ()) -> bytes:
     """Close a stream."""
     return line(sequence, "prediction.stream.closed")
 
@@ -157,9 +157,9 @@ def test_cursor_says_from_which_number_is_kept(tmp_path: Path, held: list[Owned]
     prune(held, tmp_path, keep_bytes=2 * SIZE, keep_age=100, now=NOW)
     assert logs.cursor() == Cursor(3, 0, 2)
     assert list(logs.lines(logs.cursor())) == [line(3), line(4)]
-    logs.store_cursor(Cursor(4, 10, 4))  # as a shipper would
+    logs.store_cursor(Cursor(4, SIZE, 4))  # as a shipper would
     prune(held, tmp_path, keep_bytes=SIZE, keep_age=100, now=NOW)
-    assert logs.cursor() == Cursor(4, 10, 4)
+    assert logs.cursor() == Cursor(4, SIZE, 4)
     assert logs.numbers() == [4]
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,9 @@ from predictor.outbox.ownership import Owned, adopt, create
 from predictor.outbox.segments import Cursor, StreamFiles, streams
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+
+    from predictor.outbox.undeclared import Lost
 
 HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 STREAM = "01970000-0000-7000-8000-000000000001"
@@ -35,9 +38,10 @@ def line(sequence: int, event: str = "prediction") -> bytes:
     return otlp.line(HEAD, [otlp.encode({"attributes": [attribute], "eventName": event})])
 
 
-def closing(head: bytes, sequence: int) -> bytes:
+def closing(head: bytes, sequence: int, lost: Sequence[Lost] = ()) -> bytes:
     """Close a stream as the server would."""
     assert head == HEAD
+    assert not lost
     return line(sequence, CLOSED)
 
 
@@ -182,7 +186,7 @@ def test_damaged_lock_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     """A stream whose lock does not hold the beginning of a line gets no closing record, and is shipped."""
     files = dead(tmp_path, line(1))
     files.lock.write_bytes(b"")
-    owned = one(adopt(tmp_path, lambda head, sequence: head + b"%d" % sequence))
+    owned = one(adopt(tmp_path, lambda head, sequence, _: head + b"%d" % sequence))
     assert owned.incomplete
     assert "lock does not hold" in caplog.text
     assert list(files.signal("logs").lines()) == [line(1)]
@@ -261,6 +265,27 @@ def test_lock_that_cannot_be_opened_stops_no_other(tmp_path: Path, caplog: pytes
     assert owned.files.stream_id == "b"
     assert re.search(r"/a cannot be adopted: Too many levels", caplog.text)
     owned.release()
+
+
+@pytest.mark.parametrize("name", ["lock", "logs/00000001.jsonl", "logs/cursor", "traces/00000001.jsonl", "undeclared"])
+def test_fifo_does_not_hold_the_start(tmp_path: Path, name: str) -> None:
+    """A FIFO in the place of any file of a stream delays nobody, and the other streams are adopted."""
+    files = dead(tmp_path, line(1), stream_id="a")
+    (files.path / name).unlink(missing_ok=True)
+    os.mkfifo(files.path / name)
+    (tmp_path / "v1" / ".made").mkdir()
+    os.mkfifo(tmp_path / "v1" / ".made" / "lock")
+    dead(tmp_path, line(1), stream_id="b")
+    code = f"""
+from pathlib import Path
+from test_ownership import adopt, closing
+owned = adopt(Path({str(tmp_path)!r}), closing)
+print(*(each.files.stream_id for each in owned), *(len(list(each.files.signal("logs").lines())) for each in owned))
+"""
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=30, check=True)
+    lines = "1" if name == "logs/00000001.jsonl" else "2"
+    assert ended.stdout.split() == (["b", "2"] if name == "lock" else ["a", "b", lines, "2"])
 
 
 def test_unfinished_directories_are_removed(tmp_path: Path) -> None:

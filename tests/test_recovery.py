@@ -19,9 +19,12 @@ from predictor.outbox.disk import Disk
 from predictor.outbox.ownership import adopt, create
 from predictor.outbox.recovery import CLOSED, repair
 from predictor.outbox.segments import Cursor, SignalFiles, StreamFiles
+from predictor.outbox.undeclared import Undeclared, leave
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from predictor.outbox.undeclared import Lost
 
 HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 SEGMENT_BYTES = 1000
@@ -29,17 +32,19 @@ SEGMENT_BYTES = 1000
 
 def line(first: int, count: int = 1, event: str = "prediction") -> bytes:
     """Return a line with `count` records from number `first` on."""
-    items = [
-        otlp.encode({"attributes": otlp.attributes({"prediction.stream.sequence": first + at}), "eventName": event})
-        for at in range(count)
-    ]
-    return otlp.line(HEAD, items)
+    return otlp.line(HEAD, [item(first + at, event) for at in range(count)])
 
 
-def closing(head: bytes, sequence: int) -> bytes:
-    """Close a stream as the server would."""
+def item(sequence: int, event: str) -> bytes:
+    """Return one record."""
+    return otlp.encode({"attributes": otlp.attributes({"prediction.stream.sequence": sequence}), "eventName": event})
+
+
+def closing(head: bytes, sequence: int, lost: Sequence[Lost] = ()) -> bytes:
+    """Close a stream as the server would: a record for each range that is lost, then the closing one."""
     assert head == HEAD
-    return line(sequence, event=CLOSED)
+    items = [item(sequence + at, f"lost {first}-{last}") for at, (first, last, _) in enumerate(lost)]
+    return otlp.line(HEAD, [*items, item(sequence + len(lost), CLOSED)])
 
 
 @pytest.fixture
@@ -133,7 +138,9 @@ def test_every_synced_record_is_read_back(history: PowerCut) -> None:
         last = found[-1]
         assert otlp.last_event(last) == CLOSED
         numbers = [otlp.last_sequence(text) for text in found]
-        assert otlp.last_sequence(last) == max(*numbers[:-1], sum(history.batches[: history.shipped]), 0, 0) + 1
+        shipped, kept = sum(history.batches[: history.shipped]), max(*numbers[:-1], 0, 0)
+        gap = [(kept + 1, shipped, "disk")] if 0 < kept < shipped else []  # the sink has them, the files no more
+        assert last == closing(HEAD, max(kept, shipped) + 1, gap)
         assert list(logs.lines(logs.cursor()))[-1] == last, "the sink will get the closing record"
         end = logs.segment(logs.numbers()[-1]).read_bytes()
         assert end.endswith(last)
@@ -174,24 +181,82 @@ def test_damaged_line_between_good_ones_stays(files: StreamFiles) -> None:
     assert logs.segment(1).read_bytes() == line(1) + damaged + line(3) + line(4, event=CLOSED)
 
 
-def test_all_shipped_and_lost_on_disk(files: StreamFiles) -> None:
-    """A cursor beyond the end means that all was shipped: the closing record goes where the cursor will find it."""
+@pytest.mark.parametrize("behind", [b"", b"x" * 500], ids=["nothing", "garbage"])
+def test_shipped_and_lost_on_disk(files: StreamFiles, behind: bytes) -> None:
+    """Where the sink has records that a power cut took from the files, none of their numbers is given again."""
     logs = files.signal("logs")
-    logs.segment(2).write_bytes(line(4))
+    logs.segment(2).write_bytes(line(4) + behind)
     logs.store_cursor(Cursor(2, 3 * len(line(4)), 6))
     repair(files, closing)
-    assert list(logs.lines(logs.cursor())) == [line(7, event=CLOSED)]
-    assert logs.numbers() == [2, 3]
+    last = closing(HEAD, 7, [(5, 6, "disk")])
+    assert logs.segment(2).read_bytes() == line(4) + last
+    assert list(logs.lines(logs.cursor())) == [line(4), last], "sent again: copies"
+    assert logs.numbers() == [2]
 
 
-def test_garbage_where_the_cursor_has_passed(files: StreamFiles) -> None:
-    """If garbage stands where shipped lines stood, the closing record does not become a part of it."""
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        b'{"segment":1,"offset":18446744073709551616,"sequence":2}',
+        b'{"segment":1,"offset":0,"sequence":18446744073709551616}',
+        b'{"segment":1,"offset":-1,"sequence":2}',
+        b'{"segment":0,"offset":0,"sequence":2}',
+        b'{"segment":1,"offset":1000000,"sequence":0}',
+        b'{"segment":9,"offset":0,"sequence":0}',
+        b'{"segment":2,"offset":0,"sequence":0}',
+        b'{"segment":9,"offset":100,"sequence":3}',
+    ],
+)
+def test_no_number_is_given_twice_by_a_cursor_that_cannot_be(files: StreamFiles, cursor: bytes) -> None:
+    """A damaged cursor passes nothing over: all is sent, and the closing record has a number of its own."""
     logs = files.signal("logs")
-    logs.segment(1).write_bytes(line(1) + b"x" * 500)
-    logs.store_cursor(Cursor(1, 2 * len(line(1)), 2))
+    (logs.folder / "cursor").write_bytes(cursor)
+    logs.segment(1).write_bytes(line(1) + line(2) + line(3))
     repair(files, closing)
-    assert list(logs.lines()) == [line(1), line(3, event=CLOSED)]
-    assert list(logs.lines(logs.cursor())) == [line(3, event=CLOSED)]
+    assert list(logs.lines(logs.cursor())) == [line(1), line(2), line(3), line(4, event=CLOSED)]
+
+
+def test_a_cursor_that_cannot_be_does_not_become_true(files: StreamFiles) -> None:
+    """The closing record must not bring the files to where a damaged cursor stands: it is replaced."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1) + line(2))
+    last = closing(HEAD, 4, [(3, 3, "disk")])
+    logs.store_cursor(Cursor(1, len(line(1) + line(2) + last), 3))
+    repair(files, closing)
+    assert list(logs.lines(logs.cursor())) == [line(1), line(2), last]
+    logs.store_cursor(Cursor(2, 0, 1))
+    repair(files, closing)
+    assert (logs.folder / "cursor").read_bytes() == b'{"segment":1,"offset":0,"sequence":1}'
+
+
+def test_what_was_left_undeclared_is_declared(files: StreamFiles) -> None:
+    """Losses that a process could not declare before its end are declared before its stream is closed, once."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1) + line(2))
+    leave(files, Undeclared(9, [(3, 7, "bytes"), (9, 9, "disk")]))
+    repair(files, closing)
+    assert list(logs.lines())[-1] == closing(HEAD, 10, [(3, 7, "bytes"), (9, 9, "disk")])
+    assert not files.undeclared.exists()
+    leave(files, Undeclared(9, [(3, 7, "bytes")]))  # as if the first repair had been killed before the removal
+    repair(files, closing)
+    assert len(list(logs.lines())) == 3
+    assert not files.undeclared.exists()
+
+
+def test_damaged_words_on_losses_stop_nothing(files: StreamFiles) -> None:
+    """A stream is closed although what it left undeclared cannot be read."""
+    files.undeclared.write_bytes(b'{"sequence":9,"lost":[[3')
+    repair(files, closing)
+    assert list(files.signal("logs").lines()) == [line(1, event=CLOSED)]
+
+
+def test_a_name_that_is_taken_is_no_segment(files: StreamFiles) -> None:
+    """Where a FIFO has the next segment's name the closing record goes to the one after it."""
+    logs = files.signal("logs")
+    os.mkfifo(logs.segment(1))
+    repair(files, closing)
+    assert logs.numbers() == [2]
+    assert list(logs.lines(logs.cursor())) == [line(1, event=CLOSED)]
 
 
 def test_shipped_stream_is_not_closed_again(files: StreamFiles) -> None:

@@ -53,6 +53,17 @@ def test_passes_over_torn_and_missing_segments(files: SignalFiles) -> None:
     assert files.read(6, 9, 100) == Lines([], 6, 9)
 
 
+def test_only_files_are_segments(files: SignalFiles) -> None:
+    """What has a segment's name and is no file, or a name that no segment has, is passed over."""
+    files.segment(2).write_bytes(b"two\n")
+    files.segment(3).mkdir()
+    os.mkfifo(files.segment(4))
+    for name in ("1.jsonl", "٣.jsonl", f"{'9' * 30}.jsonl"):
+        (files.folder / name).touch()
+    assert files.numbers() == [2]
+    assert list(files.lines()) == [b"two\n"]
+
+
 def test_cursor_beyond_the_end_goes_on_in_the_next_segment(files: SignalFiles) -> None:
     """A cursor beyond the end of a segment that a power cut has shortened means that all of it was shipped."""
     files.segment(1).write_bytes(b"one\n")
@@ -74,11 +85,71 @@ def test_backlog_counts_what_lies_after_the_cursor(files: SignalFiles) -> None:
 def test_cursor_is_what_was_stored(files: SignalFiles) -> None:
     """A stored cursor is found again; one that is missing or damaged is the beginning."""
     assert files.cursor() == Cursor(1, 0, 0)
+    files.segment(3).write_bytes(b"fourteen byte\n")
     files.store_cursor(Cursor(3, 14, 15))
     assert files.cursor() == Cursor(3, 14, 15)
     assert (files.folder / "cursor").read_bytes() == b'{"segment":3,"offset":14,"sequence":15}'
     (files.folder / "cursor").write_bytes(b'{"segment":3,"off')
     assert files.cursor() == Cursor()
+    (files.folder / "cursor").unlink()
+    os.mkfifo(files.folder / "cursor")
+    assert files.cursor() == Cursor()
+
+
+def record(sequence: int) -> bytes:
+    """Return a line with that number."""
+    return b'{"key":"prediction.stream.sequence","value":{"intValue":"%d"}}\n' % sequence
+
+
+SIZE = len(record(1))
+
+
+@pytest.mark.parametrize(
+    ("cursor", "fits"),
+    [
+        (Cursor(2, SIZE, 4), True),
+        (Cursor(2, 2 * SIZE, 5), True),
+        (Cursor(2, SIZE, 5), True),  # copies come again after a failed fsync
+        (Cursor(3, 0, 5), True),
+        (Cursor(3, 0, 4), False),
+        (Cursor(1, 0, 3), True),  # removed, as on a full disk, before the cursor was stored
+        (Cursor(2, 2 * SIZE, 4), False),
+        (Cursor(2, SIZE + 1, 4), False),
+        (Cursor(2, 3 * SIZE, 6), False),
+        (Cursor(4, 0, 5), False),
+        (Cursor(3, SIZE, 5), False),
+        (Cursor(1, SIZE, 5), False),
+        (Cursor(1 << 60, 0, 5), False),
+        (Cursor(2, 1 << 70, 5), False),
+        (Cursor(2, -SIZE, 5), False),
+    ],
+)
+def test_cursor_fits_the_files(files: SignalFiles, cursor: Cursor, *, fits: bool) -> None:
+    """A cursor stands between two lines of the files, and says no less than the line before; else all is sent again.
+
+    The number it holds is kept, if it can be one.
+    """
+    files.segment(2).write_bytes(record(4) + record(5))
+    files.store_cursor(cursor)
+    allowed = max(cursor.segment, cursor.offset) < 1 << 53 and cursor.offset >= 0
+    assert files.cursor() == (cursor if fits else Cursor(sequence=cursor.sequence if allowed else 0))
+
+
+def test_cursor_whose_process_goes_on(files: SignalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that comes while segments are shipped and removed finds the cursor of now, not the beginning."""
+    files.segment(1).write_bytes(record(1))
+    files.store_cursor(Cursor(1, SIZE, 1))
+    numbered = SignalFiles.number_before
+
+    def shipped(self: SignalFiles, cursor: Cursor) -> int | None:
+        if cursor.segment == 1:
+            self.segment(2).write_bytes(record(2))
+            self.store_cursor(Cursor(2, SIZE, 2))
+            self.segment(1).unlink()
+        return numbered(self, cursor)
+
+    monkeypatch.setattr(SignalFiles, "number_before", shipped)
+    assert files.cursor() == Cursor(2, SIZE, 2)
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "rename"])

@@ -69,7 +69,7 @@ async def test_segments_wait_for_the_cursor(
     monkeypatch.undo()
     closing: list[int] = []
 
-    def close(_: bytes, number: int) -> bytes:
+    def close(_: bytes, number: int, __: object) -> bytes:
         closing.append(number)
         return line([number])
 

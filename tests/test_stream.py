@@ -307,6 +307,21 @@ def test_stream_must_be_open(clock: _Clock) -> None:
         _append(_stream(clock, refuses=False))
 
 
+def test_closing_line_declares_what_is_undeclared(refusing: LogStream) -> None:
+    """What a process lost and could not declare is declared before its stream is closed, each with a number."""
+    lost, closed = flatten(parsed(closing_line(refusing.event_head, 9, [(4, 8, "bytes")])))
+    assert lost["eventName"] == "prediction.stream.lost"
+    assert lost["attributes"] == {
+        "prediction.stream.sequence": 9,
+        "prediction.stream.lost.first": 4,
+        "prediction.stream.lost.last": 8,
+        "prediction.stream.reason": "bytes",
+        "event.name": "prediction.stream.lost",
+    }
+    assert lost["body"] == {"stringValue": "stream lost records 4 to 8: bytes"}
+    assert (closed["eventName"], closed["attributes"]["prediction.stream.sequence"]) == ("prediction.stream.closed", 10)
+
+
 def test_closing_line_is_the_dead_streams_own(refusing: LogStream, log: _Log) -> None:
     """The next process ends a dead stream under its resource and scope, with the number after its last one."""
     _append(refusing)

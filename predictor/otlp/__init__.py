@@ -15,11 +15,12 @@ from predictor.otlp.lines import (
     well_formed,
 )
 from predictor.otlp.spans import span_bytes, span_head, span_json, span_rest
-from predictor.otlp.values import JSON, any_value, attributes, encode, resource_json, scope_json
+from predictor.otlp.values import JSON, Signal, any_value, attributes, encode, resource_json, scope_json
 
 __all__ = [
     "JSON",
     "TAIL",
+    "Signal",
     "any_value",
     "attributes",
     "count",

@@ -15,7 +15,7 @@ from predictor.otlp.values import JSON, encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from predictor.outbox.segments import Signal
+    from predictor.otlp.values import Signal
 
 
 class _Names(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 JSON = dict[str, Any]
+Signal = Literal["logs", "traces"]
 encode = msgspec.json.Encoder().encode
 
 

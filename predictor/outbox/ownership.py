@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -121,14 +122,16 @@ def adopt(root: Path, closing: Closing, *, disk: Disk | None = None) -> list[Own
 def _take(files: StreamFiles) -> Owned | None:
     """Return the stream if its owner is dead and there is something in it."""
     try:
-        fd = os.open(files.lock, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(files.lock, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO or a device must not hold us
     except FileNotFoundError:
         if (files.path / _SHIPPED).exists():
             _remove_shipped(files)
         elif any(files.signal(signal).numbers() for signal in SIGNALS):
             _say("has segments and no lock, so it is left as it is", files.path)
         return None
-    if _lock(fd, files.lock):
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        _say("has a lock that is no file, so it is left as it is", files.path)
+    elif _lock(fd, files.lock):
         return Owned(files, fd, adopted=True)
     os.close(fd)
     return None
@@ -167,7 +170,7 @@ def _remove_unfinished(folder: Path) -> None:
         for path in folder.glob(".*"):
             lock = path / "lock"
             try:
-                fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open(lock, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:  # died before the lock was made, or no directory of ours: then it is not empty
                 with contextlib.suppress(OSError):
                     path.rmdir()

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from predictor import otlp
 from predictor.outbox.disk import Disk, Segment
-from predictor.outbox.segments import Cursor, file_size, sync_directory
+from predictor.outbox.segments import Cursor, open_regular, sync_directory
+from predictor.outbox.undeclared import undeclared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from predictor.outbox.segments import SignalFiles, StreamFiles
+    from predictor.outbox.undeclared import Lost
 
-Closing = Callable[[bytes, int], bytes]
 CLOSED = "prediction.stream.closed"
 _READ_BYTES = 1 << 20
+
+
+class Closing(Protocol):
+    """Makes the last line of a dead process's stream."""
+
+    def __call__(self, head: bytes, sequence: int, lost: Sequence[Lost], /) -> bytes:
+        """Return a line under `head` that declares these ranges lost and closes; `sequence` is its first number."""
 
 
 class _Last(NamedTuple):
@@ -29,38 +37,58 @@ class _Last(NamedTuple):
 
 
 def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) -> None:
-    """Cut the torn tail and append `closing(head, last number + 1)` unless the stream is closed (blocking).
+    """Cut the torn tail and append what `closing` returns unless the stream is closed (blocking).
 
     After a power cut also whole lines at the end that are damaged are cut; one with good lines after it stays, for
-    the sink to refuse. Killed at any point, doing it again ends in the same. Raises OSError, and ValueError if
-    `closing` did not return a line.
+    the sink to refuse. No number is given twice: where the cursor knows of later ones than the files, or the process
+    left lost ones undeclared, the closing line declares them. A cursor that cannot be is replaced. Killed at any
+    point, doing it again ends in the same. Raises OSError, and ValueError if `closing` did not return a line.
     """
     files.reserve.unlink(missing_ok=True)  # the room for the closing record on a full disk
     logs = files.signal("logs")
     logs.folder.mkdir(mode=0o700, exist_ok=True)
     number = max(logs.numbers(), default=0)
-    if number and _ends_closed(logs.segment(number)):
-        return  # a gigabyte that is kept need not be read again at every start
     cursor = logs.cursor()
+    # A gigabyte that is kept need not be read again at every start.
+    if not (number and _ends_closed(logs.segment(number))):
+        _close(files, closing, cursor, number, disk or Disk())
+    files.undeclared.unlink(missing_ok=True)
+    logs.mend_cursor(cursor)
+
+
+def _close(files: StreamFiles, closing: Closing, cursor: Cursor, number: int, disk: Disk) -> None:
+    logs = files.signal("logs")
     last = _last(logs, cursor, number)
-    if last.event == CLOSED:
-        line = b""
-    else:
-        line = closing(files.lock.read_bytes(), last.sequence + 1)
+    line = b""
+    if last.event != CLOSED:
+        left = undeclared(files)
+        lost = [*left.lost, *_unknown(logs, cursor, last)]
+        line = closing(_head(files), max(last.sequence, left.sequence) + 1, lost)
         if not otlp.well_formed("logs", line):
             message = "its lock does not hold the beginning of a line"
             raise ValueError(message)
-    disk = disk or Disk()
-    # Nothing is written where the cursor has passed already, it would not be read, nor behind half a line.
-    path = logs.segment(number)
-    new = (cursor.segment, cursor.offset) > (number, file_size(path))
-    if not new:
-        new = _inside_line(path, last.end)
-        _write(Segment(disk, path, keep=last.end), b"" if new else line)
-    if new and line:
-        number = max(number + 1, cursor.segment + (cursor.offset > 0))
+    # Nothing is written before the cursor, it would not be read.
+    if number and cursor.segment <= number:
+        _write(Segment(disk, logs.segment(number), keep=last.end), line)
+    elif line:
+        number += 1
+        while os.path.lexists(logs.segment(number)):  # no file, so it is no segment
+            number += 1
         _write(Segment(disk, logs.segment(number)), line)
     sync_directory(logs.folder)
+
+
+def _head(files: StreamFiles) -> bytes:
+    with open_regular(files.lock) as file:
+        return file.read()
+
+
+def _unknown(logs: SignalFiles, cursor: Cursor, last: _Last) -> list[Lost]:
+    """Return the numbers up to the cursor's that the files should hold and do not."""
+    if last.sequence > cursor.sequence or logs.number_before(cursor) == cursor.sequence:
+        return []
+    highest = _last(logs, Cursor(), 0).sequence
+    return [(highest + 1, cursor.sequence, "disk")] if 0 < highest < cursor.sequence else []
 
 
 def _write(segment: Segment, line: bytes) -> None:
@@ -69,15 +97,6 @@ def _write(segment: Segment, line: bytes) -> None:
         segment.sync()
     finally:
         segment.close()
-
-
-def _inside_line(path: Path, offset: int) -> bool:
-    """Tell whether `offset` is not the end of a line: garbage has taken the place of what the cursor has passed."""
-    if offset == 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(offset - 1)
-        return file.read(1) != b"\n"
 
 
 def _last(logs: SignalFiles, cursor: Cursor, number: int) -> _Last:
@@ -101,7 +120,7 @@ def _last(logs: SignalFiles, cursor: Cursor, number: int) -> _Last:
 
 def _ends_closed(path: Path) -> bool:
     """Tell whether the file's last line is whole and is the closing record."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _READ_BYTES))
         data = file.read()
     line = data[data.rfind(b"\n", 0, -1) + 1 :]

@@ -6,35 +6,48 @@ Layout of one stream (the write side is `writer.py`)::
     <outbox>/v1/<stream id>/reserve                   space for the last words while the stream is being written
     <outbox>/v1/<stream id>/{logs,traces}/00000001.jsonl
     <outbox>/v1/<stream id>/{logs,traces}/cursor      how far the sink has accepted
+    <outbox>/v1/<stream id>/undeclared                lost numbers that the process could not declare before it ended
     <outbox>/v1/<stream id>/rejected/                 what the sink refused for its content
 
+What has one of these names and is no regular file (a FIFO, a folder) is passed over: opening it could take for ever.
 A line is complete when its newline is there; the writer may be adding to the last segment while we read.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
+
+from predictor import otlp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 LAYOUT = "v1"
-Signal = Literal["logs", "traces"]
+Signal = otlp.Signal
 SIGNALS: tuple[Signal, ...] = ("logs", "traces")
 _SUFFIX = ".jsonl"
+_DIGITS = 20  # of a segment's number, at most: none was written that has as many
+_CURSOR_BYTES = 1024  # as much of a cursor is read; one has 60
+_LINE_BYTES = 1 << 20  # before a cursor as much is looked at
+# Nothing that is counted here comes near: a file of 8 PiB, or 10,000 records a second for 28,000 years.
+_MOST = (1 << 53) - 1
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 
 
 class Cursor(msgspec.Struct, frozen=True):
     """What lies before (segment, offset) needs no sending; `sequence` is the last number before it."""
 
-    segment: int = 1
-    offset: int = 0
-    sequence: int = 0
+    segment: Annotated[int, msgspec.Meta(ge=1, le=_MOST)] = 1
+    offset: _Count = 0
+    sequence: _Count = 0
 
 
 class Lines(NamedTuple):
@@ -58,11 +71,13 @@ class SignalFiles:
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, ascending; empty if there is no folder."""
         try:
-            names = [path.name for path in self.folder.iterdir()]
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries if entry.name.endswith(_SUFFIX) and entry.is_file()]
         except FileNotFoundError:
             return []
-        stems = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
-        return sorted(int(stem) for stem in stems if stem.isdecimal())  # not what an editor or a copy left beside
+        stems = [name.removesuffix(_SUFFIX) for name in names]
+        numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) < _DIGITS]
+        return sorted(number for number in numbers if f"{number:08d}{_SUFFIX}" in names)  # not `1.jsonl`, a copy's name
 
     def read(self, segment: int, offset: int, limit: int) -> Lines:
         """Return complete lines from one segment: up to `limit` bytes, but always one line if there is one.
@@ -97,15 +112,72 @@ class SignalFiles:
         return total
 
     def cursor(self) -> Cursor:
-        """Return the stored cursor, or the beginning if there is none that can be read."""
-        try:
-            return msgspec.json.decode((self.folder / "cursor").read_bytes(), type=Cursor)
-        except (OSError, msgspec.MsgspecError):
-            return Cursor()  # sending again is harmless: copies are byte-identical
+        """Return the stored cursor, or the beginning if there is none that can be true of the files.
+
+        Sending again is harmless: copies are byte-identical. Even then its `sequence` is kept, if that can be one:
+        a number must not be given twice.
+        """
+        text = self._cursor_text()
+        while True:
+            try:
+                cursor = msgspec.json.decode(text, type=Cursor)
+            except msgspec.MsgspecError:
+                cursor = Cursor()
+            if self._fits(cursor):
+                return cursor
+            before, text = text, self._cursor_text()
+            if text == before:  # otherwise its process stored another one, and then removed segments
+                return Cursor(sequence=cursor.sequence)
 
     def store_cursor(self, cursor: Cursor) -> None:
         """Replace the cursor so that a crash leaves the old or the new one; raises OSError."""
         replace_file(self.folder / "cursor", msgspec.json.encode(cursor))
+
+    def mend_cursor(self, cursor: Cursor) -> None:
+        """Store `cursor` if another one is stored, which could not be: the files may grow to it; raises OSError."""
+        text = self._cursor_text()
+        if text and text != msgspec.json.encode(cursor):
+            self.store_cursor(cursor)
+
+    def number_before(self, cursor: Cursor) -> int | None:
+        """Return the number of the last record in the line before `cursor`, 0 if there is none that can be read.
+
+        None if no line ends where it stands. Raises OSError if the segment cannot be read.
+        """
+        segment, offset = cursor.segment, cursor.offset
+        if not offset:
+            segment = max((number for number in self.numbers() if number < segment), default=0)
+            if not segment:
+                return 0
+        with open_regular(self.segment(segment)) as file:
+            end = offset or file.seek(0, os.SEEK_END)
+            begin = max(0, end - _LINE_BYTES)
+            file.seek(begin)
+            data = file.read(end - begin)
+        if offset and not (len(data) == end - begin and data.endswith(b"\n")):
+            return None
+        data = data[: data.rfind(b"\n") + 1]
+        try:
+            return otlp.last_sequence(data[data.rfind(b"\n", 0, -1) + 1 :])
+        except ValueError:  # damaged by a power cut
+            return 0
+
+    def _cursor_text(self) -> bytes:
+        try:
+            with open_regular(self.folder / "cursor") as file:
+                return file.read(_CURSOR_BYTES)
+        except OSError:
+            return b""
+
+    def _fits(self, cursor: Cursor) -> bool:
+        """Tell whether there is such a place: between two lines, and none before it has a later number."""
+        if cursor.segment > max(self.numbers(), default=0) + 1:
+            return False
+        try:
+            number = self.number_before(cursor)
+        except OSError:
+            return False
+        return number is not None and number <= cursor.sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +200,11 @@ class StreamFiles:
     def reserve(self) -> Path:
         """Space kept for the last words of a stream; it is there while the stream is being written."""
         return self.path / "reserve"
+
+    @property
+    def undeclared(self) -> Path:
+        """What an orderly end could not declare as lost; the next process on the outbox does."""
+        return self.path / "undeclared"
 
     @property
     def rejected(self) -> Path:
@@ -159,6 +236,15 @@ def file_size(path: Path) -> int:
         return 0
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, without waiting for a writer as a FIFO would; raises OSError if it is no file."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(fd, "rb")
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write, fsync, rename, fsync the directory: the file is whole at any moment; raises OSError."""
     temporary = path.with_suffix(".new")
@@ -185,7 +271,7 @@ def sync_directory(path: Path) -> None:
 def _complete_lines(path: Path, offset: int, limit: int) -> tuple[list[bytes], int]:
     """Return the complete lines from `offset` and the offset after them."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(offset)
             data = file.read(limit)
             if b"\n" not in data and len(data) == limit:  # one line longer than the limit

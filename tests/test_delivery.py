@@ -62,11 +62,11 @@ async def test_partial_success(sink: Sink, field: str, value: object) -> None:
 
 
 async def test_partial_success_without_end(sink: Sink) -> None:
-    """A complaint longer than what is read of an answer is still a refusal, and its words are cut."""
+    """A complaint longer than what is read of an answer is still a refusal, and what was read of it is kept."""
     sink.answers(Answer(200, partial(rejectedLogRecords='"1"', errorMessage='"' + "x" * 100_000 + '"')))
     answer = await post(Endpoint(sink.url))
     assert isinstance(answer, Refused)
-    assert len(answer.words) == 200
+    assert len(answer.words) == 16 << 10
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,18 @@ async def test_refused(sink: Sink, status: int) -> None:
 
 
 async def test_refused_in_other_words(sink: Sink) -> None:
-    """Words that are not a Status are taken as they are, cut to 200 characters."""
+    """Words that are not a Status are taken as they are, to their end."""
     sink.answers(Answer(400, b"\xff" + b"y" * 500))
-    assert await post(Endpoint(sink.url)) == Refused(400, "\ufffd" + "y" * 199)
+    assert await post(Endpoint(sink.url)) == Refused(400, "\ufffd" + "y" * 500)
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_words_without_secrets(sink: Sink, status: int) -> None:
+    """A sink's words are kept whatever its status is, but for the values of headers that it repeats."""
+    sink.answers(Answer(status, b"no tenant ops has the token zq91zq92zq93 (Bearer zq91zq92zq93)"))
+    answer = await post(Endpoint(sink.url, {"Authorization": "Bearer zq91zq92zq93", "X-Scope-OrgID": "ops"}))
+    assert isinstance(answer, Refused | Retry)
+    assert answer.words == "no tenant ops has the token … (…)"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-_ANSWER = 16 << 10  # as much of an answer is read: a sink that talks without end must not fill the memory
-_WORDS = 200  # as much of it is repeated on stderr
+# As much of an answer is read, and repeated: a sink that talks without end must not fill the memory, but its reason may
+# stand at the end, behind what a Collector and a library put before it.
+_ANSWER = 16 << 10
 _RETRY_AFTER = 300.0  # s; a sink that asks for a day's patience is asked again sooner
 _PLAIN_BODY = 1 << 20  # aiohttp writes a longer body in pieces, so that the event loop goes on
+_SECRET = 6  # characters; a shorter value of a header is a word like any other
 _PARTIAL = b'{"partialSuccess"'
 
 
@@ -53,7 +55,7 @@ class Refused:
     """Something in it is not wanted, or it is too long: the same bytes would be answered alike."""
 
     status: int
-    words: str  # the sink's own, cut
+    words: str  # the sink's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Retry:
     reason: str
     status: int | None = None
     after: float = 0.0  # s that the sink asked for
+    words: str = field(default="", compare=False)  # the sink's own, for a person
 
 
 Outcome = Accepted | Refused | Retry
@@ -90,11 +93,22 @@ class Delivery:
             async with self._session.post(
                 self._endpoint.url, data=data, headers=self._headers, allow_redirects=False
             ) as answer:
-                return outcome(answer.status, await _beginning(answer.content), answer.headers.get("Retry-After"))
+                beginning = await _beginning(answer.content)
+                return self._masked(outcome(answer.status, beginning, answer.headers.get("Retry-After")))
         except TimeoutError:
             return Retry(f"no answer in {self._endpoint.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Retry(_reason(error))
+
+    def _masked(self, answer: Outcome) -> Outcome:
+        """Take the values of our headers out of what the sink says: `invalid token …` would tell it to the log."""
+        if isinstance(answer, Accepted):
+            return answer
+        words = answer.words
+        for value in self._endpoint.headers.values():
+            for secret in (value, value.rpartition(" ")[2]):  # also without `Bearer`
+                words = words.replace(secret, "…") if len(secret) >= _SECRET else words
+        return replace(answer, words=words)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -111,7 +125,7 @@ def outcome(status: int, answer: bytes, retry_after: str | None = None) -> Outco
         case 400 | 413 | 422:
             return Refused(status, _words(answer))
     # Also 401, 403, 404 and redirects: they mean a wrong way, not a wrong record.
-    return Retry(_phrase(status), status, _seconds(retry_after))
+    return Retry(_phrase(status), status, _seconds(retry_after), _words(answer))
 
 
 class _PartialSuccess(msgspec.Struct, rename="camel"):
@@ -135,7 +149,7 @@ def _partial(answer: bytes) -> Outcome:
             return Refused(200, _words(answer))  # so many words, cut here, are complaints
         return Retry("200 with an answer that is not OTLP", 200)  # a proxy's greeting stores nothing
     if partial and (partial.rejected_log_records > 0 or partial.rejected_spans > 0):
-        return Refused(200, partial.error_message[:_WORDS])
+        return Refused(200, partial.error_message)
     return Accepted()  # a warning with nothing rejected is an acceptance
 
 
@@ -156,7 +170,7 @@ def _words(answer: bytes) -> str:
         text = msgspec.json.decode(answer, type=_Status).message
     except (msgspec.MsgspecError, RecursionError):
         text = ""
-    return (text or answer.decode(errors="replace").strip())[:_WORDS]
+    return text or answer.decode(errors="replace").strip()
 
 
 def _phrase(status: int) -> str:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from opentelemetry.sdk.resources import Resource
 
 from predictor import __version__, console, cores, observers, record
 from predictor.feedback import FeedbackLog
 from predictor.health import Health
 from predictor.inference.model import load
 from predictor.logbook import Logbook
+from predictor.otel_resource import resource
 from predictor.page.feed import Feed
 from predictor.page.training import ranges
 from predictor.page.view import View
@@ -33,6 +33,8 @@ from predictor.web.runner import EXPRESS, Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from opentelemetry.sdk.resources import Resource
 
     from predictor.errors import Kind
     from predictor.inference.model import Model
@@ -124,14 +126,6 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)
     return app
-
-
-def resource() -> Resource:
-    """Return what the environment says of this process, else the SDK's words, else ours."""
-    attributes = dict(Resource.create().attributes)
-    if str(attributes["service.name"]).startswith("unknown_service"):
-        attributes["service.name"] = "predictor"
-    return Resource({"service.version": __version__} | attributes)
 
 
 def _prediction_log(settings: Settings, model: Model, logbook: Logbook, redaction: Redaction | None) -> PredictionLog:

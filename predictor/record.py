@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 EVENT_NAME = "prediction"
 FEEDBACK_EVENT = "prediction.feedback"
+CHECK_EVENT = "prediction.check"
+"""What `predictor check` sends through the whole chain; it belongs to no stream, so readers of the log pass it over."""
 SCOPE_NAME = "predictor"
 WIDE = 32
 """A model with more features than this logs them as one JSON text: Loki takes 128 attributes a record."""
@@ -72,6 +74,9 @@ FEEDBACK: tuple[Attribute, ...] = (
     Attribute("event.name", "string", "`prediction.feedback`"),
 )
 """What a caller says later of a prediction."""
+
+CHECK: tuple[Attribute, ...] = (Attribute("event.name", "string", "`prediction.check`"),)
+"""What the record of `predictor check` has; no number, since it belongs to no stream."""
 
 INFO, WARN, ERROR = (9, "INFO"), (13, "WARN"), (17, "ERROR")
 """Severity number and text."""

@@ -26,6 +26,7 @@ from aiohttp import web
 
 from predictor import app
 from predictor.inference.model import Model, load
+from predictor.otel_resource import resource
 from predictor.settings import load as load_settings
 from predictor.web.runner import Runner
 
@@ -299,7 +300,7 @@ def model(folder: Path = IRIS) -> Model:
 async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncIterator[Here]:
     """Run the application on a free port of loopback, closed at the end as the server closes it."""
     read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | settings)
-    runner = Runner(app.application(read, model(folder), app.resource()), idle=read.idle, drain=read.drain)
+    runner = Runner(app.application(read, model(folder), resource()), idle=read.idle, drain=read.drain)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -19,7 +19,20 @@ _MOST_LINES = 300
 
 # What a part may import, itself included: modules of ours as they stand below `predictor`, and other packages.
 # The standard library is free, except for the network and the processes' environment (below).
-_READER = ["log", "log.*", "outbox.segments", "record", "stream_events", "units", "console", "msgspec"]
+_READER = [
+    *(
+        "log",
+        "log.*",
+        "outbox.segments",
+        "otlp",
+        "record",
+        "stream_events",
+        "loki_names",
+        "units",
+        "console",
+        "msgspec",
+    ),
+]
 _MAY_IMPORT = {
     "otlp.*": ["otlp", "otlp.*", "msgspec"],
     "outbox.*": ["outbox.*", "otlp", "console", "msgspec"],
@@ -53,6 +66,8 @@ _MAY_IMPORT = {
     "console": ["msgspec"],
     "record": ["msgspec"],
     "cores": [],
+    "loki_names": ["record", "stream_events"],
+    "otel_resource": ["loki_names", "__version__", "opentelemetry"],
     "redaction": [],
     "encoding": ["otlp", "record"],
     "stream": ["stream_events", "encoding", "record", "otlp", "outbox"],
@@ -81,6 +96,8 @@ _MAY_NAME = {
     "console": [],
     "record": ["inference.description", "prediction", "redaction"],
     "cores": [],
+    "loki_names": [],
+    "otel_resource": [],
     "redaction": ["inference.description"],
     "encoding": ["prediction"],
     "stream": [],
@@ -90,7 +107,7 @@ _ONLY_FOR = {
     "aiohttp": ["app", "serve", "greeting", "tracing", "web.*", "shipping.*"],
     "onnxruntime": ["inference.session"],
     "uvloop": ["serve"],
-    "opentelemetry": ["app", "drawn", "logbook", "metrics", "tracing", "spans", "otlp.*"],
+    "opentelemetry": ["app", "otel_resource", "drawn", "logbook", "metrics", "tracing", "spans", "otlp.*"],
     "encoding": ["stream", "stream_events", "prediction_log"],
     "metrics": ["app"],
     "jinja2": ["page.render"],

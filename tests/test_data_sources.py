@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 from boards import BOARDS, FOLDER, ROOT, data_source, provisioned, variables
 
-from predictor import app
+from predictor.otel_resource import resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def test_a_trace_leads_to_its_records() -> None:
     assert settings["datasourceUid"] == "loki"
     (tag,) = settings["tags"]
     assert tag == {"key": "service.name", "value": "service_name"}
-    assert tag["key"] in app.resource().attributes
+    assert tag["key"] in resource().attributes
     assert settings["spanStartTimeShift"] == "-1m"
     assert settings["spanEndTimeShift"] == "1m"
     assert settings["filterByTraceID"] is True

@@ -118,6 +118,12 @@ def test_refuses_with_a_sentence(tmp_path: Path, good: str, bad: str, sentence: 
     assert str(refusal.value) == f"{tmp_path / 'model.toml'}: {sentence}"
 
 
+def test_names_that_loki_may_keep_as_one(tmp_path: Path) -> None:
+    """Two features whose names differ in repeated underscores only are refused: one would hide the other in Loki."""
+    with pytest.raises(DescriptionError, match=r"features\[1\]\.name is 'ears_2'; .* more than repeated underscores"):
+        read(write(tmp_path, GOOD.replace('"weight"', '"ears__2"')))
+
+
 HEAD = GOOD[: GOOD.index("[classifier]")]
 CLASSIFIER = GOOD[GOOD.index("[classifier]") : GOOD.index("[outlier]")]
 FEATURES = GOOD[GOOD.index("[[features]]") :]

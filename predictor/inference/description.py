@@ -25,6 +25,7 @@ Every other key is needed and no other is allowed: a misspelt key must not becom
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -118,6 +119,9 @@ def _features(top: Table) -> tuple[Feature, ...]:
         name = table.text("name", "a name of the form [a-z][a-z0-9_]*", "[a-z][a-z0-9_]*")
         if name in features:
             table.refuse("name", name, "a name that no feature before it has")
+        # Some versions of Loki make one underscore of several: one of the two would hide the other there.
+        if re.sub("_+", "_", name) in {re.sub("_+", "_", other) for other in features}:
+            table.refuse("name", name, "a name that differs from those before it in more than repeated underscores")
         if name in _TAKEN:
             table.refuse("name", name, f"a name other than {', '.join(sorted(_TAKEN))}, which the record uses")
         unit = table.text("unit", 'a non-empty string, "1" for no unit')

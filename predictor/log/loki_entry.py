@@ -19,6 +19,7 @@ from predictor.log.entry import (
     model_of,
     redaction_of,
 )
+from predictor.loki_names import FIELDS
 from predictor.record import FEEDBACK, TABLE
 from predictor.stream_events import TABLE as EVENTS
 
@@ -44,18 +45,6 @@ _ATTRIBUTES = {
     if "<" not in each.name  # the features' own
 }
 _SCOPE = {_stored(name): name for name in (STREAM, SCHEMA, REDACTION, *MODEL)}
-# What Loki adds from the record's fields, or makes up.
-_FIELDS = {
-    "trace_id",
-    "span_id",
-    "flags",
-    "severity_text",
-    "severity_number",
-    "observed_timestamp",
-    "detected_level",
-    "scope_name",
-    "scope_version",
-}
 
 
 class UnreadableError(Exception):
@@ -80,7 +69,7 @@ def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
                 attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
             elif key.startswith(_stored(_INPUT)):
                 attributes[_INPUT + key.removeprefix(_stored(_INPUT))] = float(value)
-            elif key not in _SCOPE and key not in _FIELDS:
+            elif key not in _SCOPE and key not in FIELDS:
                 resource[key] = value
         event = attributes.get("event.name", "")
         check(event, attributes)

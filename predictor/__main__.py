@@ -30,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="serve | check | log")
     verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
-    verbs.add_parser("check", help="load the model, try the outbox, reach the Collector; say what is wrong")
+    verbs.add_parser(
+        "check",
+        help="load the model, try the outbox, send a record through the Collector to the sink; say what is wrong",
+    )
     verbs.add_parser(
         "log",
         help="read the prediction log: list, tail, show, verify, export, replay, score; see `predictor log --help`",

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from predictor import otlp
+from predictor import check_record, otlp
 from predictor.console import show
 from predictor.inference.model import load
+from predictor.otel_resource import ResourceError, resource
+from predictor.record import CHECK_EVENT
 from predictor.redaction import redaction_of
 from predictor.shipping.delivery import Accepted, Delivery, Refused
 from predictor.shipping.endpoint import endpoint
@@ -17,6 +22,7 @@ from predictor.shipping.endpoint import endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from predictor.check_record import Check
     from predictor.otlp_settings import Target
     from predictor.outbox.segments import Signal
     from predictor.settings import Settings
@@ -25,17 +31,24 @@ _REMEDIES = {
     "model": " (PREDICTOR_MODEL names the folder)",
     "outbox": " (PREDICTOR_OUTBOX names the folder)",
 }
+_LONGEST = 20.0
+"""Seconds for one sink: a person waits, whatever OTEL_EXPORTER_OTLP_TIMEOUT allows a server."""
+_THINGS: dict[Signal, str] = {"logs": "record", "traces": "span"}
 
 
 def check(settings: Settings) -> int:
     """Return 0 if everything works, 1 otherwise; each finding is one line on stderr."""
-    findings = [_found("model", lambda: _model(settings)), _found("outbox", lambda: _outbox(settings))]
+    findings = [
+        _found("model", lambda: _model(settings)),
+        _found("outbox", lambda: _outbox(settings)),
+        _found("resource", _resource),
+    ]
     targets: tuple[tuple[Signal, Target | None], ...] = (
         ("logs", settings.export.logs),
         ("traces", settings.export.traces),
     )
-    for signal, target in targets:
-        findings.append(_found(signal, lambda signal=signal, target=target: _reach(signal, target)))  # type: ignore[misc]
+    ask = partial(_ask, check_record.new(), traced=settings.export.traces is not None)
+    findings += [_found(signal, partial(ask, signal, target)) for signal, target in targets]
     return 0 if all(findings) else 1
 
 
@@ -77,22 +90,46 @@ def _outbox(settings: Settings) -> str:
     return f"{root.resolve()} can be written, {free >> 20} MiB free"
 
 
-def _reach(signal: Signal, target: Target | None) -> str:
+def _resource() -> str:
+    about = resource().attributes
+    return f"{about['service.name']!s}, with {len(about)} attributes"
+
+
+def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool) -> str:
+    """Send a record or a span through the whole chain, as a server sends its own, and return what became of it.
+
+    An empty request would prove nothing: a Collector answers 200 to it without asking the sink behind it.
+    Raises ValueError, or OSError for certificates that cannot be read.
+    """
     if target is None:
         return "not shipped (no endpoint)"
-    return asyncio.run(_post_nothing(signal, target))
-
-
-async def _post_nothing(signal: Signal, target: Target) -> str:
-    """Post a request without items, which every receiver of OTLP takes."""
-    where = endpoint(target)
-    delivery = Delivery(where)
     try:
-        outcome = await delivery.post(otlp.merge(signal, [otlp.line(otlp.head(signal, {}, {}), [])]))
+        here = resource()
+    except ResourceError:
+        msg = "not tried, since the resource is refused"
+        raise ValueError(msg) from None
+    # A sink that tells processes apart by this must not take the record for one of a server's.
+    own = here.merge(type(here)({"service.instance.id": str(uuid4())}))
+    line = check_record.line(signal, check, otlp.resource_json(own), traced=traced)
+    return asyncio.run(_post(signal, target, line, f"{CHECK_EVENT}, trace id {check.trace_id}"))
+
+
+async def _post(signal: Signal, target: Target, line: bytes, name: str) -> str:
+    where = endpoint(target)
+    delivery = Delivery(replace(where, timeout=min(where.timeout, _LONGEST)))
+    try:
+        outcome = await delivery.post(line)
     finally:
         await delivery.close()
-    if isinstance(outcome, Accepted):
-        return f"{where.shown} answers"
-    reason = f"{outcome.status} {outcome.words}" if isinstance(outcome, Refused) else outcome.reason
-    msg = f"{where.shown}: {reason}; wanted a Collector with an otlp receiver (http) and a {signal} pipeline"
+    match outcome:
+        case Accepted():
+            return f"{where.shown} has accepted a {_THINGS[signal]} ({name})"
+        case Refused():
+            reason = f"{outcome.status} {outcome.words}"
+        case _:
+            reason = f"{outcome.reason} {outcome.words}"
+    msg = (
+        f"{where.shown}: {reason.strip()}; wanted a Collector with an otlp receiver (http) and a {signal} pipeline "
+        f"whose sink takes this {_THINGS[signal]}"
+    )
     raise ValueError(msg)

@@ -44,6 +44,7 @@ def schema() -> dict[str, Any]:
         record.EVENT_NAME: (record.TABLE, {"prediction.job_id", "prediction.duration.total", "http.route"}),
         record.FEEDBACK_EVENT: (record.FEEDBACK, {"prediction.job_id", "prediction.index", "http.route"}),
     }
+    check = record.CHECK_EVENT
     for name, own in stream_events.TABLE.items():
         kinds[name] = (stream_events.whole(name), {each.name for each in own})
     return {
@@ -56,7 +57,12 @@ def schema() -> dict[str, Any]:
                 _object(
                     resource=_object(attributes={"type": "array", "items": {"$ref": "#/$defs/any"}}),
                     scopeLogs=_array(
-                        _object(scope={"$ref": "#/$defs/scope"}, logRecords=_array({"$ref": "#/$defs/record"}))
+                        {
+                            "oneOf": [
+                                _object(scope={"$ref": "#/$defs/scope"}, logRecords=_array({"$ref": "#/$defs/record"})),
+                                _object(scope={"$ref": "#/$defs/check_scope"}, logRecords=_array(_ref(check))),
+                            ]
+                        }
                     ),
                 )
             )
@@ -64,8 +70,10 @@ def schema() -> dict[str, Any]:
         "$defs": {
             "any": {"type": "object", "required": ["key", "value"], "properties": {"key": {"type": "string"}}},
             "scope": _scope(),
-            "record": {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]},
+            "check_scope": _check_scope(),
+            "record": {"oneOf": [_ref(name) for name in kinds]},
             **{name: _record(name, table, _SOME | needed) for name, (table, needed) in kinds.items()},
+            check: _record(check, record.CHECK, {"event.name"}),
         },
     }
 
@@ -80,7 +88,7 @@ def _record(name: str, table: Iterable[Attribute], needed: set[str]) -> dict[str
         "body": _object(stringValue={"type": "string"}),
         "eventName": {"const": name},
     }
-    if name in {record.EVENT_NAME, record.FEEDBACK_EVENT}:
+    if name in {record.EVENT_NAME, record.FEEDBACK_EVENT, record.CHECK_EVENT}:
         ids = {field: {"type": "string", "pattern": f"^[0-9a-f]{{{digits}}}$"} for field, digits in _HEX.items()}
         whole = _object(**fields, **ids)
         whole["properties"]["flags"] = {"const": 1}  # there are spans; absent otherwise
@@ -90,18 +98,33 @@ def _record(name: str, table: Iterable[Attribute], needed: set[str]) -> dict[str
 
 def _scope() -> dict[str, Any]:
     strings = [_pair(name, "string") for name in (*_SCOPE, "prediction.redaction")]
-    version = {"key": {"const": "prediction.schema_version"}, "value": _object(intValue={"const": str(SCHEMA_VERSION)})}
     stream = {
         "key": {"const": "prediction.stream.id"},
         "value": _object(stringValue={"type": "string", "pattern": _UUID7}),
     }
-    pairs = [*strings, _object(**version), _object(**stream)]
-    must = [
-        {"contains": {"properties": {"key": {"const": name}}}}
-        for name in ("prediction.schema_version", "prediction.stream.id")
-    ]
-    attributes = {"type": "array", "items": {"oneOf": pairs}, "allOf": must}
+    return _scope_with(
+        *strings, _version(), _object(**stream), must=("prediction.schema_version", "prediction.stream.id")
+    )
+
+
+def _check_scope() -> dict[str, Any]:
+    """Return the scope of a record that belongs to no stream."""
+    return _scope_with(_version(), must=("prediction.schema_version",))
+
+
+def _version() -> dict[str, Any]:
+    number = _object(intValue={"const": str(SCHEMA_VERSION)})
+    return _object(key={"const": "prediction.schema_version"}, value=number)
+
+
+def _scope_with(*pairs: dict[str, Any], must: tuple[str, ...]) -> dict[str, Any]:
+    there = [{"contains": {"properties": {"key": {"const": name}}}} for name in must]
+    attributes = {"type": "array", "items": {"oneOf": list(pairs)}, "allOf": there}
     return _object(name={"const": record.SCOPE_NAME}, version={"type": "string"}, attributes=attributes)
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
 
 
 def _attributes(table: Iterable[Attribute], needed: set[str]) -> dict[str, Any]:

@@ -66,6 +66,15 @@ def test_queries_name_only_what_the_record_has(query: Query) -> None:
     assert named(query.text) <= published() | RESOURCE | FIELDS
 
 
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.board}-{query.panel}-{query.ref}")
+def test_queries_leave_out_what_predictor_check_sends(query: Query) -> None:
+    """A query asks for an event, a number or something else that a record of no stream and no prediction lacks."""
+    for selected in re.findall(r"\{service_name=[^}]*\}[^\[\]]*", query.text):
+        own = r"event_name=|unwrap prediction_|prediction_stream_id|prediction_job_id|prediction_model|trace_id="
+        by_stream = "by (prediction_stream_id" in query.text and " unless " in query.text
+        assert by_stream or re.search(own, selected), selected
+
+
 def test_tables_show_only_what_the_record_has() -> None:
     """The columns of a table of records are attributes too, or made by its query."""
     for board in BOARDS:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from predictor import otlp
+from predictor.outbox.bound import bound_spans
 from predictor.outbox.ownership import Owned, adopt, create
 from predictor.stream_events import closing_line
 
@@ -51,6 +52,12 @@ class Custody:
         elif taken:
             newest = max(owned.files.stream_id for owned in taken)  # a UUIDv7 begins with its time
             _logger.info("took over %d streams of processes that ended, the newest is %s", len(taken), newest)
+
+    async def bound_spans(self, limit: int) -> None:
+        """Let the oldest spans of all these streams go until they have `limit` bytes together."""
+        kept = [owned.files.signal("traces") for owned in sorted(self.streams, key=lambda owned: not owned.adopted)]
+        with contextlib.suppress(OSError):  # tried again soon
+            await asyncio.to_thread(bound_spans, kept, limit)
 
     async def remove_shipped(self) -> None:
         """Remove adopted streams of which the sink has everything."""

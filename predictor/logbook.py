@@ -18,6 +18,7 @@ from predictor.ids import uuid7
 from predictor.outbox import Outbox, OutboxError
 from predictor.outbox.bound import Usage
 from predictor.outbox.ring import prune
+from predictor.outbox.undeclared import leave
 from predictor.prediction_log import Refusals
 from predictor.shipping.endpoint import endpoint
 from predictor.shipping.rejected import Rejected
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from predictor.settings import Settings
 
 _logger = logging.getLogger("predictor.logbook")
-_TRACES_BYTES = 64 << 20
-"""Traces are a sample: they keep this much while the Collector is away, then drop their oldest."""
+_SPANS_PART, _LEAST_SPANS, _MOST_SPANS = 16, 4 << 20, 64 << 20
+"""Traces are a sample: they keep a sixteenth of what records may, 4 to 64 MiB, then drop their oldest."""
 _SEGMENT_BYTES = 64 << 20
 _TICK, _ADOPT_TICKS, _STATUS_TICKS = 1.0, 30, 60
 
@@ -76,7 +77,9 @@ class Logbook:
         self._custody = Custody(self._root, self._shippers.values(), rejected.forget)
         await self._custody.adopt()  # first: it frees the reserves of the dead
         files = await self._custody.create(self.stream)
+        self._files = files
         limit = settings.keep_bytes if self._rings else settings.outbox_bytes
+        self._spans_limit = min(max(limit // _SPANS_PART, _LEAST_SPANS), _MOST_SPANS)
         self.outbox = Outbox(
             files.signal("logs"),
             self.usage,
@@ -87,9 +90,10 @@ class Logbook:
         )
         await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
         self.stream.open(self.outbox)
+        await self._custody.bound_spans(self._spans_limit)
         if settings.export.traces:
             self._traces = Outbox(
-                files.signal("traces"), self.usage, fsync="never", drop_oldest=True, own_limit=_TRACES_BYTES
+                files.signal("traces"), self.usage, fsync="never", drop_oldest=True, own_limit=self._spans_limit
             )
             self.spans = SpanLog(self._traces, self._resource, __version__)
         works = [shipper.run for shipper in self._shippers.values()]
@@ -100,9 +104,11 @@ class Logbook:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.outbox.begin_last_words()
         try:
             if self._settled() != self._declared:  # there is no next minute to declare it in
-                with contextlib.suppress(OSError):  # what is closed must close also on a disk that does not answer
+                # What is closed must close also on a disk that does not answer, or has no room for more than that.
+                with contextlib.suppress(OSError, OutboxError):
                     await self._say_status()
             self.stream.close()
         except OutboxError as error:
@@ -115,12 +121,26 @@ class Logbook:
                 await outbox.aclose()
             except OutboxError as error:
                 _logger.warning("%s", error)
+        await self._leave_undeclared()
         left = sum(await asyncio.gather(*(each.drain(self._settings.flush) for each in self._shippers.values())))
         if left:
             _logger.warning("%d bytes are not shipped; the next start on %s ships them", left, self._root)
         await self._custody.end(keep=self._rings)
         for shipper in self._shippers.values():
             await shipper.close()
+
+    async def _leave_undeclared(self) -> None:
+        """Leave what the stream could not declare beside it, for the next start; the reserve is free by now."""
+        left = self.stream.undeclared
+        if not left.lost:
+            return
+        try:
+            await asyncio.to_thread(leave, self._files, left)
+        except OSError as error:
+            lost = sum(last - first + 1 for first, last, _ in left.lost)
+            _logger.error(  # noqa: TRY400 - not worth a traceback
+                "%d lost records are declared nowhere: %s: %s", lost, self._files.undeclared, error.strerror
+            )
 
     def backlog_bytes(self) -> int:
         """Return how many bytes of logs the sink has not taken yet."""
@@ -147,6 +167,7 @@ class Logbook:
                 pass  # the outbox has said so; tried again with the next tick
             if ticks % _ADOPT_TICKS == 0:
                 await self._custody.adopt()
+                await self._custody.bound_spans(self._spans_limit)
             if self._rings:
                 await asyncio.to_thread(self._prune)
                 self._custody.forget_removed()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from predictor import otlp, record, stream_events
 from predictor.encoding import numbered
 from predictor.outbox import OutboxError
+from predictor.outbox.undeclared import Undeclared
 from predictor.stream_events import Lost, Status
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from predictor.otlp import JSON
 
-_DECLARE_NS = 60 * 10**9
+_DECLARE_SECONDS = 60.0
 
 
 class Log(Protocol):
@@ -41,6 +42,7 @@ class LogStream:
         *,
         refuses: bool,
         now_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the stream's id, the resource (`otlp.resource_json`), the package version and the policy."""
         self.stream_id = stream_id
@@ -49,9 +51,9 @@ class LogStream:
         self._refuses = refuses
         self._resource = resource
         self._version = version
-        self._now_ns = now_ns
+        self._now_ns, self._clock = now_ns, clock
         self._opened = False
-        self._declared_ns = 0
+        self._declared: float | None = None  # when, by `clock`: the wall clock may go back by days
         self._undeclared: list[Lost] = []
         self._said: tuple[int, Status] = (0, Status())
         self._said_backlog = 0
@@ -93,7 +95,7 @@ class LogStream:
 
     def declare_lost_sparingly(self, *, full: bool) -> None:
         """Say at once what was lost first, later once a minute while it goes on: the reserve must last for hours."""
-        if not full or self._now_ns() - self._declared_ns >= _DECLARE_NS:
+        if not full or self._declared is None or self._clock() - self._declared >= _DECLARE_SECONDS:
             self.declare_lost()
 
     def declare_lost(self) -> None:
@@ -102,7 +104,7 @@ class LogStream:
         while self._undeclared:
             self._event(stream_events.lost(self.stream_id, self._undeclared[0], self._now_ns()))
             del self._undeclared[0]
-            self._declared_ns = self._now_ns()
+            self._declared = self._clock()
 
     def status(self, status: Status) -> bool:
         """Write a status event if anything happened since the last one or is pending; raises OutboxError."""
@@ -116,6 +118,11 @@ class LogStream:
         self._event(stream_events.status(self.stream_id, status, self.lost, self._now_ns()))
         self._said, self._said_backlog = (self.sequence, settled), status.backlog_bytes
         return True
+
+    @property
+    def undeclared(self) -> Undeclared:
+        """What the stream has not said of its losses, and the last number that it gave."""
+        return Undeclared(self.sequence, [(first, last, reason) for first, last, reason in self._undeclared])
 
     def close(self) -> None:
         """End: write `closed`, after which there are no more records; raises OutboxError."""

@@ -10,7 +10,7 @@ import pytest
 
 from predictor import otlp
 from predictor.outbox import bound, ring
-from predictor.outbox.bound import OwnBound, Usage
+from predictor.outbox.bound import OwnBound, Usage, bound_spans
 from predictor.outbox.ownership import Owned, adopt, create
 from predictor.outbox.ring import prune
 from predictor.outbox.segments import Cursor, SignalFiles
@@ -63,8 +63,9 @@ def numbers(owned: Owned) -> list[int]:
 
 
 def test_usage_counts_everything_under_the_root(tmp_path: Path) -> None:
-    """All files of all streams count, hidden ones too, and what this process adds counts at once."""
-    for name, size in (("v1/a/logs/1", 100), ("v1/a/rejected/x", 20), ("v1/.b/lock", 3)):
+    """All files of all streams count but spans, hidden ones too, and what this process adds counts at once."""
+    spans = (("v1/a/traces/1", 70), ("v1/a/rejected/traces-1.json", 7))
+    for name, size in (("v1/a/logs/1", 100), ("v1/a/rejected/x", 20), ("v1/.b/lock", 3), *spans):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x" * size)
     usage = Usage(tmp_path, 200)
@@ -127,8 +128,8 @@ def test_usage_tolerates_what_vanishes(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_own_bound_counts_what_others_removed(tmp_path: Path) -> None:
     """Nothing is dropped if the shipper has made room meanwhile, and the newest never is."""
-    files, usage = SignalFiles(tmp_path), Usage(tmp_path, 1)
-    own = OwnBound(files, usage, 40)
+    files = SignalFiles(tmp_path)
+    own = OwnBound(files, 40)
     for number in (2, 3):
         files.segment(number).write_bytes(b"x" * 20)
     own.add(50)
@@ -136,7 +137,20 @@ def test_own_bound_counts_what_others_removed(tmp_path: Path) -> None:
     files.segment(4).write_bytes(b"x" * 90)
     own.add(90)
     assert files.numbers() == [4]
-    assert usage.used == -40
+
+
+def test_spans_of_all_streams_share_a_bound(tmp_path: Path) -> None:
+    """The oldest spans go, those that dead processes left first, and never what is being written."""
+    old, new = (SignalFiles(tmp_path / name) for name in ("old", "new"))
+    for files in (old, new):
+        files.folder.mkdir()
+        for number in (1, 2):
+            files.segment(number).write_bytes(b"x" * 20)
+    assert bound_spans([old, new], 80) == 80
+    assert bound_spans([old, new], 45) == 40
+    assert (old.numbers(), new.numbers()) == ([], [1, 2])
+    assert bound_spans([old, new], 5) == 20
+    assert new.numbers() == [2]
 
 
 def test_oldest_segments_go_first(tmp_path: Path, held: list[Owned]) -> None:

@@ -136,7 +136,6 @@ async def test_the_bound_of_the_outbox(outbox: Path, tmp_path: Path, policy: str
     port, sink = collector.free_port(), tmp_path / "arrived"
     settings = {"PREDICTOR_OUTBOX_BYTES": "1MiB", "PREDICTOR_OUTBOX_FULL": policy, "PREDICTOR_FLUSH": "60s"}
     endpoint = f"http://127.0.0.1:{port}"
-    # Spans have a bound of their own, but what they hold counts.
     more = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_EXPORTER": "none"}
     server = await asyncio.to_thread(Server(outbox, **settings, **more).start)
     agent = None

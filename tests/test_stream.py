@@ -53,13 +53,18 @@ class _Log:
 
 
 class _Clock:
-    """Unix time that a test moves."""
+    """Unix time that a test moves, and how far the wall clock is ahead of what it should be."""
 
     now = 10**18
+    ahead = 0
 
     def __call__(self) -> int:
         """Return it."""
-        return self.now
+        return self.now + self.ahead
+
+    def monotonic(self) -> float:
+        """Return seconds that only go forward."""
+        return (self.now - 10**18) / 1e9
 
 
 @pytest.fixture
@@ -75,7 +80,9 @@ def clock() -> _Clock:
 
 
 def _stream(clock: _Clock, *, refuses: bool) -> LogStream:
-    return LogStream(_STREAM, otlp.resource_json(RESOURCE), VERSION, refuses=refuses, now_ns=clock)
+    return LogStream(
+        _STREAM, otlp.resource_json(RESOURCE), VERSION, refuses=refuses, now_ns=clock, clock=clock.monotonic
+    )
 
 
 @pytest.fixture
@@ -187,6 +194,18 @@ def test_loss_is_declared_through_the_reserve(losing: LogStream, log: _Log, cloc
     assert log.names[3:] == [(8, "lost")]
     losing.declare_lost_sparingly(full=False)
     assert _explained(log) == list(range(1, 9))
+
+
+def test_wall_clock_that_goes_back_delays_no_declaration(losing: LogStream, log: _Log, clock: _Clock) -> None:
+    """Losses are declared once a minute of time that passes, whatever the wall clock says."""
+    log.fails = "usual"
+    _append(losing)
+    losing.declare_lost_sparingly(full=True)
+    _append(losing)
+    clock.ahead = -8 * 24 * 60 * _MINUTE
+    clock.now += _MINUTE
+    losing.declare_lost_sparingly(full=True)
+    assert log.names == [(1, "opened"), (3, "lost"), (5, "lost")]
 
 
 def test_written_record_is_never_declared_lost(losing: LogStream, log: _Log) -> None:

@@ -1,4 +1,4 @@
-"""The bounds of the outbox: all its bytes, over streams and processes, and what one signal may keep for itself."""
+"""The bounds of the outbox: all its records, over streams and processes, and beside them what spans may keep."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 from predictor.outbox.segments import file_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from predictor.outbox.segments import SignalFiles
+    from predictor.outbox.segments import Signal, SignalFiles
+
+_SPANS: Signal = "traces"  # so begin the names of their folders, and of those that the sink refused
 
 
 class Usage:
     """The bytes under the outbox `root`: what the last scan saw and what this process has added since.
 
+    Spans do not count, they have a bound of their own: a sample must not cost a record.
     `add` and `room` belong to the event loop's thread, `scan` may run in another.
     """
 
@@ -50,35 +54,44 @@ class Usage:
 class OwnBound:
     """Keeps one signal's segments within `limit` bytes by unlinking the oldest, never the newest."""
 
-    def __init__(self, files: SignalFiles, usage: Usage, limit: int) -> None:
+    def __init__(self, files: SignalFiles, limit: int) -> None:
         """Begin with nothing written."""
         self.segment_bytes = limit // 4  # what goes at once is a quarter of what is kept
         self._files = files
-        self._usage = usage
         self._limit = limit
         self._used = 0
 
     def add(self, size: int) -> None:
         """Count `size` bytes as written, and make room if that is too much."""
         self._used += size
-        if self._used <= self._limit:
-            return
-        sizes = {number: file_size(self._files.segment(number)) for number in self._files.numbers()}
-        self._used = sum(sizes.values())  # the shipper has removed some too
-        for number in list(sizes)[:-1]:
-            if self._used <= self._limit:
-                break
-            self._files.segment(number).unlink(missing_ok=True)
-            self._used -= sizes[number]
-            self._usage.add(-sizes[number])
+        if self._used > self._limit:  # the shipper may have removed some too
+            self._used = bound_spans([self._files], self._limit)
+
+
+def bound_spans(kept: Sequence[SignalFiles], limit: int) -> int:
+    """Unlink the oldest segments until all have `limit` bytes together, and return how many are left (blocking).
+
+    `kept` comes oldest first; the last one's newest segment stays, for it is being written. Raises OSError.
+    """
+    paths = [files.segment(number) for files in kept for number in files.numbers()]
+    sizes = [file_size(path) for path in paths]
+    left = sum(sizes)
+    for path, size in zip(paths[:-1], sizes, strict=False):
+        if left <= limit:
+            break
+        path.unlink(missing_ok=True)
+        left -= size
+    return left
 
 
 def _tree_size(folder: str | Path) -> int:
-    """Return the bytes of all files under `folder`; what vanishes meanwhile counts nothing."""
+    """Return the bytes of all files under `folder` but spans; what vanishes meanwhile counts nothing."""
     total = 0
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name.startswith(_SPANS):
+                    continue
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         total += _tree_size(entry.path)

@@ -27,6 +27,7 @@ Fsync = Literal["second", "batch", "never"]
 Reason = Literal["bytes", "disk", "sync"]
 SEGMENT_BYTES = 64 << 20
 UNSYNCED_BYTES = 128 << 20  # held in memory until synced; ten seconds of 6,000 records of 2 KB
+_LAST_WORDS = 16 << 10  # of what urgent lines may have beyond the bound this is kept for the end
 _HYSTERESIS = 64  # the bound counts as left again when this part of it is free, lest every second line is refused
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Outbox:
         `drop_oldest`: rather than refuse for bytes, unlink own segments while they pass `own_limit`.
         """
         disk = disk or Disk()
-        self._own = OwnBound(files, usage, own_limit) if drop_oldest and own_limit is not None else None
+        self._own = OwnBound(files, own_limit) if drop_oldest and own_limit is not None else None
         segment_bytes = min(segment_bytes, self._own.segment_bytes) if self._own else segment_bytes
         self._journal = Journal(files, disk, fsync=fsync != "never", segment_bytes=segment_bytes, clock=clock)
         self._reserve = Reserve(disk, reserve)
@@ -71,6 +72,8 @@ class Outbox:
         self._segment_age, self._clock = segment_age, clock
         self._throttle = Throttle(clock=clock)
         self._usual, self._closed = 0, False  # bytes of the last line
+        # What urgent lines may still have beyond the bound, of their own: what others do there is not known in time.
+        self._spare, self._kept_back = self._reserve.size, _LAST_WORDS
         self._failure: OutboxError | None = None
         self._attempt(self._journal.roll)
         self._attempt(self._reserve.renew)
@@ -87,21 +90,29 @@ class Outbox:
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Write `line` whole, or raise OutboxError and leave nothing behind.
 
-        An `urgent` line (a stream event) may use the reserve, and is tried although others are refused.
+        An `urgent` line (a stream event) may use the reserve, and is tried although others are refused: beyond the
+        bound as many bytes of them are taken as the reserve has, until there is room again.
         """
         size = len(line)
+        spent = 0
         if self._failure is not None or (self._own is None and not self._usage.room(size)):
-            self._admit(size, urgent=urgent)
+            spent = self._admit(size, urgent=urgent)
         try:
             self._journal.append(line)
         except OSError as error:
             self._rescue(line, error, urgent=urgent)
-        self._usage.add(size)
+        self._spare -= spent
         self._usual = size
         if self._journal.unsynced_bytes > UNSYNCED_BYTES and self._failure is None:
             self._failure = OutboxError("sync", "the disk is too slow, fsync is too far behind")
-        if self._own is not None:
+        if self._own is None:
+            self._usage.add(size)
+        else:
             self._own.add(size)
+
+    def begin_last_words(self) -> None:
+        """Let urgent lines have all that they may: after them nothing more is said."""
+        self._kept_back = 0
 
     async def synced(self) -> None:
         """Return when all that was appended so far is on disk, in mode `batch`; calls share their fsyncs.
@@ -145,12 +156,14 @@ class Outbox:
         """As `aclose`, blocking, for when no event loop runs."""
         asyncio.run(self.aclose())
 
-    def _admit(self, size: int, *, urgent: bool) -> None:
-        """Raise OutboxError unless the line is urgent and may be tried."""
+    def _admit(self, size: int, *, urgent: bool) -> int:
+        """Raise OutboxError unless the line is urgent and may be tried; return what it takes of the spare bytes."""
         if self._failure is None:
             self._failure = OutboxError("bytes", f"the outbox holds {self._usage.used} of {self._usage.limit} bytes")
-        if not urgent or self._closed or not self._usage.room(size - self._reserve.size):
+        beyond = 0 if self._own is not None or self._usage.room(size) else size
+        if not urgent or self._closed or (beyond and beyond > self._spare - self._kept_back):
             raise OutboxError(self._failure.reason, str(self._failure))
+        return beyond
 
     def _rescue(self, line: bytes, error: OSError, *, urgent: bool) -> None:
         """Append an urgent line after all, in the place of the reserve, or raise OutboxError."""
@@ -165,6 +178,8 @@ class Outbox:
     def _mend(self) -> None:
         if self._closed or self._journal.suspect:
             return
+        if self._usage.room(self._usage.limit // _HYSTERESIS):
+            self._spare = self._reserve.size
         match self.full:
             case None if self._reserve.missing:
                 self._attempt(self._reserve.renew)

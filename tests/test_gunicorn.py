@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def stream_of(worker: int, outbox: Path) -> str | None:
     return None
 
 
+def wait_until_begun(worker: int, outbox: Path) -> None:
+    """Return when a worker has opened its stream: its loop runs then."""
+    give_up = time.monotonic() + 60
+    while folder_of(worker, outbox) is None:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
 def per_stream(sink: Path) -> Counter[str]:
     """Count the predictions of each stream in what a file exporter wrote."""
     return Counter(
@@ -83,9 +92,7 @@ async def test_a_worker_killed_under_load_loses_nothing(outbox: Path, tmp_path: 
             await asyncio.to_thread(master.wait_for_workers, 3)
             # uvloop forgets signals that come before the loop runs, so a worker that still starts would miss its end.
             newcomer = master.workers()[2]
-            async with asyncio.timeout(60):
-                while folder_of(newcomer, outbox) is None:
-                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(wait_until_begun, newcomer, outbox)
             await load.more(1000)
         assert await asyncio.to_thread(master.terminate) == 0
     finally:

@@ -161,8 +161,41 @@ async def test_cursor_is_stored_once_a_second(rig: Rig, monkeypatch: pytest.Monk
         return OK
 
     rig.sink.script = tick
-    await rig.ship(rig.stream(ones(10)))
-    assert stores == pytest.approx([1001.2, 1002.4, 1003.0])
+    rig.shipper.add(rig.stream(ones(10)))
+    rig.now += 60  # at first it is stored sooner
+    await rig.ship()
+    assert stores == pytest.approx([1060.3, 1061.5, 1062.7, 1063.0])
+
+
+async def test_crash_loop_sends_little_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that live for less than a second ship a backlog: each sends an eighth of another's again at most."""
+    monkeypatch.setattr(backlog.Backlog.read, "__defaults__", (1,))
+    store = backlog.Backlog.store
+    end, lives = 0.0, 0
+
+    def until_its_death(self: backlog.Backlog) -> None:
+        if rig.now < end:
+            store(self)
+
+    monkeypatch.setattr(backlog.Backlog, "store", until_its_death)
+
+    def tick(_: Request) -> Answer:
+        rig.now += 0.02
+        return OK
+
+    rig.sink.script = tick
+    files = rig.stream(ones(300))
+    while set(rig.sink.sequences) != set(range(1, 301)):
+        end, lives = rig.now + 0.9, lives + 1
+        assert lives < 10, "it gets on"
+        rig.new().add(files)
+        process = asyncio.create_task(rig.shipper.run())
+        await rig.sink.until(lambda: rig.now >= end or 300 in rig.sink.sequences)
+        process.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await process
+        await rig.shipper.close()
+    assert len(rig.sink.sequences) - 300 <= 300 / 8 + 2 * lives
 
 
 async def test_memory_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

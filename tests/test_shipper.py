@@ -183,6 +183,9 @@ async def test_crash_loop_sends_little_again(rig: Rig, monkeypatch: pytest.Monke
         rig.now += 0.02
         return OK
 
+    def dead() -> bool:
+        return rig.now >= end or 300 in rig.sink.sequences
+
     rig.sink.script = tick
     files = rig.stream(ones(300))
     while set(rig.sink.sequences) != set(range(1, 301)):
@@ -190,7 +193,7 @@ async def test_crash_loop_sends_little_again(rig: Rig, monkeypatch: pytest.Monke
         assert lives < 10, "it gets on"
         rig.new().add(files)
         process = asyncio.create_task(rig.shipper.run())
-        await rig.sink.until(lambda: rig.now >= end or 300 in rig.sink.sequences)
+        await rig.sink.until(dead)
         process.cancel()
         with pytest.raises(asyncio.CancelledError):
             await process

@@ -14,6 +14,7 @@ from predictor.deadlines import Deadlines
 from predictor.errors import Kind, Problem
 from predictor.ids import uuid7
 from predictor.inference.batching import Batch, Batcher
+from predictor.inference.failures import reason_of
 from predictor.job import Job, failures_of, predictions_of
 from predictor.outbox import OutboxError
 from predictor.record import schema_of
@@ -165,7 +166,7 @@ class Pipeline:
     def _model_failed(self, batch: Batch[Job, Outputs]) -> None:
         if self._throttle.due():
             name = self.model.description.name
-            _logger.error("model %s failed on a batch of %d rows: %s", name, batch.size, batch.error)
+            _logger.error("model %s failed on a batch of %d rows: %s", name, batch.size, reason_of(batch.error))
         live = [job for job in batch.jobs if not job.future.done()]
         self._record_failure(live, Kind.MODEL_FAILED)
         for job in live:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from graphs import FIRST, SOFTMAX, WHERE, Node, detector, graph, identity, tenso
 from onnx import TensorProto, helper
 
 import models
+from predictor.inference.failures import reason_of
 from predictor.inference.model import ModelError, load
 from predictor.inference.table import DescriptionError
 
@@ -172,16 +175,145 @@ def test_refuses_weights_outside_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     model = onnx.load(folder / "classifier.onnx")
     onnx.save(model, folder / "classifier.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     monkeypatch.chdir(folder)
-    sentence = "classifier.onnx: its weights are in another file; wanted all of the model in this one."
-    assert refusal(folder) == sentence
+    copy = "onnx.save(onnx.load('classifier.onnx'), 'classifier.onnx') puts them in"
+    wanted = f"wanted all of the model in this one: {copy}."
+    assert refusal(folder) == f"classifier.onnx: its weights are in another file, 'weights.bin'; {wanted}"
+    (folder / "weights.bin").unlink()
+    missing = "'weights.bin', which is not there"
+    assert refusal(folder) == f"classifier.onnx: its weights are in another file, {missing}; {wanted}"
 
 
-@pytest.mark.parametrize("content", [b"", b"no model"])
-def test_refuses_what_is_no_onnx(tmp_path: Path, content: bytes) -> None:
-    """A file that the runtime cannot read is refused with the runtime's reason."""
+WHOLE = identity().SerializeToString()
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+AGAIN = "copy or download it again."
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "it is empty (0 bytes); wanted an ONNX model."),
+        (bytes(100), "it is empty (100 bytes); wanted an ONNX model."),
+        (b"no model", "it is no ONNX model: it begins with b'no model'."),
+        (b"<!DOCTYPE html>\n<html>", "it is no ONNX model: it begins with b'<!DOCTYPE html>\\n'."),
+        (POINTER, "it is a pointer of Git LFS, not the model itself; `git lfs pull` fetches that."),
+        (WHOLE[:-10], f"it is cut off: 10 bytes or more are missing after its {len(WHOLE) - 10}; {AGAIN}"),
+        (WHOLE[:50], f"it is cut off: 40 bytes or more are missing after its 50; {AGAIN}"),
+        (b"\x08\x0a\xff" + WHOLE, f"it is damaged: what it holds cannot be read as an ONNX model; {AGAIN}"),
+    ],
+)
+def test_refuses_what_is_no_onnx(tmp_path: Path, content: bytes, sentence: str) -> None:
+    """A file that is no model, or not the whole of one, is called what it is."""
     folder = write(tmp_path, identity())
     (folder / "classifier.onnx").write_bytes(content)
-    assert refusal(folder).startswith("classifier.onnx: it cannot be loaded: ")
+    assert refusal(folder) == f"classifier.onnx: {sentence}"
+
+
+def changed(**fields: Any) -> bytes:  # noqa: ANN401 - whatever a node has
+    """Return a classifier whose only operator is another one."""
+    model = identity()
+    for name, value in fields.items():
+        setattr(model.graph.node[0], name, value)
+    return bytes(model.SerializeToString())
+
+
+def newer(*, ir: int = 0, opset: int = 0) -> bytes:
+    """Return a classifier of another IR version or with another opset."""
+    model = identity()
+    model.ir_version = ir or model.ir_version
+    model.opset_import[0].version = opset or model.opset_import[0].version
+    return bytes(model.SerializeToString())
+
+
+RUNTIME = f"ONNX Runtime {version('onnxruntime')}"
+WITHOUT = "has no implementation; export the model without it."
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            newer(ir=99),
+            rf"its IR version is 99, and {RUNTIME} knows (\d+) at most; save it with ir_version = \1, or .*",
+        ),
+        (
+            newer(opset=999),
+            rf"it needs opset 999 of ai.onnx, and {RUNTIME} knows \d+ at most; export it for an older .*",
+        ),
+        (changed(op_type="Frobnicate"), f"it needs the operator Frobnicate, of which {RUNTIME} {WITHOUT}"),
+        (changed(op_type="F", domain="com.acme"), f"it needs the operator com.acme.F, of which {RUNTIME} {WITHOUT}"),
+    ],
+)
+def test_refuses_what_this_runtime_does_not_know(tmp_path: Path, content: bytes, sentence: str) -> None:
+    """A model for another runtime names what is missing, what there is, and the way out."""
+    folder = write(tmp_path, identity())
+    (folder / "classifier.onnx").write_bytes(content)
+    assert re.fullmatch(f"classifier.onnx: {sentence}", refusal(folder))
+
+
+def test_refuses_an_operator_of_the_extensions(tmp_path: Path) -> None:
+    """An operator of onnxruntime-extensions is named as one."""
+    model = identity()
+    model.opset_import.append(helper.make_opsetid("ai.onnx.contrib", 1))
+    model.graph.node[0].op_type, model.graph.node[0].domain = "BertTokenizer", "ai.onnx.contrib"
+    folder = write(tmp_path, identity())
+    (folder / "classifier.onnx").write_bytes(model.SerializeToString())
+    named = "the operator ai.onnx.contrib.BertTokenizer of onnxruntime-extensions"
+    assert refusal(folder) == f"classifier.onnx: it needs {named}, of which {RUNTIME} {WITHOUT}"
+
+
+def test_refuses_an_operator_without_implementation(tmp_path: Path) -> None:
+    """An operator that the runtime knows, and has not for these types, is named with its version."""
+    bfloat = TensorProto.BFLOAT16
+    nodes: list[Node] = [
+        ("Cast", ["rows"], ["short"], {"to": bfloat}),
+        ("Softmax", ["short"], ["q"], {"axis": 1}),
+        ("Cast", ["q"], ["p"], {"to": TensorProto.FLOAT}),
+    ]
+    folder = write(tmp_path, graph(nodes, {}, {"p": tensor(["N", 2])}, ["N", 2]))
+    assert re.match(r"classifier.onnx: it needs the operator \w+\(\d+\), of which ", refusal(folder))
+
+
+SIGNATURE = (
+    "/onnxruntime_src/onnxruntime/core/graph/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, "
+    "const onnxruntime::PathString&, const onnxruntime::ISchemaRegistryList*, const std::function<void(int)>&, bool)"
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (f"[ONNXRuntimeError] : 1 : FAIL : {SIGNATURE} Unsupported: 99\n\n", "Unsupported: 99"),
+        (f"{SIGNATURE} const [with T = float; U = a::b<int>] x was false. Too bad.", "x was false. Too bad"),
+        ("a.h:1 auto f::g()::<lambda(int)> const no.", "no"),
+        (
+            "while running Gather node. Status Message: gather.cc:7 Run indices out of",
+            "while running Gather node. Status Message: Run indices out of",
+        ),
+        (f"first {SIGNATURE} one; then {SIGNATURE} two", "first one; then two"),
+        ("x.cc:1 onnxruntime::f(never closed", "onnxruntime::f(never closed"),
+        ("x" * 2000, "x" * 1000 + " …"),
+        ("", ""),
+    ],
+)
+def test_the_reason_comes_after_the_signature(message: str, reason: str) -> None:
+    """The C++ signature in the runtime's messages is left out, since the reason comes after it."""
+    assert reason_of(RuntimeError(message)) == reason
+
+
+def test_a_model_without_declared_shapes_is_served(tmp_path: Path) -> None:
+    """A file that declares no shape is tried with the sample; if its type is wrong no shape is made up for it."""
+    model = identity()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    folder = write(tmp_path, identity())
+    onnx.save(model, folder / "classifier.onnx")
+    assert load(folder).run(np.ones((3, 2), np.float32)).probabilities.shape == (3, 2)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    onnx.save(model, folder / "classifier.onnx")
+    found = "a tensor(double) without a declared shape"
+    wanted = "wanted a tensor(float) of shape (N, 2)"
+    assert refusal(folder) == f"classifier.onnx: its input 'rows' is {found}; {wanted}."
 
 
 def test_refuses_a_missing_file(tmp_path: Path) -> None:

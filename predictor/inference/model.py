@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from predictor.inference import description
-from predictor.inference.session import ModelError, Session
+from predictor.inference.failures import ModelError
+from predictor.inference.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

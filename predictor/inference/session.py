@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import numpy as np
 import onnxruntime as ort
 
+from predictor.inference.failures import NOWHERE, ModelError, reason_of, why_not_loaded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -20,13 +22,6 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float32]
     Run: TypeAlias = Callable[[Floats], Floats]
-
-_NOWHERE = "/dev/null"  # a folder that cannot be
-_LONGEST_REASON = 300  # characters of the runtime's own messages: some quote a whole graph
-
-
-class ModelError(ValueError):
-    """The ONNX files are not what the description says; the message is one sentence that names the difference."""
 
 
 class Session:
@@ -50,13 +45,11 @@ class Session:
         options.log_severity_level = 4  # fatal only: an error is raised with the same text, stderr is for our lines
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Weights in a file of their own would be missing from the digest, so they are not to be found.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
         try:
             return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
-            if _NOWHERE in str(error):
-                self.refuse("its weights are in another file; wanted all of the model in this one")
-            self.refuse(f"it cannot be loaded: {_reason(error)}")
+            self.refuse(why_not_loaded(self._path, content, error, ort.__version__))
 
     def _checked_input(self, width: int) -> tuple[str, bool]:
         """Return the only input's name and whether it takes just one row at a time."""
@@ -64,10 +57,14 @@ class Session:
         if len(inputs) != 1:
             self.refuse(f"it has {len(inputs)} inputs ({_listed(inputs)}); wanted one")
         ((name, only),) = inputs.items()
-        if only.type != "tensor(float)" or len(only.shape) != 2:  # noqa: PLR2004 - rows and columns
-            found = f"{only.type} of shape {tuple(only.shape)}"
+        # The runtime has the same empty list for a scalar, and takes rows for either: what comes of the sample tells.
+        declared = bool(only.shape)
+        if only.type != "tensor(float)" or (declared and len(only.shape) != 2):  # noqa: PLR2004 - rows and columns
+            shape = f"of shape {tuple(only.shape)}" if declared else "without a declared shape"
+            found = f"{only.type} {shape}"
             self.refuse(f"its input {name!r} is a {found}; wanted a tensor(float) of shape (N, {width})")
-        rows, columns = (size if isinstance(size, int) else None for size in only.shape)  # a free size is None or named
+        sizes = only.shape if declared else (None, None)
+        rows, columns = (size if isinstance(size, int) else None for size in sizes)  # a free size is None or named
         if columns not in {None, width}:
             self.refuse(f"its input {name!r} is {columns} wide, but the description has {width} features")
         if rows not in {None, 1}:
@@ -97,7 +94,7 @@ class Session:
         try:
             return run(rows)
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
-            self.refuse(f"it fails on {len(rows)} rows of the sample: {_reason(error)}")
+            self.refuse(f"it fails on {len(rows)} rows of the sample: {reason_of(error)}")
 
     def refuse(self, difference: str) -> NoReturn:
         """Raise the ModelError that names this file and the difference."""
@@ -107,8 +104,3 @@ class Session:
 
 def _listed(names: dict[str, Any]) -> str:
     return ", ".join(map(repr, names))
-
-
-def _reason(error: Exception) -> str:
-    """Return the runtime's message on one line."""
-    return " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")

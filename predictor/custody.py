@@ -33,6 +33,7 @@ class Custody:
         self._shippers = shippers
         self._forget = forget
         self.streams: list[Owned] = []
+        self._began = time.monotonic()
 
     async def create(self, stream: LogStream) -> StreamFiles:
         """Make the directory of this process's stream; raises OSError."""
@@ -83,8 +84,15 @@ class Custody:
 
     def oldest_unshipped(self) -> float:
         """Return how many seconds ago the oldest unshipped record was written, 0 if there is none (blocking)."""
-        written = [when for owned in self.streams if (when := _oldest_unshipped(owned))]
-        return max(0.0, time.time() - min(written) / 1e9) if written else 0.0
+        now = time.time()
+        lived = time.monotonic() - self._began
+        ages = []
+        for owned in self.streams:
+            if when := _oldest_unshipped(owned):
+                age = max(0.0, now - when / 1e9)
+                # The wall clock may have been set: nothing of this process's own is older than itself.
+                ages.append(age if owned.adopted else min(age, lived))
+        return max(ages, default=0.0)
 
     def _take(self, owned: Owned) -> None:
         self.streams.append(owned)

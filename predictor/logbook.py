@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from predictor import __version__, otlp
 from predictor.custody import Custody
 from predictor.ids import uuid7
 from predictor.outbox import Outbox, OutboxError
+from predictor.outbox.ages import Watch
 from predictor.outbox.bound import Usage
 from predictor.outbox.ring import prune
 from predictor.outbox.undeclared import leave
@@ -62,6 +62,7 @@ class Logbook:
         self.spans: SpanLog | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._declared = (0, 0)
+        self._watch = Watch(settings.keep_age)
 
     async def open(self) -> None:
         """Take over what is there, begin the stream and start shipping; raises OSError."""
@@ -186,7 +187,8 @@ class Logbook:
 
     def _prune(self) -> None:
         keep_bytes, keep_age = self._settings.keep_bytes, self._settings.keep_age
-        prune(self._custody.streams, self._root, keep_bytes=keep_bytes, keep_age=keep_age, now=time.time())
+        elapsed = self._watch.look()
+        prune(self._custody.streams, self._root, keep_bytes=keep_bytes, keep_age=keep_age, elapsed=elapsed)
 
 
 async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

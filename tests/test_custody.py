@@ -32,6 +32,16 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
     assert oldest(tmp_path / "c", damaged(line([1]))) == 0
 
 
+def test_nothing_of_its_own_is_older_than_the_process(tmp_path: Path) -> None:
+    """A wall clock that is set makes the backlog no older than the process, unless another one has left it."""
+    held = custody.Custody(tmp_path, (), lambda _: None)
+    owned = SimpleNamespace(files=make(tmp_path, line([1])), adopted=False)  # written in 2001, by its record
+    held.streams = [owned]  # type: ignore[list-item]
+    assert held.oldest_unshipped() < 1000
+    owned.adopted = True
+    assert held.oldest_unshipped() > 1e8
+
+
 def test_a_stream_that_cannot_be_read_is_not_drained(tmp_path: Path) -> None:
     """A disk error while asking whether all is shipped means no, and stops nobody."""
 

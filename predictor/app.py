@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from predictor import __version__, console, cores, observers, record
+from predictor import __version__, console, cores, observers, record, threads
 from predictor.feedback import FeedbackLog
 from predictor.health import Health
 from predictor.inference.model import load
@@ -76,11 +76,11 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         # Each part needs those before it; they end in reverse order.
+        blocking = await threads.prepare()
         logbook = None
         if settings.log == "on":
             logbook = app[LOGBOOK] = Logbook(settings, resource)
             await logbook.open()
-        health = app[HEALTH] = Health(logbook, refuses=settings.refuses)
         tracing = Tracing(resource, logbook.spans if logbook else None)
         log = _prediction_log(settings, model, logbook, redaction) if logbook else None
         if page := _page(settings, model, logbook):
@@ -98,6 +98,9 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             observe=observer,
         )
         app[PIPELINES] = {model.description.name: pipeline}
+        health = app[HEALTH] = Health(
+            logbook, refuses=settings.refuses, stalled=pipeline.stalled, deadline=settings.deadline
+        )
         metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
         surroundings = Surroundings(tracing, settings.deadline, metrics.request if metrics else None)
         refused = _refused(log, observer) if log else None
@@ -109,9 +112,8 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         yield
         await pipeline.close()
         if logbook:
-            await logbook.close()
-        if metrics:
-            await metrics.shutdown(settings.flush)
+            await _flush(logbook, metrics, settings.flush)
+        blocking.shutdown(wait=False)
 
     async def drain(app: web.Application) -> None:
         app[HEALTH].terminating = True  # gunicorn's workers come here without a signal of ours
@@ -167,6 +169,15 @@ def _page(settings: Settings, model: Model, logbook: Logbook | None) -> Page | N
     return Page(feed, content, files(), loopback_only=local)
 
 
+async def _flush(logbook: Logbook, metrics: Metrics | None, seconds: float) -> None:
+    """End the stream, then ship its rest and the last metrics at once: either may take all the seconds."""
+    await logbook.end_stream()
+    ends = [logbook.close(), *([metrics.shutdown(seconds)] if metrics else [])]
+    for error in await asyncio.gather(*ends, return_exceptions=True):
+        if error:
+            raise error
+
+
 def _refused(log: PredictionLog, observer: Observer | None) -> Callable[[Origin, Kind], None]:
     """Return what records, and shows, a request that was refused before its rows were known."""
 
@@ -181,4 +192,5 @@ def _refused(log: PredictionLog, observer: Observer | None) -> Callable[[Origin,
 def _metrics(resource: Resource, book: Logbook) -> Metrics:
     from predictor.metrics import Metrics, instruments  # noqa: PLC0415 - the exporter takes long to import
 
-    return Metrics(resource, __version__, instruments(book))
+    with threads.needed():
+        return Metrics(resource, __version__, instruments(book))

@@ -100,8 +100,8 @@ class Logbook:
         works = [shipper.run for shipper in self._shippers.values()]
         self._tasks = [asyncio.create_task(_for_ever(work)) for work in (*works, self._keep_up)]
 
-    async def close(self) -> None:
-        """Close the stream, ship until the deadline and say what is left for the next start."""
+    async def end_stream(self) -> None:
+        """Close the stream: nothing is written any more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -123,6 +123,9 @@ class Logbook:
             except OutboxError as error:
                 _logger.warning("%s", error)
         await self._leave_undeclared()
+
+    async def close(self) -> None:
+        """Ship until the deadline and say what is left for the next start; `end_stream` comes before."""
         left = sum(await asyncio.gather(*(each.drain(self._settings.flush) for each in self._shippers.values())))
         if left:
             _logger.warning("%d bytes are not shipped; the next start on %s ships them", left, self._root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.sdk.resources import Resource
 
-from predictor import __version__
+from predictor import __version__, threads
 from predictor.loki_names import stored, taken
 
 
@@ -14,7 +14,8 @@ class ResourceError(ValueError):
 
 def resource() -> Resource:
     """Return what the environment says of this process, else the SDK's words, else ours; raises ResourceError."""
-    attributes = dict(Resource.create().attributes)
+    with threads.needed():  # the SDK has a thread for each of its detectors
+        attributes = dict(Resource.create().attributes)
     for name in attributes:
         if taken(name):
             msg = (

@@ -32,6 +32,8 @@ _logger = logging.getLogger("predictor.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
 _RETRY_AFTER = 1
 """Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
+_LAST_BATCHES = 2.0
+"""Seconds for batches that run when PREDICTOR_DRAIN is over: what they predict is logged, though nobody waits."""
 
 
 class Pipeline:
@@ -108,11 +110,19 @@ class Pipeline:
         return job
 
     async def close(self) -> None:
-        """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait for the batches that run."""
+        """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait a little for the batches that run."""
         for job in self._batcher.waiting():
-            self._give_up(job, Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER, recorded=True))
-        await self._batcher.close()
+            self._give_up(job, _draining())
+        left = await self._batcher.close(_LAST_BATCHES)
+        if left:
+            _logger.error("%d requests are in batches that do not end; they are refused", len(left))
+        for job in left:
+            self._give_up(job, _draining())
         self.deadlines.close()
+
+    def stalled(self) -> float:
+        """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""
+        return self._batcher.stalled()
 
     def _run(self, jobs: list[Job]) -> Outputs:  # in a pool thread
         return self.model.run(np.array([row for job in jobs for row in job.rows], dtype=np.float32))
@@ -120,7 +130,7 @@ class Pipeline:
     # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
     def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:
         if batch.result is None:
-            self._model_failed(batch)
+            self._failed(batch)
             return None
         live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
         for job in live:
@@ -132,7 +142,8 @@ class Pipeline:
         self._tell(live)
         for job in live:
             if job.predictions[0].error:
-                job.future.set_exception(_model_failed("the model gave a number that is not finite"))
+                detail = "the model gave a number that is not finite"
+                job.future.set_exception(Problem(Kind.MODEL_FAILED, detail, recorded=True))
         return pending
 
     def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:
@@ -163,14 +174,21 @@ class Pipeline:
             self._record_failure([job], problem.kind)
         job.future.set_exception(problem)
 
-    def _model_failed(self, batch: Batch[Job, Outputs]) -> None:
-        if self._throttle.due():
-            name = self.model.description.name
-            _logger.error("model %s failed on a batch of %d rows: %s", name, batch.size, reason_of(batch.error))
+    def _failed(self, batch: Batch[Job, Outputs]) -> None:
+        """Tell all callers of a batch without outputs: the model failed, or no thread took it."""
+        name = self.model.description.name
+        if batch.started:
+            kind, detail = Kind.MODEL_FAILED, "the model failed on the batch with these rows"
+            said = f"model {name} failed on a batch of {batch.size} rows: {reason_of(batch.error)}"
+        else:
+            kind, detail = Kind.INTERNAL_ERROR, "no thread took the rows; the server's log says more"
+            said = f"no thread took a batch of {batch.size} rows for model {name}: {batch.error}"
+        if self._throttle.due(kind):
+            _logger.error("%s", said)
         live = [job for job in batch.jobs if not job.future.done()]
-        self._record_failure(live, Kind.MODEL_FAILED)
+        self._record_failure(live, kind)
         for job in live:
-            job.future.set_exception(_model_failed("the model failed on the batch with these rows"))
+            job.future.set_exception(Problem(kind, detail, recorded=True))
 
     def _record_failure(self, jobs: Sequence[Job], kind: Kind) -> None:
         for job in jobs:
@@ -185,8 +203,8 @@ class Pipeline:
         self._tell(jobs)
 
 
-def _model_failed(detail: str) -> Problem:
-    return Problem(Kind.MODEL_FAILED, detail, recorded=True)
+def _draining() -> Problem:
+    return Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER, recorded=True)
 
 
 def _not_logged(error: OutboxError) -> Problem:

@@ -35,7 +35,7 @@ _READER = [
 ]
 _MAY_IMPORT = {
     "otlp.*": ["otlp", "otlp.*", "msgspec"],
-    "outbox.*": ["outbox.*", "otlp", "console", "msgspec"],
+    "outbox.*": ["outbox.*", "otlp", "console", "threads", "msgspec"],
     "shipping.*": [
         "shipping.*",
         "outbox.segments",
@@ -47,7 +47,7 @@ _MAY_IMPORT = {
         "multidict",
         "yarl",
     ],
-    "inference.batching": [],
+    "inference.batching": ["threads"],
     "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
     "web.*": ["web.*", "errors", "prediction", "console", "aiohttp", "msgspec", "numpy"],
     "page.*": ["page.*", "grafana", "__version__", "jinja2", "msgspec"],
@@ -67,7 +67,9 @@ _MAY_IMPORT = {
     "record": ["msgspec"],
     "cores": [],
     "loki_names": ["record", "stream_events"],
-    "otel_resource": ["loki_names", "__version__", "opentelemetry"],
+    "otel_resource": ["loki_names", "threads", "__version__", "opentelemetry"],
+    "threads": [],
+    "early_signals": [],
     "redaction": [],
     "encoding": ["otlp", "record"],
     "stream": ["stream_events", "encoding", "record", "otlp", "outbox", "outbox.undeclared"],
@@ -98,6 +100,8 @@ _MAY_NAME = {
     "cores": [],
     "loki_names": [],
     "otel_resource": [],
+    "threads": [],
+    "early_signals": [],
     "redaction": ["inference.description"],
     "encoding": ["prediction"],
     "stream": [],
@@ -121,11 +125,13 @@ _ONLY_FOR = {
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
     "web.bounded": "sets options of a connection",
+    "web.listener": "closes the listening sockets",
     "shipping.endpoint": "makes the TLS context",
     "shipping.delivery": "posts with it",
     "otlp_settings": "takes URLs apart",
     "log.loki": "asks Loki",
     "grafana": "makes a URL",
+    "threads": "starts those that resolve host names",
 }
 
 

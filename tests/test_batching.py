@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from predictor.inference import batching
 from predictor.inference.batching import Batch, Batcher
 
 if TYPE_CHECKING:
@@ -83,7 +87,7 @@ async def batcher(
         yield made
     finally:
         model.gate.set()
-        await asyncio.wait_for(made.close(), _PATIENCE)
+        assert await made.close(_PATIENCE) == []
 
 
 def submit(to: Batcher[Job, str], *sizes: int) -> list[Job]:
@@ -228,7 +232,7 @@ async def test_a_run_that_ends_its_thread_fails_its_batch_only() -> None:
     made: Batcher[Job, str] = Batcher(run, note, max_rows=1, threads=1)
     jobs = submit(made, 1, 1)
     await asyncio.gather(*(job.done() for job in jobs))
-    await made.close()
+    assert await made.close(_PATIENCE) == []
     assert [type(error) for error in seen] == [SystemExit, type(None)]
 
 
@@ -312,7 +316,7 @@ async def test_close_waits_for_what_runs_and_for_its_sync() -> None:
     made: Batcher[Job, str] = Batcher(model.run, disk.commit, max_rows=1, threads=1)
     (job,) = submit(made, 1)
     await model.runs()
-    closing = asyncio.create_task(made.close())
+    closing = asyncio.create_task(made.close(_PATIENCE))
     await asyncio.sleep(0)
     model.gate.set()
     await disk.asked()
@@ -328,12 +332,95 @@ async def test_close_answers_what_is_still_queued() -> None:
     made: Batcher[Job, str] = Batcher(model.run, commit, max_rows=1, threads=1)
     jobs = submit(made, 1, 1, 1)
     await model.runs()
-    closing = asyncio.create_task(made.close())
+    closing = asyncio.create_task(made.close(_PATIENCE))
     await asyncio.sleep(0)
     model.gate.set()
     await asyncio.wait_for(closing, _PATIENCE)
     assert all(job.future.done() for job in jobs)
     assert model.batches == [[job] for job in jobs]
+
+
+async def test_close_leaves_a_batch_that_does_not_end() -> None:
+    """Closing ends although a batch does not, and returns the jobs without an outcome, those behind it included."""
+    model = Model(open_=False)
+    made: Batcher[Job, str] = Batcher(model.run, commit, max_rows=2, threads=1)
+    jobs = submit(made, 1, 1)
+    await model.runs()
+    behind, gone = submit(made, 1, 1)
+    jobs[1].future.cancel()
+    gone.future.cancel()
+    assert await made.close(0.01) == [jobs[0], behind]
+    model.gate.set()
+    await jobs[0].done()  # what ends late is committed all the same, for whoever still asks
+
+
+async def test_a_batch_that_no_thread_takes_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that the pool does not take fails, is counted back, and the next one runs."""
+
+    def refuse(*_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    model = Model()
+    async with batcher(model) as made:
+        with monkeypatch.context() as patched:
+            patched.setattr(ThreadPoolExecutor, "submit", refuse)
+            for job in submit(made, 1, 2):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await job.done()
+                assert job.batch
+                assert job.batch.started == 0.0
+        assert made.queued_rows == 0
+        assert made.stalled() == 0.0
+        (job,) = submit(made, 1)
+        await job.done()
+    assert model.batches == [[job]]
+
+
+async def test_a_pool_that_raises_and_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool may keep what it did not take and run it later: each caller has one outcome, and nothing is miscounted."""
+    submitted = ThreadPoolExecutor.submit
+
+    def late(*given: Any) -> None:  # noqa: ANN401 - as the pool takes it
+        submitted(*given).result(_PATIENCE)
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    model = Model()
+    async with batcher(model) as made:
+        with monkeypatch.context() as patched:
+            patched.setattr(ThreadPoolExecutor, "submit", late)
+            (job,) = submit(made, 1)
+            with contextlib.suppress(RuntimeError):
+                await job.done()
+        after = submit(made, 4, 4)
+        await asyncio.gather(*(each.done() for each in after))
+    assert model.batches == [[job], [after[0]], [after[1]]]
+
+
+async def test_work_without_an_end_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds without a batch that ends count while there is work: not while idle, and anew with each that ends."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(batching, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    model = Model(open_=False)
+    async with batcher(model, max_rows=1) as made:
+        clock.now += 100
+        assert made.stalled() == 0.0
+        first, second = submit(made, 1, 1)
+        await model.runs()
+        clock.now += 7
+        assert made.stalled() == 7.0
+        model.gate.set()
+        await first.done()
+        await second.done()
+        assert made.stalled() == 0.0
+        model.gate.clear()
+        (third,) = submit(made, 1)
+        await model.runs()
+        clock.now += 3
+        assert made.stalled() == 3.0
+        model.gate.set()
+        await third.done()
 
 
 async def test_the_times_of_a_batch_hold_its_run() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,3 +144,21 @@ async def test_dead_sink_does_not_hold_the_end(
     async with traced(monkeypatch, outbox, **wanted) as here:
         answer = await here.post("/predict", json={"data": [ROW]})
     assert answer.status == 200
+
+
+async def test_metrics_and_log_flush_at_once(
+    collector: sink.Sink, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end asks for one PREDICTOR_FLUSH, not for one after the other: a sink that is slow gets both together."""
+    speak = asyncio.Event()
+    wanted = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "otlp", "PREDICTOR_FLUSH": "20s"}
+    async with AsyncExitStack() as server, asyncio.timeout(15):  # less than one flush
+        await server.enter_async_context(traced(monkeypatch, outbox, **wanted))
+        await collector.until(lambda: "/v1/logs" in {request.path for request in collector.requests})
+        before = len(collector.requests)
+        collector.script = lambda _: sink.Answer(waits_for=speak)
+        ending = asyncio.create_task(server.aclose())
+        both = {"/v1/logs", "/v1/metrics"}
+        await collector.until(lambda: {request.path for request in collector.requests[before:]} >= both)
+        speak.set()
+        await ending

@@ -7,10 +7,12 @@ Knows neither ONNX nor HTTP nor logs: `pipeline.py` supplies both functions.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from predictor import threads as thread_pools
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +48,10 @@ R = TypeVar("R")
 
 
 class Batch(Generic[J, R]):
-    """Jobs that run together, and what came of it; times are `time.monotonic` seconds."""
+    """Jobs that run together, and what came of it.
+
+    Times are `time.monotonic` seconds; `started` is 0 if no thread took the batch.
+    """
 
     __slots__ = ("error", "finished", "jobs", "result", "size", "started")
 
@@ -75,15 +80,17 @@ class Batcher(Generic[J, R]):
 
         A commit may return an awaitable (a sync of the disk): the callers wait for it, the next batch does not.
         A commit that raises fails the jobs of its batch with that error.
+        All threads are started here; raises OSError if the system has none.
         """
         self._run = run
         self._commit = commit
         self._max_rows = max_rows
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+        self._pool = thread_pools.pool(threads, "inference")
         self._loop = asyncio.get_running_loop()
         self._queue: deque[J] = deque()
-        self._running = 0
+        self._running: set[Batch[J, R]] = set()
+        self._moved = 0.0  # when a batch last ended, or the first job came to an idle batcher
         self._last = 0
         self._scheduled = False
         self._idle = asyncio.Event()
@@ -93,10 +100,12 @@ class Batcher(Generic[J, R]):
 
     def submit(self, job: J) -> None:
         """Queue a job; its future tells when it is done. A job larger than `max_rows` runs alone."""
+        if not self._queue and not self._running:
+            self._moved = time.monotonic()
+            self._idle.clear()
         self._queue.append(job)
-        self._idle.clear()
         self.queued_rows += job.size
-        if not self._scheduled and self._running < self._threads:
+        if not self._scheduled and len(self._running) < self._threads:
             # At the end of this turn of the loop, so that all requests that came in with it run together.
             self._scheduled = True
             self._loop.call_soon(self._gather, 0)
@@ -105,12 +114,24 @@ class Batcher(Generic[J, R]):
         """Return the jobs that are queued and whose callers wait."""
         return [job for job in self._queue if not job.future.done()]
 
-    async def close(self) -> None:
-        """Wait until what is queued has run and is committed, then end the threads; submit nothing more."""
-        await self._idle.wait()
-        while self._committing:
-            await asyncio.wait(self._committing)
-        await asyncio.to_thread(self._pool.shutdown)
+    def stalled(self) -> float:
+        """Return for how many seconds there has been work and no batch has ended; 0 without work."""
+        return time.monotonic() - self._moved if self._queue or self._running else 0.0
+
+    async def close(self, patience: float) -> list[J]:
+        """Wait until what is queued has run and is committed, then end the threads; submit nothing more.
+
+        Returns after `patience` seconds at the latest, with the jobs that have no outcome by then: their threads hang
+        and are left alone.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+                while self._committing:
+                    await asyncio.wait(self._committing)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        left = [job for batch in self._running for job in batch.jobs]
+        return [job for job in (*left, *self._queue) if not job.future.done()]
 
     def _gather(self, before: int) -> None:
         """Let another turn of the loop pass while requests come in and are fewer than ran together last.
@@ -125,13 +146,20 @@ class Batcher(Generic[J, R]):
 
     def _dispatch(self) -> None:
         self._scheduled = False
-        while self._queue and self._running < self._threads:
+        while self._queue and len(self._running) < self._threads:
             jobs, size = self._take()
             if jobs:
-                self._running += 1
                 self._last = size
-                self._pool.submit(self._work, Batch(jobs, size))
+                self._start(Batch(jobs, size))
         self._note_idle()
+
+    def _start(self, batch: Batch[J, R]) -> None:
+        self._running.add(batch)
+        try:
+            self._pool.submit(self._work, batch)
+        except Exception as error:  # noqa: BLE001 - no thread, no memory: it fails this batch, not all that follow
+            batch.error = error
+            self._loop.call_soon(self._finish, batch)
 
     def _note_idle(self) -> None:
         if not self._queue and not self._running:
@@ -159,7 +187,10 @@ class Batcher(Generic[J, R]):
         self._loop.call_soon_threadsafe(self._finish, batch)
 
     def _finish(self, batch: Batch[J, R]) -> None:
-        self._running -= 1
+        if batch not in self._running:  # a pool that raises may keep what it was given, and run it later
+            return
+        self._running.discard(batch)
+        self._moved = time.monotonic()
         if self._queue and not self._scheduled:
             self._scheduled = True
             self._gather(0)  # first, so that the pool works while the loop writes the log

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from predictor import threads
 from predictor.console import Throttle
 from predictor.outbox.disk import Disk, Segment
 
@@ -34,7 +34,7 @@ class Journal:
     def __init__(
         self, files: SignalFiles, disk: Disk, *, fsync: bool, segment_bytes: int, clock: Callable[[], float]
     ) -> None:
-        """Open nothing yet: the first `append` or `roll` does."""
+        """Open nothing yet: the first `append` or `roll` does; the thread that syncs is started here (OSError)."""
         self.segment: Segment | None = None
         self.opened = 0.0  # when, by `clock`
         self.unsynced_bytes = 0
@@ -49,7 +49,7 @@ class Journal:
         self._new_name = False  # the directory does not yet durably name the current segment
         self._unsynced: list[bytes] = []
         self._syncing: asyncio.Task[OSError | None] | None = None
-        self._thread = ThreadPoolExecutor(1, "outbox-sync")
+        self._thread = threads.pool(1, "outbox-sync") if fsync else None
 
     @property
     def dirty(self) -> bool:
@@ -99,7 +99,8 @@ class Journal:
             failure = await self.sync()
         self._retire()
         self._close_retired()
-        self._thread.shutdown(wait=False)
+        if self._thread:
+            self._thread.shutdown(wait=False)
         if failure is not None:
             raise failure
 

@@ -3,47 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
 import logging
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
-from aiohttp import web
 
 from predictor import app, console
+from predictor.early_signals import ENDING
 from predictor.greeting import greeting
+from predictor.web.listener import Listener
 
 if TYPE_CHECKING:
+    import signal
+    from collections.abc import Coroutine
+    from typing import Any
+
     from predictor.settings import Settings
     from predictor.web.runner import Runner
 
 _logger = logging.getLogger("predictor")
 _ECHO = 0.5
-"""Seconds within which another signal is the first one's echo."""
+"""Seconds within which another signal is the first one's echo: a process group often gets it twice."""
 _SECOND_SIGNAL = 130
 """Exit status when a second signal ends the shutdown."""
+_UNFINISHED = 1
+"""Exit status when the shutdown did not come to its end in time."""
+_NEW = 0.5
+"""Seconds, part of PREDICTOR_DRAIN, for the requests of connections that have just come; each gets its answer."""
+_CLOSING = 5.0
+"""Seconds besides the settings', for the batches that run, the last fsync and files on a slow disk."""
+_THREADS = 1.0
+"""Seconds for threads to end once everything is closed; one that hangs is left."""
 
 
 def serve(settings: Settings) -> int:
     """Run the server until a signal ends it; return the exit status; raises OSError and ModelError at the start."""
     console.setup()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        return loop.run(_serve(settings))
+    loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
+        status = loop.run(_serve(settings))
+        _leave_hanging_threads(status)
+        return status
+    finally:
+        with contextlib.suppress(RuntimeError):  # it wants a thread, to wait for threads that have ended
+            loop.close()
 
 
 async def _serve(settings: Settings) -> int:
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: its terminal is closed
-        loop.add_signal_handler(number, signals.put_nowait, number)
-
-    runner = await app.runner(settings)
+    runner = await app.runner(settings)  # until now nothing is open, and a signal ends the process at once
+    signals = _Signals(settings)
     await runner.setup()
+    listener = Listener()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
+        if runner.server and not signals.first.done():
+            host, port = await listener.open(runner.server, settings.host, settings.port)
+            _greet(settings, runner, host, port)
     except (OSError, UnicodeError) as error:  # the latter: no host name at all
         await runner.cleanup()
         code = (isinstance(error, OSError) and error.errno) or 0
@@ -51,43 +71,96 @@ async def _serve(settings: Settings) -> int:
         reason = os.strerror(code) if code > 0 else (isinstance(error, OSError) and error.strerror) or str(error)
         where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
         raise OSError(code, f"cannot listen on {where}: {reason}") from error
-    host, port = runner.addresses[0][:2]
+    await _end(runner, listener, await signals.first, settings)
+    return 0
+
+
+def _greet(settings: Settings, runner: Runner, host: str, port: int) -> None:
     if settings.log == "off":
         _logger.warning("PREDICTOR_LOG=off: no prediction is logged")
     for line in greeting(settings, runner.app, host, port):
         console.say(line)
 
-    ending = asyncio.create_task(_end(runner, await signals.get(), settings))
-    again = asyncio.create_task(_second(signals))
-    await asyncio.wait((ending, again), return_when=asyncio.FIRST_COMPLETED)
-    if not ending.done():
-        _logger.warning("second signal: ended at once; what is not shipped is in %s", settings.outbox.resolve())
-        sys.stderr.flush()
-        os._exit(_SECOND_SIGNAL)
-    again.cancel()
-    await ending
-    return 0
+
+class _Signals:
+    """The first signal begins the shutdown, or ends the start; a second that is meant as one ends all at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._came = 0.0
+        self.first: asyncio.Future[signal.Signals] = self._loop.create_future()
+        for number in ENDING:
+            self._loop.add_signal_handler(number, self._take, number)
+
+    def _take(self, number: signal.Signals) -> None:
+        now = time.monotonic()
+        if not self.first.done():
+            self.first.set_result(number)
+            self._came = now
+        elif now - self._came > _ECHO:
+            outbox = self._settings.outbox.resolve()
+            _logger.warning("second signal: ended at once; what is not shipped is in %s", outbox)
+            _exit(_SECOND_SIGNAL)
 
 
-async def _second(signals: asyncio.Queue[signal.Signals]) -> None:
-    """Wait for a second signal that is meant as one: a process group often gets the first one twice."""
-    await asyncio.sleep(_ECHO)
-    while not signals.empty():
-        signals.get_nowait()
-    await signals.get()
-
-
-async def _end(runner: Runner, first: signal.Signals, settings: Settings) -> None:
+async def _end(runner: Runner, listener: Listener, first: signal.Signals, settings: Settings) -> None:
     """End in this order, so that nothing acknowledged is lost and nobody is refused without need."""
     # 1. Not ready: no new traffic should be sent here; what comes is answered.
     runner.app[app.HEALTH].terminating = True
-    delay = settings.shutdown_delay if first is signal.SIGTERM else 0.0  # a person at a terminal does not wait
-    longest = delay + settings.drain + (settings.flush if settings.export.logs or settings.export.traces else 0.0)
+    delay = settings.shutdown_delay if first.name == "SIGTERM" else 0.0  # a person at a terminal does not wait
+    export = settings.export
+    flush = settings.flush if export.logs or export.traces or export.metrics else 0.0
+    longest = delay + settings.drain + flush + _CLOSING
     _logger.info("%s: shutting down within %g s; a second signal ends it at once", first.name, longest)
+    await _within(longest, _steps(runner, listener, delay, settings.drain))
+
+
+async def _steps(runner: Runner, listener: Listener, delay: float, drain: float) -> None:
     # 2. Until that is known everywhere. Who keeps a connection hears it with the next answer, the connection's last.
     if delay:
         runner.leave()
     await asyncio.sleep(delay)
-    # 3. Stop listening, close idle connections, finish what is in flight (PREDICTOR_DRAIN).
-    # 4. Close the stream, ship until the deadline (PREDICTOR_FLUSH), say what is left: the application's clean-up.
+    # 3. Stop listening; who has connected by then is answered.
+    runner.leave()
+    await listener.close()
+    await _answer_new(runner, min(_NEW, drain))
+    # 4. Close idle connections, finish what is in flight (PREDICTOR_DRAIN).
+    # 5. Close the stream, ship until the deadline (PREDICTOR_FLUSH), say what is left: the application's clean-up.
     await runner.cleanup()
+
+
+async def _answer_new(runner: Runner, seconds: float) -> None:
+    """Wait until all connections have had their last answer, which those that are kept idle never get."""
+    end = time.monotonic() + seconds
+    while runner.server and runner.server.connections and time.monotonic() < end:  # noqa: ASYNC110 - aiohttp tells nobody
+        await asyncio.sleep(0.01)
+
+
+async def _within(seconds: float, steps: Coroutine[Any, Any, None]) -> None:
+    """Await the steps of the shutdown; what hangs must not hold the process for ever."""
+    with contextlib.suppress(RuntimeError):  # no thread for it
+        # For what holds the loop itself: a thread without Python says where, and ends the process.
+        faulthandler.dump_traceback_later(seconds + _CLOSING, exit=True)
+    ending = asyncio.ensure_future(steps)
+    await asyncio.wait((ending,), timeout=seconds)
+    if not ending.done():
+        _logger.error("the shutdown has not ended in %g s and is broken off; the next start closes the stream", seconds)
+        _exit(_UNFINISHED)
+    await ending
+
+
+def _leave_hanging_threads(status: int) -> None:
+    """End the process without the threads that do not end: a model, or a disk, that does not answer."""
+    end = time.monotonic() + _THREADS
+    others = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
+    for thread in others:
+        thread.join(max(0.0, end - time.monotonic()))
+    if hanging := [thread.name for thread in others if thread.is_alive()]:
+        _logger.error("ended without the threads that hang: %s", ", ".join(hanging))
+        _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    sys.stderr.flush()
+    os._exit(status)

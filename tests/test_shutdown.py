@@ -7,6 +7,7 @@ import http.client
 import json
 import signal
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,74 @@ def test_a_request_in_flight_is_finished(outbox: Path) -> None:
         assert server.wait() == 0
     job_id = json.loads(answer.partition(b"\r\n\r\n")[2])["job_id"]
     assert job_id in logs(outbox)[0].read_text()
+
+
+_REQUEST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(_BODY),
+    _BODY,
+)
+
+
+def whole_answer(connection: socket.socket) -> bytes:
+    """Return all that comes over a connection until its end."""
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("connected", ["before", "after"])
+def test_who_has_connected_is_answered(outbox: Path, connected: str) -> None:
+    """Requests that nobody has read when the signal comes are answered, in connections not even accepted as well.
+
+    The process stands still meanwhile: the kernel completes connections and takes requests for it.
+    """
+    where = ("127.0.0.1", 0)
+    with Server(outbox) as server:
+        where = ("127.0.0.1", server.port)
+        callers: list[socket.socket] = []
+        if connected == "before":
+            callers = [socket.create_connection(where, _PATIENCE) for _ in range(16)]
+            ask(server, "GET", "/livez")  # they are accepted by then
+        server.process.send_signal(signal.SIGSTOP)
+        if connected == "after":
+            callers = [socket.create_connection(where, _PATIENCE) for _ in range(16)]
+        server.process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.sendall(_REQUEST)
+        server.process.send_signal(signal.SIGCONT)
+        received = [whole_answer(caller) for caller in callers]
+        assert server.wait() == 0
+    assert [answer[:13] for answer in received] == [b"HTTP/1.1 200 "] * 16
+
+
+def test_nobody_is_reset_under_load(outbox: Path) -> None:
+    """Clients that open a connection for each request are answered or not let in at all: none is cut off."""
+    broken: list[str] = []
+    answered: list[bytes] = []
+
+    def client(port: int) -> None:
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port), _PATIENCE)
+            except ConnectionRefusedError:
+                return
+            try:
+                connection.sendall(_REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
+                answered.append(whole_answer(connection)[:13])
+            except OSError as error:
+                broken.append(str(error))
+
+    with Server(outbox) as server:
+        clients = [threading.Thread(target=client, args=(server.port,)) for _ in range(16)]
+        for each in clients:
+            each.start()
+        end = time.monotonic() + _PATIENCE
+        while len(answered) < 500 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert server.terminate() == 0
+        for each in clients:
+            each.join(_PATIENCE)
+    assert broken == []
+    assert set(answered) == {b"HTTP/1.1 200 "}
 
 
 def test_a_request_that_never_ends_is_not_waited_for(outbox: Path) -> None:

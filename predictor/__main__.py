@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     verbs.add_parser(
         "log",
-        help="read the prediction log: list, tail, show, verify, export, replay, score; see `predictor log --help`",
+        help="read the prediction log (list, tail, show, verify, export, replay, score) and look after what the sink "
+        "refused (rejected, resend); see `predictor log --help`",
     )
     verb = parser.parse_args(arguments).verb or "serve"
     settings = None

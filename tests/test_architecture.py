@@ -59,6 +59,8 @@ _MAY_IMPORT = {
     "log.writers": [*_READER, "pyarrow"],
     "log.output": [*_READER, "rich"],
     "log.cli": [*_READER, "settings"],
+    "log.resend": [*_READER, "shipping.delivery", "shipping.endpoint"],
+    "log.verb": _READER,
     "log.*": _READER,
     "settings": ["otlp_settings", "units"],
     "otlp_settings": [],
@@ -91,6 +93,8 @@ _MAY_NAME = {
     "log.writers": [],
     "log.output": [],
     "log.cli": [],
+    "log.resend": ["otlp_settings"],
+    "log.verb": ["otlp_settings"],
     "log.*": [],
     "settings": [],
     "otlp_settings": [],
@@ -325,7 +329,7 @@ def test_outbox_and_command_line_are_light(heavy: str) -> None:
 def test_command_line_is_light_in_fact() -> None:
     """A fresh interpreter that has imported the command line has imported none of the heavy packages."""
     heavy = {"aiohttp", "onnxruntime", "numpy", "opentelemetry", "rich", "pyarrow"}
-    verbs = "from predictor.log import export, listing, show, tail, verdict"
+    verbs = "from predictor.log import export, listing, rejected, resend, show, tail, verdict"
     code = f"import sys, predictor.__main__; {verbs}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -12,7 +12,7 @@ from predictor.console import show
 from predictor.log.errors import SourceError
 from predictor.log.output import Output
 from predictor.log.source import Access, source
-from predictor.log.verb import FAILED, Asked, Verb
+from predictor.log.verb import FAILED, Asked, AskedOutbox, OutboxVerb, Verb
 from predictor.log.window import Window, moment
 from predictor.settings import SettingsError, load
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     verb = _VERBS[name]()
     options = _parser(name, verb).parse_args(arguments[1:])
     try:
-        status = _run(verb, options)
+        status = _look_after(verb, options) if isinstance(verb, OutboxVerb) else _run(verb, options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -71,6 +71,11 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
             output.note(sentence)
 
 
+def _look_after(verb: OutboxVerb, options: argparse.Namespace) -> int:
+    outbox = options.outbox or load().outbox
+    return verb.run(AskedOutbox(options, outbox, Output(as_json=options.json), lambda: load().export))
+
+
 def _token(path: Path) -> str:
     place, wanted = f"--token-file {path}", "wanted one line of printable ASCII"
     try:
@@ -82,23 +87,29 @@ def _token(path: Path) -> str:
     return token
 
 
-def _parser(name: str, verb: Verb) -> _Parser:
+def _parser(name: str, verb: Verb | OutboxVerb) -> _Parser:
     parser = _Parser(prog=f"predictor log {name}", description=verb.sentence, allow_abbrev=False)
     verb.options(parser)
     parser.set_defaults(verb=name)
-    common = parser.add_argument_group("where and when")
-    common.add_argument(
-        "--from",
-        dest="source",
-        metavar="SOURCE",
-        help="an outbox folder, a file or folder of OTLP JSON lines, or a URL of Loki (default: PREDICTOR_OUTBOX)",
-    )
-    common.add_argument("--since", type=_moment, metavar="TIME", help="RFC 3339, or an age such as 15m, 2h, 7d")
-    if verb.ends:
-        common.add_argument("--until", type=_moment, metavar="TIME", help="the same")
-    common.add_argument("--tenant", help="Loki's X-Scope-OrgID")
-    common.add_argument("--token-file", type=Path, metavar="FILE", help="holds a bearer token for Loki")
-    common.add_argument("--selector", default=Access().selector, help="Loki's stream selector (default: %(default)s)")
+    common = parser.add_argument_group("where" if isinstance(verb, OutboxVerb) else "where and when")
+    if isinstance(verb, OutboxVerb):
+        common.add_argument("--outbox", type=Path, metavar="DIR", help="an outbox folder (default: PREDICTOR_OUTBOX)")
+        common.add_argument("--stream", metavar="ID", help="only this stream")
+    else:
+        common.add_argument(
+            "--from",
+            dest="source",
+            metavar="SOURCE",
+            help="an outbox folder, a file or folder of OTLP JSON lines, or a URL of Loki (default: PREDICTOR_OUTBOX)",
+        )
+        common.add_argument("--since", type=_moment, metavar="TIME", help="RFC 3339, or an age such as 15m, 2h, 7d")
+        if verb.ends:
+            common.add_argument("--until", type=_moment, metavar="TIME", help="the same")
+        common.add_argument("--tenant", help="Loki's X-Scope-OrgID")
+        common.add_argument("--token-file", type=Path, metavar="FILE", help="holds a bearer token for Loki")
+        common.add_argument(
+            "--selector", default=Access().selector, help="Loki's stream selector (default: %(default)s)"
+        )
     common.add_argument("--json", action="store_true", help="for machines: JSON lines, see docs/reading.md")
     return parser
 
@@ -133,6 +144,18 @@ def _list() -> Verb:
     return VERB
 
 
+def _rejected() -> OutboxVerb:
+    from predictor.log.rejected import VERB  # noqa: PLC0415
+
+    return VERB
+
+
+def _resend() -> OutboxVerb:
+    from predictor.log.resend import VERB  # noqa: PLC0415
+
+    return VERB
+
+
 def _replay() -> Verb:
     from predictor.log.replay import VERB  # noqa: PLC0415
 
@@ -163,7 +186,7 @@ def _verify() -> Verb:
     return VERB
 
 
-_VERBS: dict[str, Callable[[], Verb]] = {
+_VERBS: dict[str, Callable[[], Verb | OutboxVerb]] = {
     "list": _list,
     "tail": _tail,
     "show": _show,
@@ -171,4 +194,6 @@ _VERBS: dict[str, Callable[[], Verb]] = {
     "export": _export,
     "replay": _replay,
     "score": _score,
+    "rejected": _rejected,
+    "resend": _resend,
 }

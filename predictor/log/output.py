@@ -9,7 +9,7 @@ import re
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,11 +18,17 @@ from predictor.console import printable, show
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from predictor.log.source import Source
-
 _EVERY = 256  # records between two looks at the progress bar: drawing it costs as much as reading a record
 _encode = msgspec.json.encode
 _C1 = re.compile("[\x7f-\x9f]")  # JSON leaves them as they are, and terminals obey them
+
+
+class Progress(Protocol):
+    """What tells how far it is."""
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, about: 0 to 1."""
 
 
 class Column(NamedTuple):
@@ -75,29 +81,32 @@ class Output:
             self.line("  ".join(cells).rstrip())
 
     @contextmanager
-    def progress(self, what: str, source: Source | None = None) -> Iterator[Callable[..., None]]:
-        """Show a bar on stderr, if that is a terminal, while something is done; call what this yields once a record."""
+    def progress(self, what: str, of: Progress | None = None, every: int = _EVERY) -> Iterator[Callable[..., None]]:
+        """Show a bar on stderr, if that is a terminal, while something is done; call what this yields once a record.
+
+        The bar is drawn anew each `every` calls.
+        """
         if not sys.stderr.isatty() or find_spec("rich") is None:
             yield lambda *_: None
             return
+        from rich import progress  # noqa: PLC0415
         from rich.console import Console  # noqa: PLC0415 - only for who sees it
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
         looks = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[done]:,}"),
-            TimeElapsedColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[done]:,}"),
+            progress.TimeElapsedColumn(),
         )
-        with Progress(*looks, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=None if source is None else 1.0, done=0)
+        with progress.Progress(*looks, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None if of is None else 1.0, done=0)
             done = 0
 
             def tick(*_: object) -> None:
                 nonlocal done
                 done += 1
-                if done % _EVERY == 0:
-                    bar.update(task, completed=0.0 if source is None else source.fraction, done=done)
+                if done % every == 0:
+                    bar.update(task, completed=0.0 if of is None else of.fraction, done=done)
 
             yield tick
 

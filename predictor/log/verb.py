@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from pathlib import Path
 
     from predictor.log.output import Output
     from predictor.log.source import Source
     from predictor.log.window import Window
+    from predictor.otlp_settings import Export
 
 FINE, FOUND, FAILED = 0, 1, 2
 """Exit statuses: all is well; what was asked for is not so, or not there; the question could not be answered."""
@@ -35,3 +37,22 @@ class Verb(NamedTuple):
     run: Callable[[Asked], int]
     ends: bool = True
     """Whether there is an end: what follows the log has no `--until`."""
+
+
+@dataclass(frozen=True)
+class AskedOutbox:
+    """What the command line says to a verb that looks after an outbox."""
+
+    options: argparse.Namespace
+    outbox: Path
+    output: Output
+    export: Callable[[], Export]
+    """Returns where signals go, by the environment; raises SettingsError."""
+
+
+class OutboxVerb(NamedTuple):
+    """A verb that looks after an outbox and reads no log: `--outbox` and `--stream` instead of source and window."""
+
+    sentence: str
+    options: Callable[[argparse.ArgumentParser], object]
+    run: Callable[[AskedOutbox], int]

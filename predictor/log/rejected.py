@@ -1,0 +1,100 @@
+"""`predictor log rejected`: what the sink refused and the outbox keeps; and an operator's word to believe refusals."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from predictor.log import window
+from predictor.log.output import Column
+from predictor.log.rejected_files import chosen, items
+from predictor.log.verb import FINE, FOUND, OutboxVerb
+from predictor.outbox.segments import file_size
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from predictor.log.rejected_files import Item, Reason
+    from predictor.log.verb import AskedOutbox
+    from predictor.outbox.segments import StreamFiles
+
+_COLUMNS = (
+    Column("stream"),
+    Column("item"),
+    Column("refused"),
+    Column("status", right=True),
+    Column("the sink's words"),
+)
+_ACCEPT = "accept-rejections"
+
+
+def as_json(item: Item, reason: Reason) -> dict[str, Any]:
+    """Return what `--json` prints of an item; docs/reading.md describes it."""
+    return {
+        "stream": item.stream.stream_id,
+        "name": item.name,
+        "signal": item.signal,
+        "sequence": item.sequence,
+        "time": window.shown(reason.time_unix_ns, digits=9) if reason.time_unix_ns else None,
+        "status": reason.status or None,
+        "words": reason.words,
+        "endpoint": reason.endpoint or None,
+        "bytes": file_size(item.path),
+        "file": str(item.path),
+    }
+
+
+def _row(item: Item, reason: Reason) -> list[str]:
+    when = window.shown(reason.time_unix_ns) if reason.time_unix_ns else ""
+    return [item.stream.stream_id, item.name, when, str(reason.status or ""), reason.words]
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept", action="store_true", help="have a running server believe the refusals that hold up its streams"
+    )
+
+
+def _run(asked: AskedOutbox) -> int:
+    found = chosen(asked.outbox, asked.options.stream)
+    if asked.options.accept:
+        return _accept(asked, found)
+    kept = [item for files in found for item in items(files)]
+    output = asked.output
+    if output.as_json:
+        for item in kept:
+            output.json(as_json(item, item.reason()))
+    elif kept:
+        output.table(_COLUMNS, [_row(item, item.reason()) for item in kept])
+    else:
+        output.note(f"nothing that the sink refused is in {asked.outbox}")
+    return FINE
+
+
+def _accept(asked: AskedOutbox, found: list[StreamFiles]) -> int:
+    output = asked.output
+    waiting = [files for files in found if files.lock.exists()]  # of the others only rejected/ is left
+    for files in waiting:
+        path = _touch(files)
+        if output.as_json:
+            output.json({"stream": files.stream_id, "accept": str(path)})
+        else:
+            output.line(f"stream {files.stream_id}: {path} is made")
+    if not waiting:
+        output.note(f"nothing in {asked.outbox} is still to be shipped, so no refusal holds it up")
+        return FOUND
+    output.note(
+        "a server that ships these streams now believes the refusals that hold them up: it puts what was refused so "
+        "far into rejected/, removes the file and goes on; `predictor log resend` sends it again"
+    )
+    return FINE
+
+
+def _touch(files: StreamFiles) -> Path:
+    path = files.path / _ACCEPT
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    return path
+
+
+VERB = OutboxVerb("what the sink refused and the outbox keeps; --accept: believe refusals that hold up", _options, _run)

@@ -213,6 +213,8 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
         ],
         "twice": [],
         "damaged": [],
+        "lacking": [],
+        "rejected_spans": 0,
     }
     page = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
     assert all(f"`{key}`" in page for key in (*report, *report["streams"][0]))
@@ -268,6 +270,9 @@ def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> Non
         ),
         (("export", "a.csv", "--model", "/nowhere"), "predictor: /nowhere/model.toml cannot be read: No such file"),
         (("export", "/nowhere/a.csv"), "predictor: /nowhere"),
+        (("rejected", "--outbox", "/nowhere"), "predictor: /nowhere: there is no outbox; wanted the folder that"),
+        (("resend", "--outbox", "/nowhere"), "predictor: /nowhere: there is no outbox; wanted the folder that"),
+        (("verify", "--outbox", "/nowhere"), "predictor: /nowhere: there is no outbox; wanted the folder that"),
         ((), "predictor log: the following arguments are required: VERB"),
         (("look",), "predictor log: argument VERB: invalid choice: 'look'"),
     ],
@@ -276,7 +281,8 @@ def test_one_sentence(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, log: Stream, arguments: tuple[str, ...], sentence: str
 ) -> None:
     """What keeps a verb from its work is one sentence on stderr, nothing on stdout, and status 2."""
-    default = () if not arguments or "--from" in arguments else ("--from", lay_out("files", tmp_path, written(log)))
+    none = not arguments or "--from" in arguments or arguments[0] in {"rejected", "resend"}
+    default = () if none else ("--from", lay_out("files", tmp_path, written(log)))
     told = Told(capsys, *arguments, *(default if arguments and arguments[0] != "look" else ()))
     assert (told.status, told.out) == (2, "")
     (said_line,) = told.err.splitlines()

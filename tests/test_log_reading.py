@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from loglines import Stream, line
 from logloki import Loki
+from loopback import Loopback
+from refused import keep
 from server import ROOT, Server, environment, interruptible
 from test_docs import rows
 from test_guides import blocks
@@ -27,13 +31,40 @@ if TYPE_CHECKING:
 _COMMANDS = [text.split("#")[0].strip() for block in blocks("reading.md", "sh") for text in block.splitlines()]
 
 
+class Taking(Loopback):
+    """A sink that takes everything."""
+
+    def __init__(self) -> None:
+        """Answer on a free port of loopback."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        super().__init__(Handler)
+
+
+def _of_refused(command: str) -> bool:
+    return command.startswith(("predictor log rejected", "predictor log resend"))
+
+
 class Place:
     """A folder as the page has it in mind: an outbox, collected files, a token, a Loki, and one job."""
 
-    def __init__(self, folder: Path, loki: Loki) -> None:
-        """Let a server write a log, and lay the same out for the other sources."""
+    def __init__(self, folder: Path, loki: Loki, sink: Taking) -> None:
+        """Let a server write a log, and lay the same out for the other sources; of another outbox one is refused."""
         self.folder = folder
         self.loki = loki
+        self.sink = sink
+        stream = Stream()
+        self.refused = stream.id
+        keep(folder / "refused", stream.id, "logs-1", line(stream.id, [stream.prediction()])).lock.touch()
         with Server(folder / "outbox") as server:
             answers = [post(server.port)[1] for _ in range(3)]
         self.job = str(json.loads(answers[0])["job_id"])
@@ -48,6 +79,9 @@ class Place:
         """Run a command in a shell of its own."""
         typed = command.replace("JOB_ID", self.job).replace("http://loki:3100", self.loki.url)
         environ = environment(self.folder / "outbox")
+        if _of_refused(command):
+            typed = typed.replace("outbox outbox", "outbox refused").replace("STREAM", self.refused)
+            environ = environment(self.folder / "refused", OTEL_EXPORTER_OTLP_ENDPOINT=self.sink.url)
         path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {typed}"],
@@ -63,8 +97,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Make the place once."""
-    with Loki() as loki:
-        yield Place(tmp_path_factory.mktemp("reading"), loki)
+    with Loki() as loki, Taking() as sink:
+        yield Place(tmp_path_factory.mktemp("reading"), loki, sink)
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
@@ -80,6 +114,9 @@ def test_commands(place: Place, command: str) -> None:
         return
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+    if "--accept" in command:
+        assert "believes the refusals" in err
+        return
     empty = any(word in command for word in ("--outlier", "--error", "--until"))
     assert err == ("predictor: nothing of the kind in outbox\n" if empty else "").replace(
         "outbox", str(place.folder / "outbox")
@@ -90,7 +127,7 @@ def test_commands(place: Place, command: str) -> None:
 def test_a_verb_each() -> None:
     """The page shows every verb."""
     verbs = {command.split()[2] for command in _COMMANDS}
-    assert verbs >= {"list", "tail", "show", "verify", "export"}
+    assert verbs >= {"list", "tail", "show", "verify", "export", "rejected", "resend"}
 
 
 def test_columns(place: Place) -> None:

@@ -94,6 +94,11 @@ class Outbox(Local):
         super().__init__(path)
         self._kept: dict[str, int] = {}
 
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
     def lines(self, since: int | None = None) -> Iterator[Line]:
         """Yield the lines of all streams, oldest stream first."""
         for stream in segments.streams(self._path):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from predictor.log.local import Outbox
 from predictor.log.output import Column
 from predictor.log.stream_state import shown, size
 from predictor.log.verb import FINE, FOUND, Verb
 from predictor.log.verify import Report, Verdict, verify
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
+    from predictor.log.held import Lack
     from predictor.log.verb import Asked
 
 _COLUMNS = (
@@ -37,12 +41,31 @@ def sentences(report: Report) -> Iterator[str]:
             yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
         if verdict.state == "abandoned":
             yield f"{about}: abandoned after record {stream.last}, with {stream.pending} bytes that nobody ships"
+    for lack in report.lacks:
+        yield from _lacks(lack, of_outbox=report.of_outbox)
     for job_id, row in report.twice[:_MOST]:
         yield f"job {job_id} row {row} has more than one number"
     yield from report.damaged[:_MOST]
     for count in (len(report.twice), len(report.damaged)):
         if count > _MOST:
             yield f"and {count - _MOST} more"
+
+
+def _lacks(lack: Lack, *, of_outbox: bool) -> Iterator[str]:
+    about = f"stream {lack.stream}"
+    if of_outbox:
+        if lack.rejected:
+            yield f"{about}: the sink has refused {shown(lack.rejected)}, kept in rejected/ (`predictor log resend`)"
+    else:
+        if lack.absent:
+            yield f"{about}: the sink has no record of it"
+        if lack.rejected:
+            yield f"{about}: the sink lacks {shown(lack.rejected)}, which it refused: rejected/ of the outbox has them"
+        if lack.segments:
+            yield f"{about}: the sink lacks {shown(lack.segments)}, which the outbox has"
+    if lack.unreadable:
+        names = ", ".join(lack.unreadable[:5]) + (" …" if len(lack.unreadable) > 5 else "")  # noqa: PLR2004 - as `shown`
+        yield f"{about}: rejected/ has {len(lack.unreadable)} that cannot be read as records: {names}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -52,6 +75,17 @@ def as_json(report: Report) -> dict[str, Any]:
         "streams": [_stream(verdict) for verdict in report.verdicts],
         "twice": [{"job_id": job_id, "index": row} for job_id, row in report.twice],
         "damaged": report.damaged,
+        "lacking": [
+            {
+                "stream": lack.stream,
+                "rejected": lack.rejected,
+                "outbox": lack.segments,
+                "unreadable": lack.unreadable,
+                "absent": lack.absent,
+            }
+            for lack in report.lacks
+        ],
+        "rejected_spans": report.rejected_spans,
     }
 
 
@@ -96,10 +130,19 @@ def _total(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"{len(rows)} in all", "", "", "", *sums]
 
 
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--outbox", type=Path, metavar="DIR", help="the sink must have what this outbox holds and what was refused"
+    )
+
+
 def _run(asked: Asked) -> int:
-    output = asked.output
+    output, outbox = asked.output, asked.options.outbox
+    if outbox and isinstance(asked.source, Outbox):
+        msg = f"--outbox compares a sink with an outbox, and {asked.source.name} is one; wanted --from with the sink"
+        raise ValueError(msg)
     with output.progress("reading", asked.source) as tick:
-        report = verify(asked.source, asked.window, tick)
+        report = verify(asked.source, asked.window, tick, outbox=outbox)
     if output.as_json:
         output.json(as_json(report))
         return FINE if report.sound else FOUND
@@ -109,9 +152,11 @@ def _run(asked: Asked) -> int:
         output.line(sentence)
     if unrecorded := sum(verdict.stream.unrecorded for verdict in report.verdicts):
         output.line(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
+    if report.rejected_spans:
+        output.line(f"{report.rejected_spans} refused spans are in rejected/: traces are a sample")
     if report.sound:
         output.line("nothing is missing" if rows else "no records there: nothing to prove")
     return FINE if report.sound else FOUND
 
 
-VERB = Verb("is anything missing? exit status 1 on anything that the log does not explain", lambda _: None, _run)
+VERB = Verb("is anything missing? exit status 1 on anything that the log does not explain", _options, _run)

@@ -8,18 +8,24 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from predictor.log.local import GONE
+from predictor.log.held import Held, Lack, held, lacking, rejected
+from predictor.log.local import GONE, Outbox
 from predictor.log.numbers import Once
 from predictor.log.stream_state import Range, Stream, size
 from predictor.record import EVENT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from predictor.log.entry import Entry
+    from predictor.log.numbers import Fingerprints
     from predictor.log.source import Source
     from predictor.log.stream_state import State
     from predictor.log.window import Window
+
+_SHIPS = 2.0
+"""Seconds: a server that can ships a record within half a one."""
 
 
 @dataclass
@@ -57,21 +63,37 @@ class Report:
     """(job id, index) under more than one number."""
     damaged: list[str]
     """What could not be read."""
+    lacks: list[Lack] = field(default_factory=list)
+    """What the outbox has and the sink lacks; of an outbox itself, what lies in `rejected/`."""
+    rejected_spans: int = 0
+    """Spans in `rejected/`: no fault, since traces are a sample."""
+    of_outbox: bool = False
+    """Whether an outbox was judged and not a sink."""
 
     @property
     def sound(self) -> bool:
         """Whether nothing is unexplained."""
-        return all(verdict.sound for verdict in self.verdicts) and not self.twice and not self.damaged
+        fine = all(verdict.sound for verdict in self.verdicts)
+        return fine and not (self.twice or self.damaged or self.lacks)
 
 
 def verify(
-    source: Source, window: Window, progress: Callable[[Entry], object] = lambda _: None, now_ns: int | None = None
+    source: Source,
+    window: Window,
+    progress: Callable[[Entry], object] = lambda _: None,
+    now_ns: int | None = None,
+    *,
+    outbox: Path | None = None,
+    wait: Callable[[], object] = lambda: time.sleep(_SHIPS),
 ) -> Report:
     """Read a source once and judge each of its streams; `progress` is told of each record.
 
-    Where numbers are missing all is read once more: records may have arrived behind the reader's back.
+    With `outbox` the source is a sink, which must have what that folder holds; `wait` lets a server ship what is on
+    its way. Where numbers are missing all is read once more: records may have arrived behind the reader's back.
     Memory is about 16 bytes a record. Raises SourceError.
     """
+    # The outbox first: what is shipped while the sink is read is seen there.
+    kept, broken = _held(source, window, progress, outbox)
     if window.start is None:
         window = window._replace(start=source.oldest)
     streams: dict[str, Stream] = {}
@@ -93,16 +115,36 @@ def verify(
         take(entry)
     now = time.time_ns() if now_ns is None else now_ns
     as_of = now if window.end is None or window.end >= now else None
-    holes = {stream.id: stream for stream in streams.values() if _judge(source, stream, window, as_of).missing}
-    if holes:
-        for entry in source.read(window.wider()):
-            if entry.stream in holes and entry.sequence not in holes[entry.stream].seen:
-                take(entry)
+
+    def seen(stream: str) -> Fingerprints | None:
+        return streams[stream].seen if stream in streams else None
+
+    again = {stream.id for stream in streams.values() if _judge(source, stream, window, as_of).missing}
+    lacks = lacking(kept, seen) if outbox else []
+    if any(lack.segments for lack in lacks):
+        wait()
+    again |= {lack.stream for lack in lacks}
+    for entry in source.read(window.wider()) if again else ():
+        if entry.stream in again and entry.sequence not in (seen(entry.stream) or ()):
+            take(entry)
     judged = [_judge(source, stream, window, as_of) for stream in streams.values() if stream.lowest_judged]
     judged.sort(key=lambda verdict: verdict.stream.id)
     _explain(judged)
     twice = _named(source, window, jobs.twice())
-    return Report(judged, twice, list(dict.fromkeys(source.damaged)))  # some were read twice
+    damaged = list(dict.fromkeys([*source.damaged, *broken]))  # some were read twice
+    spans = sum(each.spans for each in kept.values())
+    # What the sink refused may lie in the outbox's own segments still.
+    lacks = lacking(kept, seen if outbox else lambda _: None)
+    return Report(judged, twice, damaged, lacks, spans, of_outbox=isinstance(source, Outbox))
+
+
+def _held(
+    source: Source, window: Window, progress: Callable[[Entry], object], outbox: Path | None
+) -> tuple[dict[str, Held], list[str]]:
+    """Return what the sink should have, or was refused of the outbox that is judged, and what cannot be read there."""
+    if outbox:
+        return held(outbox, window, source.oldest if window.start is None else None, progress)
+    return rejected(source.path, window) if isinstance(source, Outbox) else {}, []
 
 
 def opened_ns(stream: str) -> int:

@@ -16,7 +16,6 @@ from predictor.inference.model import load
 from predictor.logbook import Logbook
 from predictor.otel_resource import resource
 from predictor.page.feed import Feed
-from predictor.page.training import ranges
 from predictor.page.view import View
 from predictor.pipeline import Pipeline
 from predictor.prediction_log import PredictionLog
@@ -59,7 +58,10 @@ async def runner(settings: Settings | None = None) -> Runner:
         settings = load_settings()
         if settings.page == "auto":  # where gunicorn listens is not known here
             settings = replace(settings, page="off")
-    app = application(settings, load(settings.model), resource())
+    model = load(settings.model, settings.batch_rows)
+    for note in model.notes:
+        console.say(note)
+    app = application(settings, model, resource())
     # What is there now stays: not looking at it again at each collection saves 5 to 10 µs a request.
     gc.collect()
     gc.freeze()
@@ -165,7 +167,7 @@ def _page(settings: Settings, model: Model, logbook: Logbook | None) -> Page | N
 
     about = model.description
     feed = Feed(View(about.features, settings.grafana_url), len(about.features), len(about.labels))
-    content = html(model, ranges(settings.model), logbook.stream.stream_id if logbook else None)
+    content = html(model, model.ranges, logbook.stream.stream_id if logbook else None)
     return Page(feed, content, files(), loopback_only=local)
 
 

@@ -65,10 +65,13 @@ def _found(what: str, look: Callable[[], str]) -> bool:
 
 
 def _model(settings: Settings) -> str:
-    model = load(settings.model)
+    model = load(settings.model, settings.batch_rows)
     about = model.description
     redaction_of(about, settings.hash_key_file)
-    return f"{about.name}@{about.version} with {len(about.features)} features and {len(about.labels)} labels runs"
+    notes = "".join(f"; {note}" for note in model.notes)
+    return (
+        f"{about.name}@{about.version} with {len(about.features)} features and {len(about.labels)} labels runs{notes}"
+    )
 
 
 def _outbox(settings: Settings) -> str:

@@ -49,7 +49,7 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
     """
     broken = _broken_rows(outputs)
     probabilities = outputs.probabilities.tolist()
-    labels = outputs.probabilities.argmax(axis=1).tolist()
+    labels = outputs.labels.tolist()
     outliers = None if outputs.outliers is None else outputs.outliers.tolist()
     scores = None if outputs.scores is None else outputs.scores.tolist()
     now, inference, batch_size = time.monotonic(), finished - started, len(labels)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("predictor.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
+_NO_ANSWER = "the model gave a number that is not finite, or a label that is none of its labels"
 _RETRY_AFTER = 1
 """Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
 _LAST_BATCHES = 2.0
@@ -142,8 +143,7 @@ class Pipeline:
         self._tell(live)
         for job in live:
             if job.predictions[0].error:
-                detail = "the model gave a number that is not finite"
-                job.future.set_exception(Problem(Kind.MODEL_FAILED, detail, recorded=True))
+                job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
 
     def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:

@@ -70,15 +70,20 @@ def write(
     features: Sequence[str] = ("a", "b"),
     labels: Sequence[str] = ("no", "yes"),
     probabilities: str = "p",
+    label: str = "",
     detector: onnx.ModelProto | None = None,
 ) -> Path:
-    """Write the folder of a model (with a detector whose output is `s` and threshold 0.5) and return it."""
+    """Write the folder of a model (with a detector whose output is `s` and threshold 0.5) and return it.
+
+    `label` is what `model.toml` says of the output with the file's own label, as TOML.
+    """
     onnx.checker.check_model(model)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / "classifier.onnx")
     text = [
         f'name = "{name}"\nversion = "1"\nkind = "classifier"\nlabels = [{", ".join(map(_quoted, labels))}]',
-        f'[classifier]\nfile = "classifier.onnx"\nprobabilities = "{probabilities}"',
+        f'[classifier]\nfile = "classifier.onnx"\nprobabilities = "{probabilities}"'
+        + (f"\nlabel = {label}" if label else ""),
         *(f'[[features]]\nname = "{feature}"\nunit = "1"\nsample = {at}.5' for at, feature in enumerate(features)),
     ]
     if detector:

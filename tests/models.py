@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from graphs import graph, tensor, write
+from graphs import WHERE, graph, tensor, write
 from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
@@ -56,6 +56,71 @@ def zipmap(folder: Path, *, strings: bool = False, rows: int | str = 1) -> Path:
     return write(
         folder, model, name="zipmap", features=["weight", "age"], labels=labels, probabilities="output_probability"
     )
+
+
+def quantized(folder: Path) -> Path:
+    """Write a classifier of 2 features whose scale is taken over the batch, as dynamic quantization does.
+
+    Its detector scores the first feature the same way.
+    """
+    shrink: list[Node] = [
+        ("DynamicQuantizeLinear", ["rows"], ["small", "scale", "zero"], {}),
+        ("DequantizeLinear", ["small", "scale", "zero"], ["logits"], {}),
+    ]
+    model = graph([*shrink, ("Softmax", ["logits"], ["p"], {"axis": 1})], {}, {"p": tensor(["N", 2])}, ["N", 2])
+    first: Node = ("Slice", ["logits", "from", "to", "columns"], ["s"], {})
+    scored = graph([*shrink, first], WHERE, {"s": tensor(["N", 1])}, ["N", 2])
+    return write(folder, model, name="quantized", detector=scored)
+
+
+def labelled(
+    folder: Path,
+    nodes: list[Node],
+    constants: dict[str, np.ndarray] | None = None,
+    *,
+    element: int = TensorProto.INT64,
+    output: str = "label",
+    **more: Any,  # noqa: ANN401 - as `write` takes it
+) -> Path:
+    """Write a classifier whose logits are the 2 features, with an output `label` that `nodes` make of `p`."""
+    model = graph(
+        [("Softmax", ["rows"], ["p"], {"axis": 1}), *nodes],
+        constants or {},
+        {output: tensor(["N"], element), "p": tensor(["N", 2])},
+        ["N", 2],
+    )
+    return write(folder, model, **more)
+
+
+ARG_MAX: list[Node] = [("ArgMax", ["p"], ["label"], {"axis": 1, "keepdims": 0})]
+
+
+def with_threshold(folder: Path, limit: float = 0.2, **more: Any) -> Path:  # noqa: ANN401 - as `write` takes it
+    """Write a classifier that says 1 as soon as the second probability is above `limit`."""
+    nodes: list[Node] = [
+        ("Slice", ["p", "from", "to", "columns"], ["second"], {}),
+        ("Greater", ["second", "limit"], ["above"], {}),
+        ("Cast", ["above"], ["number"], {"to": TensorProto.INT64}),
+        ("Squeeze", ["number", "columns"], ["label"], {}),
+    ]
+    where = {"from": np.array([1]), "to": np.array([2]), "columns": np.array([1]), "limit": np.array([limit])}
+    return labelled(folder, nodes, where, **more)
+
+
+def named_classes(folder: Path, classes: list[str], *, label: bool = False, **more: Any) -> Path:  # noqa: ANN401
+    """Write what skl2onnx makes of a logistic regression: an operator that names its classes."""
+    attributes: dict[str, Any] = {
+        "domain": "ai.onnx.ml",
+        "classlabels_strings": classes,
+        "coefficients": [1.0, 0.0, 0.0, 1.0],
+        "intercepts": [0.0, 0.0],
+        "post_transform": "SOFTMAX",
+    }
+    outputs = {"label": tensor(["N"], TensorProto.STRING)} if label else {}
+    model = graph(
+        [("LinearClassifier", ["rows"], ["label", "p"], attributes)], {}, {**outputs, "p": tensor(["N", 2])}, ["N", 2]
+    )
+    return write(folder, model, **more)
 
 
 def failing(folder: Path) -> Path:

@@ -84,7 +84,7 @@ _MAY_NAME = {
     "inference.batching": [],
     "inference.*": [],
     "web.*": ["job", "page.feed", "page.render", "pipeline", "prediction", "tracing", "inference.model"],
-    "page.*": ["inference.description", "inference.model", "prediction"],
+    "page.*": ["inference.description", "inference.model", "inference.training", "prediction"],
     "grafana": [],
     "observers": ["inference.description", "prediction"],
     "log.replay*": [],

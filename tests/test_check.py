@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from server import IRIS, run
 from test_record_schema import SCHEMA
 
+import models
 from predictor import check
 from predictor.settings import load
 
@@ -48,6 +49,16 @@ def test_all_is_well(outbox: Path) -> None:
     assert str(outbox) in found["outbox"][1]
     assert found["logs"][1] == found["traces"][1] == "not shipped (no endpoint)"
     assert list(outbox.iterdir()) == []
+
+
+def test_what_to_know_of_a_model(outbox: Path, tmp_path: Path) -> None:
+    """A model whose rows run one by one, or whose label is not always the most probable class, is said to be so."""
+    quantized = lines(run("check", outbox=outbox, PREDICTOR_MODEL=str(models.quantized(tmp_path / "1"))))["model"][1]
+    assert "; classifier.onnx: a row's numbers change with its neighbours, so rows run one by one" in quantized
+    threshold = lines(run("check", outbox=outbox, PREDICTOR_MODEL=str(models.with_threshold(tmp_path / "2"))))["model"][
+        1
+    ]
+    assert "is not the most probable class; its 'label' is the answer" in threshold
 
 
 def test_wrong_model(outbox: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def test_constants(here: Here, path: str, fields: dict[str, Any]) -> None:
 
 
 async def test_metadata(here: Here) -> None:
-    """The metadata has the pattern's nine fields, and its samples are what the model really gives."""
+    """The metadata has the pattern's nine fields and `batch`, and its samples are what the model really gives."""
     (probabilities,), (outlier,), (score,) = expected(SAMPLE)
     assert checked(await here.get("/metadata")) == {
         "data_type": "float32",
@@ -70,6 +70,7 @@ async def test_metadata(here: Here) -> None:
         "outlier_type": "bool, float32",
         "outlier_structure": "(1,2)",
         "outlier_sample": [outlier, score],
+        "batch": True,
     }
 
 

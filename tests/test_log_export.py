@@ -173,6 +173,14 @@ def test_classes() -> None:
     assert classes.columns(["x", "y", "z"]) == ["probability_x", "probability_y", "probability_z"]
 
 
+def test_a_class_is_known_by_its_confidence() -> None:
+    """A label that is not the most probable class names the class that has its confidence, and no other."""
+    classes = Classes()
+    classes.learn([0.6, 0.3, 0.1], "b", 0.3)
+    classes.learn([0.4, 0.4, 0.2], "a", 0.4)
+    assert classes.columns() == ["probability_#0", "probability_b", "probability_#2"]
+
+
 def test_two_models(tmp_path: Path) -> None:
     """Models of different features and classes share a file: columns of both, each row has its own."""
     one, other = Stream(), Stream(BASE + SECOND)

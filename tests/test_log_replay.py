@@ -18,7 +18,7 @@ from logloki import Loki
 from server import IRIS, ROOT, serve
 from test_guides import blocks
 
-from models import failing, giving_nan, wide
+from models import failing, giving_nan, wide, with_threshold
 from predictor.log import cli
 from predictor.log.replay_change import Change
 from predictor.log.replay_pictures import CELLS, Pictures
@@ -105,6 +105,16 @@ def test_same_model_is_equal(capsys: pytest.CaptureFixture[str], iris: Path, tmp
         status, out, err = replay(capsys, where, IRIS)
     assert (status, err) == (0, "")
     assert out.splitlines()[-1] == "all 200 that this very model has logged come out equal in every number"
+
+
+async def test_a_label_of_the_models_own(capsys: pytest.CaptureFixture[str], outbox: Path, tmp_path: Path) -> None:
+    """A model whose label is not the most probable class says the same label again."""
+    folder = with_threshold(tmp_path / "m")
+    async with serve(outbox, folder) as here:
+        await ask(here, [[0.75, 0.25]], [[1.0, 0.0], [2.0, -3.0], [0.0, 1.0]])
+    result = found(capsys, outbox, folder)
+    assert (result["equal"], result["replayed"]) == (True, 4)
+    assert sorted((each["from"], each["to"]) for each in result["labels"]) == [("no", "no"), ("yes", "yes")]
 
 
 def test_one_bit(capsys: pytest.CaptureFixture[str], iris: Path) -> None:

@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from graphs import detector, identity, write
+from graphs import Node, detector, graph, identity, tensor, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import models
 from predictor.inference.model import Model, Outputs, load
+from predictor.inference.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
+
+    from predictor.inference.session import Floats
 
 IRIS = Path(__file__).parent.parent / "models" / "iris"
 
@@ -117,6 +122,57 @@ def test_who_shares_a_batch_changes_nothing(iris: Model, cuts: set[int]) -> None
     found = [bits(part, row) for part in parts for row in range(len(part.probabilities))]
     whole = iris.run(FLOWERS)
     assert found == [bits(whole, row) for row in range(len(FLOWERS))]
+
+
+def test_a_lone_row_runs_beside_a_copy_only_where_it_needs_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lone row runs once through iris's classifier, which gives it the same bits, and twice through its detector."""
+    ran: list[tuple[str, int]] = []
+    asked_for = Session.asked_for
+
+    def counted(self: Session, outputs: Sequence[str]) -> Callable[[Floats], list[Any]]:
+        run = asked_for(self, outputs)
+
+        def once(rows: Floats) -> list[Any]:
+            ran.append((self.file, len(rows)))
+            return run(rows)
+
+        return once
+
+    monkeypatch.setattr(Session, "asked_for", counted)
+    model = load(IRIS)
+    ran.clear()
+    model.run(FLOWERS[:1])
+    assert ran == [("classifier.onnx", 1), ("outlier.onnx", 2)]
+
+
+def test_one_caller_does_not_change_anothers_answer(tmp_path: Path) -> None:
+    """Where the scale is taken over the batch rows run one by one: far rows beside a row change none of its bits."""
+    model = load(models.quantized(tmp_path))
+    near, far = rows([0.5, 1.5], [0.25, 0.75]), rows([1e4, -1e4], [3, -700])
+    alone = [bits(model.run(near[at : at + 1]), 0) for at in range(2)]
+    together = model.run(np.concatenate((near[:1], far, near[1:])))
+    assert [bits(together, 0), bits(together, 3)] == alone
+    assert not model.together
+    assert model.notes == (
+        "classifier.onnx: a row's numbers change with its neighbours, so rows run one by one",
+        "outlier.onnx: a row's numbers change with its neighbours, so rows run one by one",
+    )
+
+
+def test_a_file_for_one_row_says_so(tmp_path: Path) -> None:
+    """A file that takes one row at a time is not said to do otherwise."""
+    model = load(models.zipmap(tmp_path))
+    assert not model.together
+    assert model.notes == ("classifier.onnx: it takes one row at a time, so rows run one by one",)
+
+
+def test_a_shape_that_only_one_row_fits_runs_one_by_one(tmp_path: Path) -> None:
+    """A file that claims to take any number of rows, and fails on more than one, is served one by one."""
+    nodes: list[Node] = [("Reshape", ["rows", "one"], ["flat"], {}), ("Softmax", ["flat"], ["p"], {"axis": 1})]
+    folder = write(tmp_path, graph(nodes, {"one": np.array([1, 2])}, {"p": tensor(["N", 2])}, ["N", 2]))
+    model = load(folder)
+    assert not model.together
+    np.testing.assert_allclose(model.run(rows([1, 2], [3, 4])).probabilities, softmax(rows([1, 2], [3, 4])), rtol=1e-6)
 
 
 def test_threads_share_a_model(iris: Model) -> None:

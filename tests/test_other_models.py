@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -90,6 +91,20 @@ async def test_zipmap(outbox: Path, tmp_path: Path, *, strings: bool) -> None:
     assert [json.loads(p["prediction.output"]) for p in logged] == [each["prediction"] for each in batch]
     assert [[p["prediction.input.weight"], p["prediction.input.age"]] for p in logged] == rows
     assert {p["prediction.batch.size"] for p in logged} == {4}
+
+
+async def test_one_caller_does_not_change_anothers_answer(outbox: Path, tmp_path: Path) -> None:
+    """Callers whose rows come together get the answers that each gets alone, and the metadata says how rows run."""
+    near, far = [0.5, 1.5], [1e4, -1e4]
+    async with serve(outbox, models.quantized(tmp_path / "m")) as here:
+        alone = (await here.post("/predict", json={"data": [near]})).json
+        answers = await asyncio.gather(
+            *(here.post("/predict", json={"data": [row]}) for row in [near, far, near, far, near])
+        )
+        batch = (await here.post("/predict/batch", json={"data": [far, near]})).json["predictions"]
+        assert (await here.get("/metadata")).json["batch"] is False
+    for found in (answers[0].json, answers[2].json, answers[4].json, batch[1]):
+        assert {**alone, **found, "job_id": ""} == {**alone, "job_id": ""}
 
 
 async def test_another_detector(outbox: Path, tmp_path: Path) -> None:

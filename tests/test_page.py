@@ -15,9 +15,9 @@ from collector import free_port
 from flit_core import buildapi  # type: ignore[import-untyped]
 from server import IRIS, ROOT, Server, problem, serve
 
-from models import wide
+from models import wide, with_threshold
+from predictor.inference.training import ranges
 from predictor.page.render import files
-from predictor.page.training import ranges
 from predictor.settings import SettingsError, load
 
 if TYPE_CHECKING:
@@ -94,6 +94,14 @@ async def test_what_the_page_knows_of_the_model(here: Here) -> None:
     assert model["labels"] == ["setosa", "versicolor", "virginica"]
     assert {each["name"]: each["range"] for each in model["features"]} == trained
     assert all(each["unit"] == "cm" for each in model["features"])
+
+
+async def test_the_form_asks_for_a_label_of_the_models_own(outbox: Path, tmp_path: Path) -> None:
+    """The page knows whether the label may be another one than the most probable class, and then asks for it."""
+    for own, folder in ((True, with_threshold(tmp_path / "own")), (False, IRIS)):
+        async with serve(outbox, folder) as here:
+            assert Links((await here.get("/")).body.decode()).model["ownLabel"] is own
+    assert 'model.ownLabel ? "predict/label" : "predict"' in (_FILES / "form.js").read_text()
 
 
 async def test_off(outbox: Path) -> None:

@@ -51,7 +51,7 @@ class Scripted(Model):
             raise self.error
         probabilities = np.tile(np.array([0.25, 0.25, 0.5], np.float32), (len(rows), 1))
         probabilities[rows[:, 0] == _FAULT] = np.nan
-        return Outputs(probabilities, rows[:, 0] == _ODD, rows[:, 0])
+        return Outputs(probabilities, np.full(len(rows), 2), rows[:, 0] == _ODD, rows[:, 0])
 
 
 class Log:

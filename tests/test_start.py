@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from server import IRIS, ROOT, ROW, Server, environment, predictions, records, run
 
+import models
 import predictor
 
 if TYPE_CHECKING:
@@ -158,6 +159,14 @@ def test_greeting(outbox: Path) -> None:
     assert f"the prediction log is in {outbox}," in log
     assert records(outbox)[0]["stream"] in log
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in stays
+
+
+def test_what_to_know_of_a_model(outbox: Path, tmp_path: Path) -> None:
+    """What is not as one expects of a model is said at the start, before the greeting."""
+    with Server(outbox, PREDICTOR_MODEL=str(models.zipmap(tmp_path / "m"))) as server:
+        first, second = [json.loads(line)["message"] for line in server.stderr_lines[:2]]
+    assert first == "classifier.onnx: it takes one row at a time, so rows run one by one"
+    assert second.startswith("zipmap@1 listens on ")
 
 
 def test_greeting_with_an_endpoint(outbox: Path) -> None:

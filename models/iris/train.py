@@ -89,7 +89,7 @@ def ranges(rows: Floats) -> str:
     names = [feature["name"] for feature in tomllib.loads((FOLDER / "model.toml").read_text("utf-8"))["features"]]
     pairs = zip(names, rows.min(axis=0), rows.max(axis=0), strict=True)
     told = "".join(f"{name} = [{low!s}, {high!s}]\n" for name, low, high in pairs)
-    return f"# What the models saw in training, for dashboards; the server does not read it.\n[range]\n{told}"
+    return f"# What the models saw in training, for dashboards, the page and the trial at the start.\n[range]\n{told}"
 
 
 def convert_classifier(classifier: CalibratedClassifierCV) -> onnx.ModelProto:

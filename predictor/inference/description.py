@@ -9,6 +9,8 @@
     file = "classifier.onnx"               # in the same folder
     probabilities = "probabilities"        # the output that holds them: a tensor (N, labels) or a sequence of maps
 
+    label = "label"                        # may be left out: the output that holds the model's own label; false: none
+
     [outlier]                              # may be left out
     file = "outlier.onnx"
     score = "scores"                       # the output that holds one score a row
@@ -55,10 +57,12 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """The ONNX file that classifies and the name of its output that holds the probabilities."""
+    """The ONNX file that classifies and the names of its outputs that hold the probabilities and its own label."""
 
     file: str
     probabilities: str
+    label: str | Literal[False] | None = None
+    """False: none is to be used; None: whichever looks like one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,19 @@ def _features(top: Table) -> tuple[Feature, ...]:
 
 
 def _classifier(table: Table) -> Classifier:
-    classifier = Classifier(_file(table), table.text("probabilities", _OUTPUT))
+    classifier = Classifier(_file(table), table.text("probabilities", _OUTPUT), _label(table))
     table.close()
     return classifier
+
+
+def _label(table: Table) -> str | Literal[False] | None:
+    if "label" not in table:
+        return None
+    wanted = f"{_OUTPUT}, or false"
+    label = table.take("label", wanted)
+    if label is False or (is_text(label) and label):
+        return cast("str | Literal[False]", label)
+    return table.refuse("label", label, wanted)
 
 
 def _detector(table: Table) -> Detector:

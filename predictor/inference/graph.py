@@ -1,4 +1,4 @@
-"""What the runtime does not tell of an ONNX file: where it was cut off.
+"""What the runtime does not tell of an ONNX file: the order of its classes, and where it was cut off.
 
 An ONNX file is a protobuf message. Only its lengths are followed here: weights are passed over, not read. The numbers
 of the fields are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Classes = tuple[int, ...] | tuple[str, ...]
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+_GRAPH = 7  # of a ModelProto
+_NODE = 1  # of a GraphProto
+_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE = 1, 2, 4, 5  # of a NodeProto
+_NAME, _INTS, _STRINGS = 1, 8, 9  # of an AttributeProto
+_CLASSIFIERS = {"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"}
+_KEEP_ORDER = {"Identity", "Cast", "Normalizer", "Softmax"}
+_CLASS_NAMES = {b"classlabels_ints", b"classlabels_int64s", b"classlabels_strings"}
+_SIGN = 1 << 63
 
 
 class CutOffError(ValueError):
@@ -26,6 +36,33 @@ class _Field(NamedTuple):
     end: int
 
 
+class _Node(NamedTuple):
+    operator: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: list[_Field]
+
+
+def classes_of(content: bytes, output: str) -> Classes | None:
+    """Return the file's own classes in the order of the columns of `output`; None where the file does not tell.
+
+    They are an attribute of the operator that makes the probabilities, so they are an order only of that operator's
+    columns: an output that is computed from these by anything that might reorder them has none.
+    """
+    try:
+        nodes = {name: node for node in _nodes(content) for name in node.outputs}
+    except ValueError:
+        return None  # the runtime has loaded it, so this is a form that is not known here
+    name = output
+    while node := nodes.pop(name, None):
+        if node.operator == "ZipMap" or (node.operator in _CLASSIFIERS and node.outputs[1:] == [name]):
+            return _class_names(content, node)
+        if node.operator not in _KEEP_ORDER:
+            return None
+        name = node.inputs[0]
+    return None
+
+
 def missing_bytes(content: bytes) -> int:
     """Return how many bytes the file lacks at least, 0 if it is whole; raises ValueError if it is no ONNX file."""
     at = 0
@@ -37,6 +74,61 @@ def missing_bytes(content: bytes) -> int:
             return int(error.args[0])
         raise
     return 0
+
+
+def _nodes(content: bytes) -> Iterator[_Node]:
+    for graph in _fields(content, 0, len(content)):
+        if graph.number != _GRAPH:
+            continue
+        for field in _fields(content, graph.begin, graph.end):
+            if field.number == _NODE:
+                yield _node(content, field)
+
+
+def _node(content: bytes, whole: _Field) -> _Node:
+    node = _Node("", [], [], [])
+    for field in _fields(content, whole.begin, whole.end):
+        if field.number == _INPUT:
+            node.inputs.append(_text(content, field))
+        elif field.number == _OUTPUT:
+            node.outputs.append(_text(content, field))
+        elif field.number == _OPERATOR:
+            node = node._replace(operator=_text(content, field))
+        elif field.number == _ATTRIBUTE:
+            node.attributes.append(field)
+    return node
+
+
+def _class_names(content: bytes, node: _Node) -> Classes | None:
+    for attribute in node.attributes:
+        fields = _fields(content, attribute.begin, attribute.end)
+        name = next(fields, None)  # it comes first, so that the weights of a forest are not walked through
+        if name is None or name.number != _NAME or content[name.begin : name.end] not in _CLASS_NAMES:
+            continue
+        values = list(fields)
+        if strings := tuple(_text(content, field) for field in values if field.number == _STRINGS):
+            return strings
+        if ints := tuple(number for field in values if field.number == _INTS for number in _ints(content, field)):
+            return ints
+    return None
+
+
+def _text(content: bytes, field: _Field) -> str:
+    return content[field.begin : field.end].decode()
+
+
+def _ints(content: bytes, field: _Field) -> Iterator[int]:
+    """Yield what is there one a field, or packed into one."""
+    if field.begin == field.end:
+        yield _signed(field.value)
+    at = field.begin
+    while at < field.end:
+        number, at = _varint(content, at, field.end)
+        yield _signed(number)
+
+
+def _signed(number: int) -> int:
+    return number - 2 * _SIGN if number >= _SIGN else number
 
 
 def _fields(content: bytes, begin: int, end: int) -> Iterator[_Field]:

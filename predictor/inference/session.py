@@ -1,42 +1,34 @@
-"""One ONNX file in the runtime: opened, its input held to the description, one of its outputs run for any batch.
-
-A lone row is run beside a copy of itself. Matrix products take another path for a single row and round differently, so
-that without this the last bits of an answer would depend on who else was asking at that moment (seen: 7 %
-of the scores of a one-class SVM, 60 % of the probabilities of a logistic regression).
-"""
+"""One ONNX file in the runtime: opened, its input held to the description, its outputs run for any rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-import numpy as np
 import onnxruntime as ort
 
 from predictor.inference.failures import NOWHERE, ModelError, reason_of, why_not_loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.float32]
-    Run: TypeAlias = Callable[[Floats], Floats]
 
 
 class Session:
-    """An open ONNX file and the output to ask it for."""
+    """An open ONNX file."""
 
-    def __init__(self, path: Path, content: bytes, output: str, width: int) -> None:
+    def __init__(self, path: Path, content: bytes, width: int) -> None:
         """Open `content`, which came from `path`; raises ModelError if it does not take rows of `width` numbers."""
         self._path = path
+        self.file = path.name
         self._session = self._open(content)
-        self._input, self._fixed_at_one = self._checked_input(width)
-        outputs = {each.name: each for each in self._session.get_outputs()}
-        if output not in outputs:
-            self.refuse(f"it has no output {output!r}, only {_listed(outputs)}")
-        self._output = [output]
-        self.output_type: str = outputs[output].type
+        self._input, self.one_row_only = self._checked_input(width)
+        self.outputs: dict[str, str] = {each.name: each.type for each in self._session.get_outputs()}
+        """Type by name."""
 
     def _open(self, content: bytes) -> Any:  # noqa: ANN401 - the runtime ships no types
         options = ort.SessionOptions()
@@ -71,30 +63,24 @@ class Session:
             self.refuse(f"its input {name!r} takes {rows} rows at a time; wanted any number or 1")
         return name, rows == 1
 
-    def run(self, rows: Floats) -> Any:  # noqa: ANN401 - a tensor or a list of maps
-        """Return the output for `rows` as the runtime gives it."""
-        return self._session.run(self._output, {self._input: rows})[0]
+    def output_type(self, output: str) -> str:
+        """Return the type of an output; raises ModelError if there is no such output."""
+        if output not in self.outputs:
+            self.refuse(f"it has no output {output!r}, only {_listed(self.outputs)}")
+        return self.outputs[output]
 
-    def batched(self, decode: Callable[[Any], Floats]) -> Run:
-        """Return a function that runs any number of rows and decodes the output, row by row if the file wants that."""
-        run = self.run
-
-        def one_by_one(rows: Floats) -> Floats:
-            return np.concatenate([decode(run(rows[at : at + 1])) for at in range(len(rows))])
-
-        def together(rows: Floats) -> Floats:
-            if len(rows) == 1:
-                return decode(run(np.concatenate((rows, rows))))[:1]
-            return decode(run(rows))
-
-        return one_by_one if self._fixed_at_one else together
+    def asked_for(self, outputs: Sequence[str]) -> Callable[[Floats], list[Any]]:
+        """Return a function from rows to these outputs as the runtime gives them: tensors or lists of maps."""
+        run, name, wanted = self._session.run, self._input, list(outputs)
+        return lambda rows: run(wanted, {name: rows})
 
     def try_out(self, run: Callable[[Floats], Any], rows: Floats) -> Any:  # noqa: ANN401 - what `run` returns
         """Return what `run` gives; raises ModelError if it fails."""
         try:
             return run(rows)
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
-            self.refuse(f"it fails on {len(rows)} rows of the sample: {reason_of(error)}")
+            what = "the sample" if len(rows) == 1 else f"{len(rows)} rows of the sample"
+            self.refuse(f"it fails on {what}: {reason_of(error)}")
 
     def refuse(self, difference: str) -> NoReturn:
         """Raise the ModelError that names this file and the difference."""

@@ -67,7 +67,8 @@ class Learned:
     def learn(self, entry: Entry) -> None:
         """Take one prediction in; raises ValueError if its probabilities cannot be read."""
         classes = self._classes.setdefault(entry.model, Classes())
-        classes.learn(probabilities(entry.attributes), entry.attributes.get("prediction.label"))
+        said = entry.attributes
+        classes.learn(probabilities(said), said.get("prediction.label"), said.get("prediction.confidence"))
         for key in entry.attributes:
             if key.startswith(INPUT) and key not in self._inputs:
                 self._inputs[key] = Column(f"input_{key.removeprefix(INPUT)}", "double")

@@ -1,7 +1,8 @@
 """Which class a probability is of: what the log itself tells, or the person who asks.
 
-A record holds probabilities in the order of the model's labels, but no list of these. It also names the most probable
-class, so each class that was ever the most probable one tells its place; a tie tells nothing.
+A record holds probabilities in the order of the model's labels, but no list of these. It also names one class, most
+often the most probable one, and has that class's probability as the confidence; so each class that was ever named tells
+its place; a tie tells nothing.
 """
 
 from __future__ import annotations
@@ -52,15 +53,14 @@ class Classes:
         """Return how many there are."""
         return len(self._labels)
 
-    def learn(self, output: Sequence[float], label: str | None) -> None:
-        """Take one record's probabilities and most probable class."""
+    def learn(self, output: Sequence[float], label: str | None, confidence: float | None = None) -> None:
+        """Take one record's probabilities, its class, and that class's probability (the largest one, if not said)."""
         if len(output) > len(self._labels):
             self._labels += [None] * (len(output) - len(self._labels))
         if label is None or not output:
             return
-        most = max(output)
-        at = output.index(most)
-        if self._labels[at] is None and output.count(most) == 1:
+        shown = max(output) if confidence is None else confidence
+        if output.count(shown) == 1 and self._labels[at := output.index(shown)] is None:
             self._labels[at] = label
 
     def columns(self, given: Sequence[str] = ()) -> list[str]:

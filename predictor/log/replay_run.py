@@ -49,8 +49,7 @@ class Runner:
         self.seconds += time.perf_counter() - began
         outliers = [None] * len(rows) if outputs.outliers is None else outputs.outliers.tolist()
         scores = [None] * len(rows) if outputs.scores is None else outputs.scores.tolist()
-        places = outputs.probabilities.argmax(axis=1).tolist()
-        found = zip(outputs.probabilities.tolist(), places, outliers, scores, strict=True)
+        found = zip(outputs.probabilities.tolist(), outputs.labels.tolist(), outliers, scores, strict=True)
         return [
             Replayed(numbers, self.labels[place], outlier, score) if _finite(numbers, score) else None
             for numbers, place, outlier, score in found

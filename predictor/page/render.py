@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from predictor.inference.model import Model
-    from predictor.page.training import Range
+    from predictor.inference.training import Range
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -64,7 +64,12 @@ def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None) -> by
             digest=model.digest,
             features=features,
             wide=len(features) > MOST_FEATURES,
-            script={"labels": about.labels, "features": features[:MOST_FEATURES], "width": len(features)},
+            script={
+                "labels": about.labels,
+                "features": features[:MOST_FEATURES],
+                "width": len(features),
+                "ownLabel": model.own_label,
+            },
             samples=[each.sample for each in about.features],
             stream_id=stream_id,
         )

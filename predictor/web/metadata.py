@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def metadata(model: Model) -> dict[str, object]:
-    """Return types, shapes and samples; the samples of the answers are what the model gives for its sample row."""
+    """Return types, shapes and samples; the samples of the answers are what the model gives for its sample row.
+
+    `batch` is beyond the pattern: whether rows of several requests run together, or one by one.
+    """
     about = model.description
     sample = [[feature.sample for feature in about.features]]
     outputs = model.run(np.array(sample, dtype=np.float32))
@@ -25,6 +28,7 @@ def metadata(model: Model) -> dict[str, object]:
         "outlier_type": None,
         "outlier_structure": None,
         "outlier_sample": None,
+        "batch": model.together,
     }
     if outputs.outliers is not None and outputs.scores is not None:
         fields["outlier_type"] = "bool, float32"

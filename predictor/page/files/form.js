@@ -15,7 +15,7 @@ function row() {
 }
 
 async function predict() {
-  const response = await fetch("predict", {
+  const response = await fetch(model.ownLabel ? "predict/label" : "predict", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ data: [row()] }),
@@ -26,9 +26,9 @@ async function predict() {
 }
 
 function verdict(said) {
-  const pairs = [...said.prediction.entries()].sort(([, a], [, b]) => b - a).slice(0, 10);
-  const [[label, share]] = pairs;
-  const name = element("span", {}, ...labelled(label), ` ${percent(share)}`);
+  const pairs = model.ownLabel ? [] : [...said.prediction.entries()].sort(([, a], [, b]) => b - a).slice(0, 10);
+  const [label, share] = model.ownLabel ? [model.labels.indexOf(said.prediction), ""] : pairs[0];
+  const name = element("span", {}, ...labelled(label), model.ownLabel ? "" : ` ${percent(share)}`);
   const outlier = said.is_outlier
     ? element("span", { class: "badge" }, `outlier, score ${short(said.outlier_score)}`)
     : said.is_outlier === false

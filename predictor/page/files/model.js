@@ -2,7 +2,8 @@
 
 import { element } from "./dom.js";
 
-/** `labels`; `features` with name, unit, range ([lowest, highest] or null) and log; `width`, numbers in a row. */
+/** `labels`; `features` with name, unit, range ([lowest, highest] or null) and log; `width`, numbers in a row;
+ * `ownLabel`, whether the label need not be the most probable class. */
 export const model = JSON.parse(document.querySelector("main").dataset.model);
 
 const COLOURS = 6; // more cannot be told apart; the other labels share one

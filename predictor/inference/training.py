@@ -1,18 +1,20 @@
-"""`training.toml` beside a model: what it saw in training, against which the page plots what it is asked."""
+"""`training.toml` beside a model: what it saw in training. The page plots it, and rows in it are tried at the start."""
 
 from __future__ import annotations
 
 import logging
 import math
 import tomllib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "training.toml"
-Range = tuple[float, float]
-_logger = logging.getLogger("predictor.page")
+Range: TypeAlias = tuple[float, float]
+Ranges: TypeAlias = Mapping[str, Range]
+_logger = logging.getLogger("predictor.inference")
 
 
 def ranges(folder: Path) -> dict[str, Range]:
@@ -26,7 +28,7 @@ def ranges(folder: Path) -> dict[str, Range]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:  # no TOML and no UTF-8 are ValueErrors too
-        _logger.warning("%s cannot be used, the page shows no training ranges: %s", path, error)
+        _logger.warning("%s cannot be used, nothing is known of the training ranges: %s", path, error)
         return {}
 
 

@@ -34,8 +34,6 @@ _SECOND_SIGNAL = 130
 """Exit status when a second signal ends the shutdown."""
 _UNFINISHED = 1
 """Exit status when the shutdown did not come to its end in time."""
-_NEW = 0.5
-"""Seconds, part of PREDICTOR_DRAIN, for the requests of connections that have just come; each gets its answer."""
 _CLOSING = 5.0
 """Seconds besides the settings', for the batches that run, the last fsync and files on a slow disk."""
 _THREADS = 1.0
@@ -113,28 +111,19 @@ async def _end(runner: Runner, listener: Listener, first: signal.Signals, settin
     flush = settings.flush if export.logs or export.traces or export.metrics else 0.0
     longest = delay + settings.drain + flush + _CLOSING
     _logger.info("%s: shutting down within %g s; a second signal ends it at once", first.name, longest)
-    await _within(longest, _steps(runner, listener, delay, settings.drain))
+    await _within(longest, _steps(runner, listener, delay))
 
 
-async def _steps(runner: Runner, listener: Listener, delay: float, drain: float) -> None:
+async def _steps(runner: Runner, listener: Listener, delay: float) -> None:
     # 2. Until that is known everywhere. Who keeps a connection hears it with the next answer, the connection's last.
     if delay:
         runner.leave()
     await asyncio.sleep(delay)
-    # 3. Stop listening; who has connected by then is answered.
-    runner.leave()
+    # 3. Stop listening; who has connected by then is taken.
     await listener.close()
-    await _answer_new(runner, min(_NEW, drain))
-    # 4. Close idle connections, finish what is in flight (PREDICTOR_DRAIN).
+    # 4. Answer who has just come, close idle connections, finish what is in flight (PREDICTOR_DRAIN).
     # 5. Close the stream, ship until the deadline (PREDICTOR_FLUSH), say what is left: the application's clean-up.
     await runner.cleanup()
-
-
-async def _answer_new(runner: Runner, seconds: float) -> None:
-    """Wait until all connections have had their last answer, which those that are kept idle never get."""
-    end = time.monotonic() + seconds
-    while runner.server and runner.server.connections and time.monotonic() < end:  # noqa: ASYNC110 - aiohttp tells nobody
-        await asyncio.sleep(0.01)
 
 
 async def _within(seconds: float, steps: Coroutine[Any, Any, None]) -> None:

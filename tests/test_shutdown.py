@@ -9,12 +9,15 @@ import signal
 import socket
 import threading
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import collector
 import pytest
 from ledger import Load, check
-from server import ROW, Server
+from server import ROW, Server, serve, until
+
+from predictor.web import runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,6 +162,24 @@ def test_who_has_connected_is_answered(outbox: Path, connected: str) -> None:
         received = [whole_answer(caller) for caller in callers]
         assert server.wait() == 0
     assert [answer[:13] for answer in received] == [b"HTTP/1.1 200 "] * 16
+
+
+async def test_a_request_that_comes_late_is_answered(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has connected before the end and asks only then has an answer, its connection's last; so under gunicorn."""
+    monkeypatch.setattr(runner, "_NEW", _PATIENCE)
+    async with AsyncExitStack() as server:
+        here = await server.enter_async_context(serve(outbox))
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        await until(lambda: bool(here.server.connections))
+        ending = asyncio.create_task(server.aclose())
+        for _ in range(10):  # turns of the loop, in which idle connections would be closed
+            await asyncio.sleep(0)
+        writer.write(_REQUEST)
+        answer = await reader.read()
+        writer.close()
+        await ending
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 def test_nobody_is_reset_under_load(outbox: Path) -> None:

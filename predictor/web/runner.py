@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from aiohttp.web_server import Server
 
 EXPRESS = web.AppKey("EXPRESS", Express)
+_NEW = 0.5
+"""Seconds, before PREDICTOR_DRAIN, for the requests of connections that have just come."""
 _LINGER = 2.0
 """Seconds for the rest of a body that was refused, before its connection is closed."""
 _INSTANT = 0.001
@@ -34,10 +37,25 @@ class Runner(web.AppRunner):
             shutdown_timeout=max(drain, _INSTANT),
         )
         self._leaving = asyncio.Event()
+        self._patience = min(_NEW, drain)
 
     def leave(self) -> None:
         """Let each answer from now on end its connection; new connections are still taken."""
         self._leaving.set()
+
+    async def cleanup(self) -> None:
+        """Stop listening, answer who has just connected, finish what is in flight; then end the application.
+
+        aiohttp closes each connection of which it has not read a request yet, whatever lies in its socket.
+        """
+        for site in self.sites:
+            await site.stop()
+        self.leave()
+        end = time.monotonic() + self._patience
+        # Each goes with its next answer; idle ones stay.
+        while self.server and self.server.connections and time.monotonic() < end:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        await super().cleanup()
 
     async def _make_server(self) -> Server:
         server = await super()._make_server()

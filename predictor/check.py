@@ -8,7 +8,6 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from predictor import check_record, otlp
 from predictor.console import show
@@ -111,8 +110,7 @@ def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool) -
     except ResourceError:
         msg = "not tried, since the resource is refused"
         raise ValueError(msg) from None
-    # A sink that tells processes apart by this must not take the record for one of a server's.
-    own = here.merge(type(here)({"service.instance.id": str(uuid4())}))
+    own = here.merge(type(here)({"service.instance.id": check.instance_id}))
     line = check_record.line(signal, check, otlp.resource_json(own), traced=traced)
     return asyncio.run(_post(signal, target, line, f"{CHECK_EVENT}, trace id {check.trace_id}"))
 

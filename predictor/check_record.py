@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 from predictor import __version__, ids, otlp, record
 
@@ -20,11 +21,13 @@ class Check(NamedTuple):
 
     trace_id: str
     span_id: str
+    instance_id: str
+    """Its `service.instance.id`: a sink that tells processes apart by it must not take the record for a server's."""
 
 
 def new() -> Check:
     """Return a check with ids of its own."""
-    return Check(ids.trace_id(), ids.span_id())
+    return Check(ids.trace_id(), ids.span_id(), str(uuid4()))
 
 
 def line(signal: Signal, check: Check, resource: JSON, *, traced: bool) -> bytes:

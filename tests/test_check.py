@@ -143,6 +143,7 @@ async def test_collector_answers(outbox: Path) -> None:
     resource = attributes(group["resource"]["attributes"])
     assert resource["team"] == "a"
     assert resource["service.instance.id"] != "mine"  # a sink would take it for a record of that server
+    assert attributes(spans["resource"]["attributes"]) == resource
 
 
 async def test_without_traces_no_span_is_promised(outbox: Path) -> None:

@@ -11,9 +11,10 @@ import sink
 from collector import free_port, start, to_sink
 from loglines import Stream, line
 from refused import keep, names
-from server import ROOT, ROW, run, serve
+from server import ROOT, Server, run
 from streams import line_of_spans
 from test_log_cli import Told
+from test_start import post
 
 from predictor.log import resend
 from predictor.log.rejected_files import items
@@ -228,26 +229,31 @@ async def test_from_a_server_to_its_sink(outbox: Path, tmp_path: Path) -> None:
         status = b"\x08\x03\x12\x09not today"  # google.rpc.Status, as Loki answers
         refusal = sink.Answer(400, status, {"Content-Type": "application/x-protobuf"})
         behind.script = lambda request: sink.OK if good or 3 not in request.sequences else refusal
-        port = free_port()
+        port, stored = free_port(), tmp_path / "stored.jsonl"
+
+        async def verified() -> CompletedProcess[str]:
+            stored.write_bytes(b"".join(request.body + b"\n" for request in behind.accepted))
+            where = ("--from", str(stored), "--outbox", str(outbox))
+            return await asyncio.to_thread(run, "log", "verify", *where, outbox=outbox)
+
         collector = await asyncio.to_thread(start, to_sink(port, behind.url), tmp_path, port)
         try:
             where = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"{collector.url}/v1/logs"}
-            async with serve(outbox, PREDICTOR_OUTBOX_FSYNC="batch", **where) as here:
+            server = await asyncio.to_thread(Server(outbox, **where).start)
+            try:
                 for _ in range(5):
-                    assert (await here.post("/predict", json={"data": [ROW]})).status == 200
+                    assert (await asyncio.to_thread(post, server.port))[0] == 200
                 await behind.until(lambda: {1, 2, 4, 5, 6} <= set(behind.sequences))
-            told = await asyncio.to_thread(run, "log", "rejected", outbox=outbox)
-            assert "logs-3" in told.stdout
-            stored = tmp_path / "stored.jsonl"
-            compare = ("log", "verify", "--from", str(stored), "--outbox", str(outbox))
-            stored.write_bytes(b"".join(request.body + b"\n" for request in behind.accepted))
-            lacking = await asyncio.to_thread(run, *compare, outbox=outbox)
+            finally:
+                assert await asyncio.to_thread(server.terminate) == 0
+            listed = await asyncio.to_thread(run, "log", "rejected", outbox=outbox)
+            assert "logs-3" in listed.stdout
+            lacking = await verified()
             assert lacking.returncode == 1
             assert "the sink lacks 3, which it refused" in lacking.stdout
             good.append(True)
             assert (await asyncio.to_thread(run, "log", "resend", outbox=outbox, **where)).returncode == 0
-            stored.write_bytes(b"".join(request.body + b"\n" for request in behind.accepted))
-            whole = await asyncio.to_thread(run, *compare, outbox=outbox)
+            whole = await verified()
             assert (whole.returncode, whole.stdout.splitlines()[-1]) == (0, "nothing is missing")
         finally:
             await asyncio.to_thread(collector.stop)

@@ -13,6 +13,7 @@ from predictor.console import Throttle
 from predictor.deadlines import Deadlines
 from predictor.errors import Kind, Problem
 from predictor.ids import uuid7
+from predictor.inference.apart import run_apart
 from predictor.inference.batching import Batch, Batcher
 from predictor.inference.failures import reason_of
 from predictor.job import Job, failures_of, predictions_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("predictor.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
-_NO_ANSWER = "the model gave a number that is not finite, or a label that is none of its labels"
+_NO_ANSWER = "the model failed on these rows, gave a number that is not finite, or a label that it has not"
 _RETRY_AFTER = 1
 """Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
 _LAST_BATCHES = 2.0
@@ -126,6 +127,19 @@ class Pipeline:
         return self._batcher.stalled()
 
     def _run(self, jobs: list[Job]) -> Outputs:  # in a pool thread
+        try:
+            return self._outputs(jobs)
+        except Exception as error:
+            # One caller's row must not cost the others their answers.
+            outputs = run_apart(self._outputs, jobs) if len(jobs) > 1 else None
+            if outputs is None:
+                raise
+            if self._throttle.due(Kind.MODEL_FAILED):
+                name, reason = self.model.description.name, reason_of(error)
+                _logger.error("model %s failed on some requests of a batch: %s", name, reason)  # noqa: TRY400
+            return outputs
+
+    def _outputs(self, jobs: Sequence[Job]) -> Outputs:
         return self.model.run(np.array([row for job in jobs for row in job.rows], dtype=np.float32))
 
     # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
@@ -178,7 +192,7 @@ class Pipeline:
         """Tell all callers of a batch without outputs: the model failed, or no thread took it."""
         name = self.model.description.name
         if batch.started:
-            kind, detail = Kind.MODEL_FAILED, "the model failed on the batch with these rows"
+            kind, detail = Kind.MODEL_FAILED, "the model failed on these rows"
             said = f"model {name} failed on a batch of {batch.size} rows: {reason_of(batch.error)}"
         else:
             kind, detail = Kind.INTERNAL_ERROR, "no thread took the rows; the server's log says more"

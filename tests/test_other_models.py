@@ -107,6 +107,17 @@ async def test_one_caller_does_not_change_anothers_answer(outbox: Path, tmp_path
         assert {**alone, **found, "job_id": ""} == {**alone, "job_id": ""}
 
 
+async def test_a_row_that_fails_fails_alone(outbox: Path, tmp_path: Path) -> None:
+    """A row that the runtime refuses is a 500 for its caller; whose rows came together with it are answered."""
+    good, bad = [1.0, 2.0], [models.FAILS_ABOVE + 1, 2.0]
+    async with serve(outbox, models.failing(tmp_path / "m")) as here:
+        rows = [good, bad, good, good, bad, good]
+        answers = await asyncio.gather(*(here.post("/predict", json={"data": [row]}) for row in rows))
+    assert [answer.status for answer in answers] == [200, 500, 200, 200, 500, 200]
+    errors = {p["prediction.job_id"]: p.get("error.type") for p in predictions(outbox)}
+    assert sorted(errors.values(), key=str) == [None] * 4 + ["model-failed"] * 2
+
+
 async def test_another_detector(outbox: Path, tmp_path: Path) -> None:
     """A threshold of another model decides, not iris's: below it is an outlier, at it is not."""
     folder = write(tmp_path / "m", identity(), detector=detector())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PATIENCE = 20.0  # s; reached only by a test that fails
 _FAULT = 99.0  # as a row's first feature: the model gives NaN for it
 _ODD = 50.0  # the same: it is an outlier
+_RAISES = 77.0  # the same: the model raises
 
 
 class Scripted(Model):
@@ -49,6 +50,9 @@ class Scripted(Model):
         assert self.gate.wait(_PATIENCE)
         if self.error:
             raise self.error
+        if (rows[:, 0] == _RAISES).any():
+            msg = "bad row"
+            raise RuntimeError(msg)
         probabilities = np.tile(np.array([0.25, 0.25, 0.5], np.float32), (len(rows), 1))
         probabilities[rows[:, 0] == _FAULT] = np.nan
         return Outputs(probabilities, np.full(len(rows), 2), rows[:, 0] == _ODD, rows[:, 0])
@@ -263,6 +267,22 @@ async def test_a_failing_model_fails_and_records_its_batch(world: World, caplog:
     assert line == "model iris failed on a batch of 3 rows: bad node the second line of a long story"
     world.model.error = None
     assert not (await world.predict()).kind
+
+
+async def test_a_row_that_the_model_refuses_fails_its_own_request_only(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row on which the model raises fails its request, all its rows, and none of its batch-mates; it is logged."""
+    good, bad, mate, other = await asyncio.gather(
+        world.predict([_ODD, 0, 0, 0]), world.predict(ROW, [_RAISES, 0, 0, 0]), world.predict(), world.predict(ROW, ROW)
+    )
+    assert bad.kind is Kind.MODEL_FAILED
+    assert not good.kind
+    assert not mate.kind
+    assert not other.kind
+    assert world.log.errors == [(0, None), *[(at, Kind.MODEL_FAILED) for at in (0, 1)], (0, None), (0, None), (1, None)]
+    assert [p.outlier for p in world.log.written if not p.error] == [True, False, False, False]
+    assert caplog.messages == ["model iris failed on some requests of a batch: bad row"]
 
 
 async def test_an_output_that_is_no_number_fails_its_own_request_only(world: World) -> None:

@@ -4,10 +4,13 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
-# pip stays outside of the environment that it fills. Wheels only: there is no compiler.
+# pip stays outside of the environment that it fills, and is the one that the locks were tried with.
+# Wheels only: there is no compiler.
 RUN python -m venv --without-pip /opt/predictor
-COPY requirements/runtime.txt requirements/
-RUN python -m pip --python /opt/predictor/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+COPY requirements/pip.txt requirements/runtime.txt requirements/
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
+      --require-hashes --requirement requirements/pip.txt \
+ && python -m pip --python /opt/predictor/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
       --require-hashes --only-binary :all: --requirement requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY predictor predictor

@@ -11,14 +11,15 @@ OVERLAY ?= minikube
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKER := .cache/manifests
+LOWEST := .cache/lowest
 export PYTHON VENV
 # ONNX Runtime would report usage to its maker.
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
-.PHONY: help run test lint lock train image images collector loki k6 kustomize manifests bench chaos
-.PHONY: deploy undeploy port-forward test-stack test-cluster
+.PHONY: help run test lint lock train image images collector kustomize manifests bench chaos
+.PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,7 +37,7 @@ lint: venv-dev ## Check style, format, types, spelling and the tests' docstrings
 	$(BIN)/codespell
 	$(BIN)/interrogate tests
 
-lock: venv-lock ## Write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions
+lock: venv-uv ## Write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@scripts/lock $(ARGS)
 
 train: venv-train ## Train the iris model again and write its files in models/iris
@@ -61,7 +62,11 @@ manifests: kustomize ## Hold every overlay and combination of components to stri
 	@VENV=$(CHECKER) scripts/venv manifests
 	@PYTHONDONTWRITEBYTECODE=1 $(CHECKER)/bin/python scripts/manifests
 
-test-stack: venv-dev collector loki k6 kustomize ## Run the tests with a real Collector and a real Loki; ARGS='-k outage' runs a part
+test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows, in .cache/lowest; ARGS='-k http' runs a part
+	@VENV=$(LOWEST) scripts/venv lowest
+	$(LOWEST)/bin/python -m pytest $(ARGS)
+
+test-stack: venv-dev collector kustomize ## Run the tests with a real Collector and a real Loki (LOKI=/path/to/loki, or docker); ARGS='-k outage' runs a part
 	REQUIRE_PROGRAMS=1 $(BIN)/python -m pytest tests/stack $(ARGS)
 
 test-cluster: venv-dev ## Run the tests against the cluster of the current kubectl context, where OVERLAY is deployed
@@ -69,12 +74,6 @@ test-cluster: venv-dev ## Run the tests against the cluster of the current kubec
 
 collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as .cache/collector/otelcol
 	@scripts/collector
-
-loki: ## Build the Loki that is deployed with Go, as .cache/loki/loki; the first time this takes ten minutes
-	@scripts/loki
-
-k6: ## Build k6, which sends load, with Go, as .cache/bin/k6
-	@scripts/k6
 
 kustomize: ## Build kustomize with Go, as .cache/bin/kustomize
 	@scripts/kustomize

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import external
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page, Request
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-
 
 def chromium() -> str:
-    """Return the path of a Chromium; skips the test without it, or fails it where REQUIRE_PROGRAMS=1 wants it."""
-    found = next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
-        reason = "no Chromium: `apt-get install chromium` or the like"
-        if os.environ.get("REQUIRE_PROGRAMS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    """Return the path of a Chromium; skips the test without it."""
+    return external.on_path("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import external
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-BINARY = Path(__file__).parent.parent / ".cache" / "collector" / "otelcol"
 _PATIENCE = 30.0  # s
 
 
 def binary() -> Path:
-    """Return the Collector's path; skips the test without it, or fails it where REQUIRE_PROGRAMS=1 wants it."""
-    if not BINARY.exists():
-        reason = f"no Collector at {BINARY}: run `make collector`"
-        if os.environ.get("REQUIRE_PROGRAMS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return BINARY
+    """Return the Collector's path; skips the test without it."""
+    return external.collector()
 
 
 def free_port() -> int:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import rendering
+from external import kustomize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 Manifest = dict[str, Any]
 _UNITS = {"": 1, "m": 0.001, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _QUANTITY = re.compile(r"([0-9.]+)([a-zA-Z]*)")
-
-
-def kustomize() -> None:
-    """Skip the test without kustomize, or fail it where REQUIRE_PROGRAMS=1 says it must be there."""
-    if not rendering.PROGRAM.exists():
-        reason = f"no kustomize at {rendering.PROGRAM}: run `make kustomize`"
-        if os.environ.get("REQUIRE_PROGRAMS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +69,17 @@ class Rendering:
         return found
 
 
+def render(folder: Path) -> str:
+    """Return what kustomize makes of a folder, as YAML; raises RenderingError."""
+    kustomize()
+    return rendering.render(folder)
+
+
+def text(name: str) -> str:
+    """Return an overlay as YAML."""
+    return render(rendering.FOLDER / "overlays" / name)
+
+
 def _rendering(name: str, text: str) -> Rendering:
     return Rendering(name, tuple(rendering.parsed(text)))
 
@@ -85,8 +87,7 @@ def _rendering(name: str, text: str) -> Rendering:
 @cache
 def overlay(name: str) -> Rendering:
     """Return an overlay as it is applied."""
-    kustomize()
-    return _rendering(name, rendering.overlay(name))
+    return _rendering(name, text(name))
 
 
 @cache

@@ -9,6 +9,7 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
+import external
 import pytest
 from sink import OK, Answer, Sink, serve
 
@@ -213,6 +214,7 @@ def certificates(folder: Path) -> None:
     ca = "-subj /CN=test-ca -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign"
     leaf = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1"
     server = f"-subj /CN=sink {leaf} -CA ca.pem -CAkey ca.key"
+    external.on_path("openssl")
     new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     for name, options in (("ca", ca), ("server", server), ("other", ca)):
         command = f"{new} -keyout {name}.key -out {name}.pem {options}"

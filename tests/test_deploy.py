@@ -8,8 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-import rendering
-from manifests import kustomize
+from external import kustomize
 from server import ROOT
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Person:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment for what is typed."""
-        return {"PATH": str(self.bin), "ASKED": str(self.asked_at), "KUSTOMIZE": str(rendering.PROGRAM)} | more
+        return {"PATH": str(self.bin), "ASKED": str(self.asked_at), "KUSTOMIZE": str(kustomize())} | more
 
     def types(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run one of our scripts from the project's folder."""
@@ -65,7 +64,6 @@ class Person:
 @pytest.fixture
 def person(tmp_path: Path) -> Person:
     """Return somebody who has kubectl."""
-    kustomize()
     person = Person(tmp_path)
     person.gets("kubectl", KUBECTL)
     return person

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-from collector import BINARY, binary
+from external import CACHE, collector, on_path
 from graphs import WHERE, Node, graph, tensor
 from graphs import write as write_model
 from server import ROOT, Server, predictions, run
@@ -51,26 +50,26 @@ def test_collector_commands(number: int) -> None:
     shown = blocks("deployment.md", "sh")
     assert len(shown) == 2
     command = shown[number].splitlines()[-1].split()
-    assert ROOT / command[0] == BINARY
+    assert ROOT / command[0] == CACHE / "collector" / "otelcol"
     assert all(argument.startswith("--config=otel/collector/") for argument in command[1:])
     done = subprocess.run(
-        [str(binary()), "validate", *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+        [str(collector()), "validate", *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_reading_with_plain_tools(outbox: Path) -> None:
-    """The lines of docs/record.md that read the log with jq and Python print every prediction of it."""
+@pytest.mark.parametrize("tool", ["jq", "python"])
+def test_reading_with_plain_tools(outbox: Path, tool: str) -> None:
+    """The lines of docs/record.md that read the log with jq and with Python print every prediction of it."""
+    (shell,), (script,) = blocks("record.md", "sh"), blocks("record.md", "python")
+    command = [sys.executable, "-c", script] if tool == "python" else ["/bin/sh", "-c", shell]
+    if tool == "jq":
+        on_path("jq")
     with Server(outbox) as server:
         assert post(server.port)[0] == 200
         assert post(server.port, "{")[0] == 400
     jobs = [str(record["prediction.job_id"]) for record in predictions(outbox)]
-    (shell,), (script,) = blocks("record.md", "sh"), blocks("record.md", "python")
-    commands = [[sys.executable, "-c", script]]
-    if shutil.which("jq"):
-        commands.append(["/bin/sh", "-c", shell])
-    for command in commands:
-        done = subprocess.run(command, cwd=outbox.parent, capture_output=True, text=True, check=True)
-        lines = done.stdout.splitlines()
-        assert len(lines) == len(jobs) == 2
-        assert all(job in line for job, line in zip(jobs, lines, strict=True))
+    done = subprocess.run(command, cwd=outbox.parent, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(jobs) == 2
+    assert all(job in line for job, line in zip(jobs, lines, strict=True))

@@ -6,12 +6,14 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import external
 import policy
 import pytest
 import rendering
 import yaml
+from external import kustomize
 from judge import Judge
-from manifests import kustomize, overlay
+from manifests import overlay, render, text
 from policy import Finding
 
 if TYPE_CHECKING:
@@ -33,12 +35,7 @@ class Willing:
 def check(path: Path) -> subprocess.CompletedProcess[str]:
     """Run what `make manifests` runs on one file; skips without its environment, as tests without kustomize do."""
     kustomize()
-    if not PYTHON.exists():
-        reason = f"no {PYTHON}: run `make manifests`"
-        if os.environ.get("REQUIRE_PROGRAMS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    command = [PYTHON, rendering.ROOT / "scripts" / "manifests", path]
+    command = [external.built("manifests", PYTHON, "manifests"), rendering.ROOT / "scripts" / "manifests", path]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
@@ -46,7 +43,7 @@ def check(path: Path) -> subprocess.CompletedProcess[str]:
 def test_planted_errors_are_found(tmp_path: Path) -> None:
     """A misspelt or mistyped field, an unknown kind, a missing securityContext, a latest image: each is a fault."""
     path = tmp_path / "manifests.yaml"
-    path.write_text(rendering.overlay("gke"))
+    path.write_text(text("gke"))
     done = check(path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -113,8 +110,7 @@ def test_an_exception_has_one_reason(tmp_path: Path, text: str) -> None:
 
 def test_what_does_not_render_is_a_fault(tmp_path: Path) -> None:
     """A folder that kustomize refuses ends in its sentence, not in an empty rendering."""
-    kustomize()
     (tmp_path / "kustomization.yaml").write_text("resources: [not-there.yaml]\n")
     with pytest.raises(rendering.RenderingError, match=r"not-there\.yaml"):
-        rendering.render(tmp_path)
+        render(tmp_path)
     assert overlay("gke").objects

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rendering
 import yaml
-from manifests import combined, full, kustomize, overlay, quantity, variables
+from external import kustomize
+from manifests import combined, full, overlay, quantity, render, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,13 +116,12 @@ def test_disks_differ_from_place_to_place() -> None:
 
 def test_the_registry_is_set_as_the_readme_says(tmp_path: Path) -> None:
     """GKE's image is one that cannot be pulled until the README's command names a registry."""
-    kustomize()
     assert overlay("gke").pod("predictor").spec["containers"][0]["image"].startswith("registry.invalid/")
     readme = (rendering.FOLDER / "overlays" / "gke" / "README.md").read_text()
     (command,) = re.findall(r"^kustomize (edit set image predictor=(\S+))$", readme, re.MULTILINE)
     for folder in ("kustomize", "otel"):
         shutil.copytree(rendering.FOLDER.parent / folder, tmp_path / folder)
     copy = tmp_path / "kustomize" / "overlays" / "gke"
-    subprocess.run([rendering.PROGRAM, *command[0].split()], cwd=copy, check=True)
-    assert f"image: {command[1]}\n" in rendering.render(copy)
-    assert ".invalid" not in rendering.render(copy)
+    subprocess.run([kustomize(), *command[0].split()], cwd=copy, check=True)
+    assert f"image: {command[1]}\n" in render(copy)
+    assert ".invalid" not in render(copy)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rendering
 import yaml
-from manifests import Pod, full, overlay, quantity, variables
+from manifests import Pod, full, overlay, quantity, render, variables
 from server import ROOT, Here, Server
 from test_docs import rows
 from test_guides import blocks
@@ -120,7 +120,7 @@ def test_retention_patch(tmp_path: Path) -> None:
     minikube = os.path.relpath(rendering.FOLDER / "overlays" / "minikube", tmp_path.resolve())
     mine = yaml.safe_load(patch) | {"resources": [minikube]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
-    manifests = rendering.parsed(rendering.render(tmp_path))
+    manifests = rendering.parsed(render(tmp_path))
     (loki,) = [one for one in manifests if rendering.name_of(one) == "StatefulSet/loki"]
     assert variables(loki["spec"]["template"]["spec"]["containers"][0])["LOKI_RETENTION"] == "720h"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import external
 import pytest
 from server import ROOT, Server, predictions
 
@@ -27,8 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def typed(line: str, server: Server) -> dict[str, Any]:
     """Run a line of the README in a shell, at the test's own server, and return the JSON that it printed."""
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    external.on_path("curl")
     line = line.replace("http://127.0.0.1:8000", server.url)
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=True, timeout=30)
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -33,17 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.occupy()
     if arguments[:1] == ["log"]:
         return _log(arguments[1:])
+    if arguments[:1] == ["load"]:
+        return _load(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="predictor",
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | log")
+    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | load | log")
     verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     verbs.add_parser(
         "check",
         help="load the model, try the outbox, send a record through the Collector to the sink; say what is wrong",
     )
+    verbs.add_parser("load", help="send predictions to a server at a fixed rate; see `predictor load --help`")
     verbs.add_parser(
         "log",
         help="read the prediction log (list, tail, show, verify, export, replay, score) and look after what the sink "
@@ -75,6 +78,12 @@ def _log(arguments: Sequence[str]) -> int:
     from predictor.log.cli import main as log  # noqa: PLC0415 - a verb imports its own
 
     return log(arguments)
+
+
+def _load(arguments: Sequence[str]) -> int:
+    from predictor.load.cli import main as load  # noqa: PLC0415 - a verb imports its own
+
+    return load(arguments)
 
 
 def _sentence(error: Exception, settings: Settings | None) -> str:

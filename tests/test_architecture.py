@@ -62,6 +62,9 @@ _MAY_IMPORT = {
     "log.resend": [*_READER, "shipping.delivery", "shipping.endpoint"],
     "log.verb": _READER,
     "log.*": _READER,
+    "load.rows": ["inference.description", "inference.training", "msgspec"],
+    "load.sender": ["load.tally", "console", "aiohttp", "msgspec"],
+    "load.*": ["load", "load.*", "console", "units"],
     "settings": ["otlp_settings", "units"],
     "otlp_settings": [],
     "units": [],
@@ -96,6 +99,9 @@ _MAY_NAME = {
     "log.resend": ["otlp_settings"],
     "log.verb": ["otlp_settings"],
     "log.*": [],
+    "load.rows": [],
+    "load.sender": [],
+    "load.*": [],
     "settings": [],
     "otlp_settings": [],
     "units": [],
@@ -112,7 +118,7 @@ _MAY_NAME = {
 }
 # What only these may import.
 _ONLY_FOR = {
-    "aiohttp": ["app", "serve", "greeting", "tracing", "web.*", "shipping.*"],
+    "aiohttp": ["app", "serve", "greeting", "tracing", "web.*", "shipping.*", "load.sender"],
     "onnxruntime": ["inference.session"],
     "uvloop": ["serve"],
     "opentelemetry": ["app", "otel_resource", "drawn", "logbook", "metrics", "tracing", "spans", "otlp.*"],

@@ -42,6 +42,7 @@ OUTLIER_SHARE = 0.05  # `nu`: the detector calls at most about this share of the
 KERNEL_GAMMA = 0.1  # with the default every eighth flower that was held out is called an outlier
 OPSETS = {"": 21, "ai.onnx.ml": 3}  # read by onnxruntime 1.20 and later
 IR_VERSION = 10
+NO_FLOWERS = [[9.5, 0.8, 0.4, 4.2], [0.5, 5.5, 9.0, 0.1], [7.9, 4.4, 1.0, 2.5]]
 TOLERANCE = 1e-6  # float32 against the float64 of scikit-learn
 
 
@@ -76,6 +77,7 @@ def main() -> None:
     } | {name: version(name) for name in ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy")}
     for name, value in figures.items():
         print(f"{name}: {value}")
+    write_rows(features)
     onnx.save(classifier_onnx, FOLDER / "classifier.onnx")
     onnx.save(detector_onnx, FOLDER / "outlier.onnx")
     replace(FOLDER / "model.toml", r'(?m)^version = ".*"$', f'version = "{today}"')
@@ -90,6 +92,13 @@ def ranges(rows: Floats) -> str:
     pairs = zip(names, rows.min(axis=0), rows.max(axis=0), strict=True)
     told = "".join(f"{name} = [{low!s}, {high!s}]\n" for name, low, high in pairs)
     return f"# What the models saw in training, for dashboards, the page and the trial at the start.\n[range]\n{told}"
+
+
+def write_rows(features: Floats) -> None:
+    """Write all flowers and a few that are none, for `predictor load --rows`: about 2 % are outliers by intent."""
+    names = [each["name"] for each in tomllib.loads((FOLDER / "model.toml").read_text())["features"]]
+    lines = [",".join(f"{value:.1f}" for value in row) for row in [*features.tolist(), *NO_FLOWERS]]
+    (FOLDER / "rows.csv").write_text("\n".join([",".join(names), *lines, ""]))
 
 
 def convert_classifier(classifier: CalibratedClassifierCV) -> onnx.ModelProto:

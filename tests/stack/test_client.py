@@ -1,17 +1,18 @@
-"""The client's script against a server: what the pod in the cluster sends."""
+"""The client's pod against a server and a real Loki: what it sends is what the log has."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import subprocess
+import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lokilog
 from ledger import Load
+from server import ROOT
 
-from stack.programs import binary
 from stack.rendered import pod
 from stack.stack import ship_out
 
@@ -21,48 +22,48 @@ if TYPE_CHECKING:
     from stack.stack import Stack
 
 
-def _run(folder: Path, **settings: str) -> tuple[subprocess.CompletedProcess[str], dict[str, dict[str, float]]]:
-    """Run k6 as its pod does, but for these settings; return its end and its metrics."""
+def _run(url: str, *more: str, **settings: str) -> tuple[int, dict[str, Any]]:
+    """Run the client as its pod does, but for these settings; return its exit status and its summary."""
     client = pod("gke", "client")
-    command, *arguments = client.lay_out(folder)
-    summary = folder / "summary.json"
+    variables = client.environment("client", **settings)
+    arguments = [argument.replace("$(RATE)", variables["RATE"]) for argument in client.container["args"]]
+    arguments = [each.replace("/srv/", f"{ROOT}/").replace("http://api:8000", url) for each in arguments]
     done = subprocess.run(
-        [binary("bin/k6", "k6"), command, f"--summary-export={summary}", *arguments],
-        env=client.environment("client", HOME=str(folder), **settings),
+        [sys.executable, "-m", "predictor", *arguments, "--json", *more],
+        env=variables,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert summary.exists(), done.stderr
-    return done, json.loads(summary.read_text(encoding="utf-8"))["metrics"]
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
 
 
-async def test_script(stack: Stack, outbox: Path, namespace: str, tmp_path: Path) -> None:
-    """All its checks pass and its thresholds hold, and what it was answered is in the log: each job, each row."""
+async def test_all_it_sent_is_in_loki(stack: Stack, outbox: Path, namespace: str) -> None:
+    """Nothing fails, and what it was answered is in the log: each job, each row."""
     server = await asyncio.to_thread(stack.server(outbox, namespace).start)
     try:
-        done, metrics = await asyncio.to_thread(
-            _run, tmp_path, API=server.url, RATE="40", DURATION="10s", OUTLIERS="0.2"
-        )
+        status, summary = await asyncio.to_thread(_run, server.url, "--for", "10s", RATE="40")
     finally:
         await asyncio.to_thread(ship_out, server)
-    assert done.returncode == 0, done.stdout + done.stderr
-    asked = int(metrics["iterations"]["count"])
-    assert (metrics["checks"]["passes"], metrics["checks"]["fails"]) == (3 * asked, 0)
-    assert asked >= 300
+    assert (status, summary["failed"]) == (0, 0)
+    asked = summary["requests"]
+    assert asked + summary["not_sent"] == 400
     rows = Counter(
         record.attributes["prediction.job_id"]
         for record in lokilog.records(stack.stored(namespace))
         if record.attributes["event.name"] == "prediction"
     )
-    # By the script: of ten requests one brings eight rows.
-    assert sorted(rows.values()) == sorted(8 if turn % 10 == 9 else 1 for turn in range(asked))
+    assert len(rows) == asked
+    assert rows.total() == summary["rows"]
+    assert set(rows.values()) == {1, 8}
 
 
-async def test_script_notices(stack: Stack, outbox: Path, namespace: str, tmp_path: Path) -> None:
-    """A server whose outbox is full and that answers nevertheless makes the script fail: its checks can."""
+async def test_it_notices_what_is_not_logged(stack: Stack, outbox: Path, namespace: str) -> None:
+    """A server whose outbox is full and that answers nevertheless makes the client fail: its checks can."""
     full = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",  # nobody: nothing is shipped
         "PREDICTOR_OUTBOX_BYTES": "1MiB",
@@ -73,8 +74,8 @@ async def test_script_notices(stack: Stack, outbox: Path, namespace: str, tmp_pa
     try:
         async with Load(server.url) as load:
             await load.more(100, logged=False)
-        done, metrics = await asyncio.to_thread(_run, tmp_path, API=server.url, RATE="20", DURATION="2s")
+        status, summary = await asyncio.to_thread(_run, server.url, "--count", "40", RATE="20")
     finally:
         await asyncio.to_thread(server.terminate)
-    assert done.returncode == 99, done.stdout + done.stderr  # k6's own for thresholds that were crossed
-    assert metrics["checks"]["fails"] == metrics["iterations"]["count"]
+    assert status == 1
+    assert summary["outcomes"] == {"200, but not logged": summary["requests"]}

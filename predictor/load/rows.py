@@ -1,0 +1,86 @@
+"""Where rows come from: around a sample, within the ranges of a model's training, or from a file."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from predictor.inference.description import read as description
+from predictor.inference.training import ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from random import Random
+
+_SPREAD = 0.2
+"""How far from its sample a value is drawn, as a share of it: near enough to be a likely row, far enough to differ."""
+Range = tuple[float, float]
+
+
+def around(sample: Sequence[float], generator: Random) -> Callable[[], list[float]]:
+    """Return what draws rows near one row."""
+    return within([_near(value) for value in sample], generator)
+
+
+def within(limits: Sequence[Range], generator: Random) -> Callable[[], list[float]]:
+    """Return what draws rows evenly between a lowest and a highest value for each feature."""
+    return lambda: [generator.uniform(low, high) for low, high in limits]
+
+
+def listed(rows: Sequence[list[float]], generator: Random) -> Callable[[], list[float]]:
+    """Return what draws rows from a list of at least one."""
+    return lambda: generator.choice(rows)
+
+
+def trained(folder: Path, width: int) -> list[Range]:
+    """Return each feature's range in training, or values near its sample where that is not known.
+
+    Raises ValueError if the folder is no model's, or the model's rows do not have `width` values.
+    """
+    features = description(folder).features
+    if len(features) != width:
+        msg = f"the model of {folder} takes rows of {len(features)} values, the server rows of {width}"
+        raise ValueError(msg)
+    known = ranges(folder)
+    return [known.get(feature.name, _near(feature.sample)) for feature in features]
+
+
+def read(path: Path, width: int) -> list[list[float]]:
+    """Return the rows of a file, one a line: JSON arrays, or CSV whose first line may be a header.
+
+    Raises OSError, and ValueError for a line that is no row of `width` finite numbers.
+    """
+    found: list[list[float]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        row = _row(line)
+        if row is None and number == 1 and not line.lstrip().startswith("["):
+            continue  # a header
+        if row is None or len(row) != width:
+            msg = f"{path}, line {number}: {line[:80]!r}, wanted a row of {width} numbers"
+            raise ValueError(msg)
+        found.append(row)
+    if not found:
+        msg = f"{path} has no rows"
+        raise ValueError(msg)
+    return found
+
+
+def _row(line: str) -> list[float] | None:
+    try:
+        if line.lstrip().startswith("["):
+            row = msgspec.json.decode(line, type=list[float])
+        else:
+            row = [float(cell) for cell in line.split(",")]
+    except (ValueError, msgspec.MsgspecError):
+        return None
+    return row if all(map(math.isfinite, row)) else None
+
+
+def _near(value: float) -> Range:
+    spread = _SPREAD * (abs(value) or 1.0)
+    return value - spread, value + spread

@@ -58,7 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAULT",
         help=f"just these: {', '.join(fault.name for fault in Fault)}",
     )
-    parser.add_argument("--sink", choices=["auto", "loki", "files"], default="auto", help="auto: Loki if it is built")
+    parser.add_argument(
+        "--sink",
+        choices=["auto", "loki", "files"],
+        default="auto",
+        help="auto: Loki where a program of it is (LOKI, PATH)",
+    )
     parser.add_argument("--rest", type=float, default=0.03, help="seconds of a client between requests (%(default)s)")
     parser.add_argument("--folder", type=Path, help="where the run's own folder is made (default: TMPDIR)")
     parser.add_argument("--keep", action="store_true", help="keep that folder even if nothing is wrong")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import collector
+import external
 import lokilog
 from ledger import records_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from ledger import Record
 
-_CACHE = Path(__file__).parent.parent / ".cache"
 NAMESPACE = "chaos"
 """The Kubernetes namespace that the servers say they run in, which tells their records from others'."""
 
@@ -61,7 +61,7 @@ class FileCollector:
         self._port = collector.free_port()
         self._lives = 0
         self._running = collector.Collector("", folder, self._port)
-        self.title = "files of the Collector's file exporter (Loki is not built: make loki)"
+        self.title = "files of the Collector's file exporter (there is no Loki here: LOKI=/path/to/loki)"
         self.url = self._running.url
         self.collector: Part = self
         self.loki: Part | None = None
@@ -129,8 +129,8 @@ class LokiSink:
 
 
 def has_loki() -> bool:
-    """Tell whether Loki can be the sink here."""
-    return all((_CACHE / path).exists() for path in ("loki/loki", "bin/kustomize"))
+    """Tell whether Loki can be the sink here: as a program, since a container cannot be stopped by its process."""
+    return external.loki_program() is not None and (external.CACHE / "bin" / "kustomize").exists()
 
 
 @asynccontextmanager

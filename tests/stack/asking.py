@@ -12,9 +12,9 @@ from collector import free_port
 from lokilog import Loki
 
 from predictor import otlp
+from stack import loki as programs
 from stack import planted
 from stack.planting import BEGIN, END, MINUTE, NAMESPACE, SECOND, SERVICE, Fact, facts
-from stack.programs import Program, binary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,15 +109,15 @@ def filled(
     )
 
 
-def prepare(folder: Path) -> tuple[Program, Loki]:
+def prepare(folder: Path) -> tuple[programs.Loki, Loki]:
     """Return Loki, not started."""
     loki = Loki(f"http://127.0.0.1:{(port := free_port())}")
     environment = {"LOKI_HTTP_PORT": str(port), "LOKI_GRPC_PORT": str(free_port()), "LOKI_DATA": str(folder / "data")}
     config = ROOT / "otel" / "loki" / "loki.yaml"
-    command: list[str | Path] = [binary("loki/loki", "loki"), f"-config.file={config}", "-config.expand-env=true"]
+    arguments = [f"-config.file={config}", "-config.expand-env=true"]
     # Copies are counted twice only until the chunk that was flushed leaves the memory, at the next sweep by default.
-    command.append("-ingester.chunks-retain-period=1h")
-    return Program("loki", command, environment, folder, f"{loki.url}/ready"), loki
+    arguments.append("-ingester.chunks-retain-period=1h")
+    return programs.Loki(arguments, environment, folder, loki.url, config.parent), loki
 
 
 def plant(loki: Loki) -> Log:

@@ -7,26 +7,17 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Self
 
-CACHE = Path(__file__).parent.parent.parent / ".cache"
 _PATIENCE = 120.0  # s; Loki is not ready before 15 s, and the machine may be busy
 _POLITE = 60.0  # s, for the end after SIGTERM
-
-
-def binary(path: str, target: str) -> Path:
-    """Return a program under `.cache` that a make target builds; the test fails without it."""
-    found = CACHE / path
-    if not found.exists():
-        pytest.fail(f"no {found}: run `make {target}`")
-    return found
 
 
 class Program:
@@ -38,7 +29,7 @@ class Program:
         """Start nothing yet."""
         self.stdout, self.stderr = (folder / f"{name}.{stream}" for stream in ("stdout", "stderr"))
         self._name = name
-        self._command = command
+        self._command: Sequence[str | Path] = command
         self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder)} | dict(environment)
         self._folder = folder
         self._ready = ready

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import external
 import lokilog
 import pytest
 import rendering
 from collector import free_port
 from server import Server
 
-from stack.programs import Program, binary
+from stack.loki import Loki
+from stack.programs import Program
 from stack.rendered import pod
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def ship_out(server: Server) -> None:
     assert not left, f"not shipped: {left}"
 
 
-def _loki(overlay: str, folder: Path, port: int) -> Program:
+def _loki(overlay: str, folder: Path, port: int) -> Loki:
     loki = pod(overlay, "loki")
     environment = loki.environment(
         "loki",
@@ -103,8 +105,7 @@ def _loki(overlay: str, folder: Path, port: int) -> Program:
         LOKI_GRPC_PORT=str(free_port()),
         LOKI_DATA=str(folder / "data"),
     )
-    command: list[str | Path] = [binary("loki/loki", "loki"), *loki.lay_out(folder)]
-    return Program("loki", command, environment, folder, f"http://127.0.0.1:{port}/ready")
+    return Loki(loki.lay_out(folder), environment, folder, f"http://127.0.0.1:{port}")
 
 
 def _collector(overlay: str, folder: Path, port: int, **endpoints: str) -> Program:
@@ -119,5 +120,5 @@ def _collector(overlay: str, folder: Path, port: int, **endpoints: str) -> Progr
         **endpoints,
     )
     arguments = [each for each in collector.lay_out(folder) if not each.endswith("/kubernetes.yaml")]
-    command: list[str | Path] = [binary("collector/otelcol", "collector"), *arguments]
+    command: list[str | Path] = [external.collector(), *arguments]
     return Program("collector", command, environment, folder, f"http://127.0.0.1:{health}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Do what a newcomer does: `make run` from the project's folder, one prediction, then a polite end.
+"""Do what a newcomer does: `make run` from the project's folder, each command of the README, then a polite end.
 
-Needs nothing but the standard library, and leaves no process behind.
+Needs nothing but the standard library, make and curl, and leaves no process behind.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,8 +20,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+LEAST = 10
+"""Commands of the README: a changed format must not silence them."""
 PATIENCE = 300  # seconds for the first `make run`, which may have to install
 ROW = [[6.7, 3.0, 5.2, 2.3]]
+TYPED = re.compile(r"^((?:curl|\.venv/bin/predictor) .*)$", re.MULTILINE)
+"""The README's commands toward a server and its log; the others need a Collector, a cluster or minutes."""
 
 
 def main() -> None:
@@ -33,6 +38,9 @@ def main() -> None:
         try:
             wait_until_live(url, make)
             answer = ask(f"{url}/predict", {"data": ROW})
+            lines = TYPED.findall(Path("README.md").read_text(encoding="utf-8"))
+            for line in lines:
+                run_typed(line.replace("http://127.0.0.1:8000", url), settings)
             (server,) = children(make.pid)
             os.kill(server, signal.SIGTERM)  # not make, which would report the signal instead of the exit status
             status = make.wait(60)
@@ -44,7 +52,15 @@ def main() -> None:
     check(status == 0, f"make run ended with status {status} after SIGTERM")
     check(len(answer["prediction"]) > 0, f"no prediction in {answer}")
     check(answer["job_id"].encode() in logged, f"job {answer['job_id']} is not in the log")
-    print(f"smoke: {answer} is in the log")  # noqa: T201
+    check(len(lines) >= LEAST, f"only {len(lines)} commands were found in the README")
+    print(f"smoke: {len(lines)} commands of the README work, {answer} is in the log")  # noqa: T201
+
+
+def run_typed(line: str, settings: dict[str, str]) -> None:
+    """Run a command as a shell does; ends with a sentence if it fails or says nothing."""
+    done = subprocess.run(line, shell=True, env=os.environ | settings, capture_output=True, timeout=60, check=False)  # noqa: S602
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    check(done.returncode == 0 and bool(said), f"{line} ended with status {done.returncode}: {said}")
 
 
 def free_port() -> int:

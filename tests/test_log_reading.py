@@ -115,7 +115,7 @@ def test_commands(place: Place, command: str) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     if "--accept" in command:
-        assert "believes the refusals" in err
+        assert "believes each refusal" in err
         return
     empty = any(word in command for word in ("--outlier", "--error", "--until"))
     assert err == ("predictor: nothing of the kind in outbox\n" if empty else "").replace(

@@ -105,7 +105,7 @@ def test_accept(capsys: pytest.CaptureFixture[str], outbox: Path, stream: Stream
     told = Told(capsys, "rejected", "--outbox", str(outbox), "--accept", "--stream", "0199-living")
     file = living / "accept-rejections"
     assert (told.status, told.out) == (0, f"stream 0199-living: {file} is made\n")
-    assert "believes the refusals that hold them up" in told.err
+    assert "believes each refusal of what they hold at this moment" in told.err
     assert "predictor log resend" in told.err
     assert file.read_bytes() == b""
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

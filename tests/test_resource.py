@@ -32,6 +32,11 @@ def test_names_of_the_record_are_taken(name: str) -> None:
     assert taken(stored(name))
 
 
+def test_no_two_names_of_ours_are_one() -> None:
+    """Loki keeps each published attribute, those of the scope and the record's fields apart."""
+    assert len({stored(name) for name in NAMES}) == len(NAMES)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -95,6 +100,12 @@ def test_the_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         "the resource has the attribute 'http-route' (OTEL_RESOURCE_ATTRIBUTES), which Loki keeps as 'http_route': "
         "it would hide what each record has under that name; wanted another name"
     )
+
+
+def test_what_the_sdk_finds_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detectors of OpenTelemetry's SDK bring no attribute that would stop the start."""
+    monkeypatch.setenv("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "otel,process,os,host")
+    assert "process.pid" in resource().attributes
 
 
 def test_the_start_is_stopped(outbox: Path) -> None:

@@ -85,8 +85,8 @@ def _accept(asked: AskedOutbox, found: list[StreamFiles]) -> int:
         output.note(f"nothing in {asked.outbox} is still to be shipped, so no refusal holds it up")
         return FOUND
     output.note(
-        "a server that ships these streams now believes the refusals that hold them up: it puts what was refused so "
-        "far into rejected/, removes the file and goes on; `predictor log resend` sends it again"
+        "a server that ships these streams believes each refusal of what they hold at this moment: it puts such "
+        "records into rejected/, removes the file and goes on; `predictor log resend` sends them again"
     )
     return FINE
 

@@ -9,8 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from predictor import otlp
+from predictor.console import Throttle
 from predictor.outbox.bound import bound_spans
+from predictor.outbox.disk import FULL
 from predictor.outbox.ownership import Owned, adopt, create
+from predictor.outbox.recovery import close_shipped
 from predictor.stream_events import closing_line
 
 if TYPE_CHECKING:
@@ -34,12 +37,29 @@ class Custody:
         self._forget = forget
         self.streams: list[Owned] = []
         self._began = time.monotonic()
+        self._throttle = Throttle()
 
-    async def create(self, stream: LogStream) -> StreamFiles:
-        """Make the directory of this process's stream; raises OSError."""
-        owned = await asyncio.to_thread(create, self._root, stream.stream_id, stream.event_head)
-        self._take(owned)
-        return owned.files
+    async def create(self, stream: LogStream) -> OSError | None:
+        """Make the directory of this process's stream, if there is none yet.
+
+        Return why there is no room for it, None if it is there; raises OSError for another reason.
+        """
+        if any(not owned.adopted for owned in self.streams):
+            return None
+        try:
+            self._take(await asyncio.to_thread(create, self._root, stream.stream_id, stream.event_head))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            if self._throttle.due():
+                _logger.error(  # noqa: TRY400 - not worth a traceback
+                    "PREDICTOR_OUTBOX is %r and has no room: %s; nothing is taken until it has, which is tried every "
+                    "second, and what is there is shipped",
+                    str(self._root),
+                    error.strerror,
+                )
+            return error
+        return None
 
     async def adopt(self) -> None:
         """Take over the streams whose processes have ended."""
@@ -63,7 +83,21 @@ class Custody:
     async def remove_shipped(self) -> None:
         """Remove adopted streams of which the sink has everything."""
         for owned in [owned for owned in self.streams if owned.adopted and self._drained(owned)]:
-            await self._remove(owned)
+            if not (owned.incomplete and await self._close_shipped(owned)):
+                await self._remove(owned)
+
+    async def _close_shipped(self, owned: Owned) -> bool:
+        """Close a stream that could not be closed when it was adopted: what was shipped of it gives its place."""
+        for shipper in self._shippers:
+            shipper.remove(owned.files)
+        try:
+            await asyncio.to_thread(close_shipped, owned.files, closing_line)
+        except (OSError, ValueError):
+            return False  # it was said at the adoption, the next of which tries again
+        owned.incomplete = False
+        for shipper in self._shippers:
+            shipper.add(owned.files)
+        return True
 
     def leave_open(self) -> None:
         """Leave this process's own stream to the next one, which closes it: its closing record cannot be written."""

@@ -17,6 +17,7 @@ from predictor.ids import uuid7
 from predictor.outbox import Outbox, OutboxError
 from predictor.outbox.ages import Watch
 from predictor.outbox.bound import Usage
+from predictor.outbox.ownership import planned
 from predictor.outbox.ring import prune
 from predictor.outbox.undeclared import leave
 from predictor.prediction_log import Refusals
@@ -65,9 +66,11 @@ class Logbook:
         self._watch = Watch(settings.keep_age)
 
     async def open(self) -> None:
-        """Take over what is there, begin the stream and start shipping; raises OSError."""
+        """Take over what is there, begin the stream and start shipping; raises OSError.
+
+        Where the disk has no room for the stream nothing is taken yet, and what is there is shipped, which makes some.
+        """
         settings = self._settings
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         rejected = Rejected()
         targets: dict[Signal, Target | None] = {"logs": settings.export.logs, "traces": settings.export.traces}
         self._shippers = {
@@ -77,8 +80,8 @@ class Logbook:
         }
         self._custody = Custody(self._root, self._shippers.values(), rejected.forget)
         await self._custody.adopt()  # first: it frees the reserves of the dead
-        files = await self._custody.create(self.stream)
-        self._files = files
+        full = await self._custody.create(self.stream)
+        files = self._files = planned(self._root, self.stream.stream_id)
         limit = settings.keep_bytes if self._rings else settings.outbox_bytes
         self._spans_limit = min(max(limit // _SPANS_PART, _LEAST_SPANS), _MOST_SPANS)
         self.outbox = Outbox(
@@ -88,13 +91,19 @@ class Logbook:
             segment_bytes=min(_SEGMENT_BYTES, limit // 16),
             segment_age=settings.keep_age / 8 if self._rings else None,
             reserve=files.reserve,
+            full=full,
         )
         await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
         self.stream.open(self.outbox)
         await self._custody.bound_spans(self._spans_limit)
         if settings.export.traces:
             self._traces = Outbox(
-                files.signal("traces"), self.usage, fsync="never", drop_oldest=True, own_limit=self._spans_limit
+                files.signal("traces"),
+                self.usage,
+                fsync="never",
+                drop_oldest=True,
+                own_limit=self._spans_limit,
+                full=full,
             )
             self.spans = SpanLog(self._traces, self._resource, __version__)
         works = [shipper.run for shipper in self._shippers.values()]
@@ -160,9 +169,10 @@ class Logbook:
         while True:
             await asyncio.sleep(_TICK)
             ticks += 1
-            await self.outbox.maintain()
-            if self.spans:
-                await self._traces.maintain()
+            if await self._custody.create(self.stream) is None:  # where the disk was full at the start
+                await self.outbox.maintain()
+                if self.spans:
+                    await self._traces.maintain()
             try:
                 self.stream.declare_lost_sparingly(full=self.outbox.full is not None)
                 if ticks % _STATUS_TICKS == 0:

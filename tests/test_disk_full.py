@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import collector
 import pytest
+import sink
 from ledger import Load, check
 from server import Server, serve
 
@@ -109,6 +110,27 @@ async def test_a_full_disk_refuses_and_recovers(disk: SmallDisk) -> None:
     assert set(load.ledger.refusals) == {"outbox-full"}
     assert load.ledger.cut == load.ledger.logged[False] == 0
     assert set(complaints(server).values()) == {1}, server.stderr_lines
+
+
+async def test_a_full_disk_that_is_shipped_has_room_again(disk: SmallDisk, tmp_path: Path) -> None:
+    """When the sink takes what has filled the disk, predictions are taken again, though no segment was complete."""
+    outbox = disk.path / "outbox"
+    async with sink.serve() as taker:
+        taker.script = lambda _: sink.Answer(503)
+        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": taker.url, "OTEL_TRACES_EXPORTER": "none", "PREDICTOR_FLUSH": "60s"}
+        server = await asyncio.to_thread(Server(outbox, **settings).start)
+        try:
+            async with Load(server.url) as load:
+                await load.refused("outbox-full", 1)
+                taker.script = lambda _: sink.OK
+                await load.more(50)
+            assert await asyncio.to_thread(server.terminate) == 0
+        finally:
+            await asyncio.to_thread(server.kill)
+        arrived = tmp_path / "arrived"
+        arrived.write_bytes(b"\n".join(request.body.strip() for request in taker.accepted) + b"\n")
+    assert list(check(load.ledger, arrived).streams.values()) == ["shutdown"]
+    assert list((outbox / "v1").iterdir()) == []
 
 
 async def test_a_full_disk_loses_and_says_so(disk: SmallDisk) -> None:

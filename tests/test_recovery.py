@@ -17,7 +17,7 @@ from predictor.outbox import Outbox
 from predictor.outbox.bound import Usage
 from predictor.outbox.disk import Disk
 from predictor.outbox.ownership import adopt, create
-from predictor.outbox.recovery import CLOSED, repair
+from predictor.outbox.recovery import CLOSED, close_shipped, repair
 from predictor.outbox.segments import Cursor, SignalFiles, StreamFiles
 from predictor.outbox.undeclared import Undeclared, leave
 
@@ -248,6 +248,50 @@ def test_damaged_words_on_losses_stop_nothing(files: StreamFiles) -> None:
     files.undeclared.write_bytes(b'{"sequence":9,"lost":[[3')
     repair(files, closing)
     assert list(files.signal("logs").lines()) == [line(1, event=CLOSED)]
+
+
+def test_closing_record_takes_the_place_of_what_was_shipped(files: StreamFiles) -> None:
+    """On a full disk a stream that was shipped is closed in the place of its records, under the number after them."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1, 9))
+    logs.segment(2).write_bytes(line(10, 9) + line(19)[:-9])
+    leave(files, Undeclared(25, [(19, 25, "disk")]))
+    close_shipped(files, closing)
+    last = closing(HEAD, 26, [(19, 25, "disk")])
+    assert (logs.numbers(), logs.segment(2).read_bytes()) == ([2], last)
+    for _ in range(2):
+        repair(files, closing)
+        close_shipped(files, closing)
+        assert list(logs.lines(logs.cursor())) == [last]
+    assert not files.undeclared.exists()
+
+
+def test_stream_too_short_for_its_closing_record(files: StreamFiles) -> None:
+    """Where less was written than the closing record takes there is no place for it, and nothing is touched."""
+    logs = files.signal("logs")
+    with pytest.raises(OSError, match="No space left"):
+        close_shipped(files, closing)
+    logs.segment(1).write_bytes(b"short\n")
+    with pytest.raises(OSError, match="No space left"):
+        close_shipped(files, closing)
+    assert logs.segment(1).read_bytes() == b"short\n"
+
+
+def test_kill_in_the_middle_of_closing_in_place(files: StreamFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed before it has cut what was shipped leaves a stream that is closed once."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1, 9) + line(10, 9))
+
+    def cut(_: int, __: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            close_shipped(files, closing)
+    repair(files, closing)
+    found = [text for text in logs.lines() if otlp.well_formed("logs", text)]
+    assert found == [line(19, event=CLOSED), line(10, 9)]
 
 
 def test_a_name_that_is_taken_is_no_segment(files: StreamFiles) -> None:

@@ -27,6 +27,18 @@ class Disk:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         return os.open(path, flags, 0o600)
 
+    def overwrite(self, path: Path, content: bytes) -> None:
+        """Make `content` all that a file holds that has at least as many bytes, without asking for new space."""
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.pwrite(fd, content, 0) != len(content):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            os.fsync(fd)
+            os.ftruncate(fd, len(content))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
     write = staticmethod(os.write)  # the hot path: no frame of ours in between
     ftruncate = staticmethod(os.ftruncate)
     fsync = staticmethod(os.fsync)

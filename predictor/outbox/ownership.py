@@ -66,10 +66,25 @@ class Owned:
             self.release()
 
 
+def planned(root: Path, stream_id: str) -> StreamFiles:
+    """Return the files that a new stream of that id will have."""
+    return StreamFiles(root / LAYOUT / stream_id)
+
+
 def create(root: Path, stream_id: str, head: bytes) -> Owned:
     """Make the directory of a new stream and own it (blocking); raises OSError and leaves nothing then."""
+    try:
+        return _create(root, stream_id, head)
+    except OSError as error:
+        if error.filename is None:  # a write or a sync
+            raise OSError(error.errno, error.strerror, str(root)) from error
+        raise
+
+
+def _create(root: Path, stream_id: str, head: bytes) -> Owned:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = root / LAYOUT
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     hidden = StreamFiles(folder / f".{stream_id}")  # nobody adopts what is half made
     with _exclusive(folder):
         hidden.path.mkdir(mode=0o700)
@@ -82,7 +97,7 @@ def create(root: Path, stream_id: str, head: bytes) -> Owned:
         for signal in SIGNALS:
             hidden.signal(signal).folder.mkdir(mode=0o700)
         sync_directory(hidden.path)
-        files = StreamFiles(folder / stream_id)
+        files = planned(root, stream_id)
         hidden.path.rename(files.path)
         sync_directory(folder)
         sync_directory(root)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from predictor import otlp
 from predictor.outbox.disk import Disk, Segment
-from predictor.outbox.segments import Cursor, open_regular, sync_directory
+from predictor.outbox.segments import Cursor, file_size, open_regular, sync_directory
 from predictor.outbox.undeclared import undeclared
 
 if TYPE_CHECKING:
@@ -56,17 +57,44 @@ def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) ->
     logs.mend_cursor(cursor)
 
 
+def close_shipped(files: StreamFiles, closing: Closing, disk: Disk | None = None) -> None:
+    """Put what `closing` returns in the place of a stream of which the sink has all that is there (blocking).
+
+    For a disk that has no room for the closing record: nothing else would ever make any. Raises as `repair` does.
+    """
+    disk = disk or Disk()
+    logs = files.signal("logs")
+    number = max(logs.numbers(), default=0)
+    path, cursor = logs.segment(number), logs.cursor()
+    last = _last(logs, cursor, number)
+    if last.event == CLOSED or (number and _ends_closed(path)):
+        return
+    line = _closing_line(files, closing, cursor, last)
+    if file_size(path) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    # Over what has its place on the disk, and cut afterwards: killed in between, the closing record is there.
+    disk.overwrite(path, line)
+    for shipped in logs.numbers():
+        if shipped < number:
+            logs.segment(shipped).unlink(missing_ok=True)
+    sync_directory(logs.folder)
+    files.undeclared.unlink(missing_ok=True)
+
+
+def _closing_line(files: StreamFiles, closing: Closing, cursor: Cursor, last: _Last) -> bytes:
+    left = undeclared(files)
+    lost = [*left.lost, *_unknown(files.signal("logs"), cursor, last)]
+    line = closing(_head(files), max(last.sequence, left.sequence) + 1, lost)
+    if not otlp.well_formed("logs", line):
+        message = "its lock does not hold the beginning of a line"
+        raise ValueError(message)
+    return line
+
+
 def _close(files: StreamFiles, closing: Closing, cursor: Cursor, number: int, disk: Disk) -> None:
     logs = files.signal("logs")
     last = _last(logs, cursor, number)
-    line = b""
-    if last.event != CLOSED:
-        left = undeclared(files)
-        lost = [*left.lost, *_unknown(logs, cursor, last)]
-        line = closing(_head(files), max(last.sequence, left.sequence) + 1, lost)
-        if not otlp.well_formed("logs", line):
-            message = "its lock does not hold the beginning of a line"
-            raise ValueError(message)
+    line = b"" if last.event == CLOSED else _closing_line(files, closing, cursor, last)
     # Nothing is written before the cursor, it would not be read.
     if number and cursor.segment <= number:
         _write(Segment(disk, logs.segment(number), keep=last.end), line)

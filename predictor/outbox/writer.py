@@ -55,6 +55,7 @@ class Outbox:
         reserve: Path | None = None,
         drop_oldest: bool = False,
         own_limit: int | None = None,
+        full: OSError | None = None,
         clock: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class Outbox:
 
         `segment_age`: seconds after which `maintain` begins a new segment, for a ring that goes by age.
         `drop_oldest`: rather than refuse for bytes, unlink own segments while they pass `own_limit`.
+        `full`: why nothing can be opened yet; `maintain` does it.
         """
         disk = disk or Disk()
         self._own = OwnBound(files, own_limit) if drop_oldest and own_limit is not None else None
@@ -75,6 +77,9 @@ class Outbox:
         # What urgent lines may still have beyond the bound, of their own: what others do there is not known in time.
         self._spare, self._kept_back = self._reserve.size, _LAST_WORDS
         self._failure: OutboxError | None = None
+        if full:
+            self._failure = self._failed(full)
+            return
         self._attempt(self._journal.roll)
         self._attempt(self._reserve.renew)
 
@@ -195,7 +200,12 @@ class Outbox:
     def _open_and_renew(self) -> None:
         if self._journal.segment is None or self._journal.segment.torn:
             self._journal.roll()
-        self._reserve.renew()  # the probe for space
+        try:
+            self._reserve.renew()  # the probe for space
+        except OSError as error:
+            if error.errno in FULL and self._journal.segment and self._journal.segment.size:
+                self._journal.roll()  # what is complete is removed once it is shipped
+            raise
 
     def _attempt(self, step: Callable[[], object]) -> bool:
         try:
@@ -206,9 +216,12 @@ class Outbox:
         return True
 
     def _fail(self, error: OSError) -> OutboxError:
-        self._failure = OutboxError("disk", f"{self._files.folder} cannot be written: {error.strerror or error}")
+        self._failure = self._failed(error)
         self._say("%s; nothing is taken until that is mended, which is tried every second", self._failure)
         return self._failure
+
+    def _failed(self, error: OSError) -> OutboxError:
+        return OutboxError("disk", f"{self._files.folder} cannot be written: {error.strerror or error}")
 
     def _say(self, message: str, what: object) -> None:
         if self._throttle.due(message):

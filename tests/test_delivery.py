@@ -131,6 +131,17 @@ def test_retry_after_date(ahead: int, low: float, high: float) -> None:
     assert low <= answer.after <= high
 
 
+async def test_retry_after_date_is_of_the_sinks_clock(sink: Sink) -> None:
+    """A time that a sink names is counted from its own answer's time, whatever our clock says."""
+    long_ago = time.time() - 8 * 86400
+    headers = {"Retry-After": formatdate(long_ago + 60, usegmt=True), "Date": formatdate(long_ago, usegmt=True)}
+    sink.answers(Answer(503, headers=headers))
+    answer = await post(Endpoint(sink.url))
+    assert isinstance(answer, Retry)
+    assert answer.after == 60
+    assert outcome(503, b"", headers["Retry-After"], "soon") == Retry("503 Service Unavailable", 503, 0)
+
+
 async def test_lost_connections(sink: Sink) -> None:
     """A reset, and an answer that ends halfway, acknowledge nothing."""
     sink.answers(Answer(reset=True), Answer(half=True))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from rig import Rig, ones
+from rig import Rig, end, ones, stored
 from sink import serve
 from streams import line, make
 
@@ -125,6 +125,25 @@ def test_backlog_is_known_without_the_disk(rig: Rig, monkeypatch: pytest.MonkeyP
     assert walk.others(walk.pending[0]) == [line([2])]
     walk.settle(1)
     assert walk.others(walk.pending[0]) == []
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        b'{"segment":1,"offset":18446744073709551616,"sequence":2}',
+        b'{"segment":18446744073709551616,"offset":0,"sequence":2}',
+        b'{"segment":1,"offset":100000000,"sequence":2}',
+        b'{"segment":7,"offset":0,"sequence":2}',
+        b'{"segment":1,"offset":-1,"sequence":2}',
+    ],
+)
+async def test_cursor_that_cannot_be_passes_nothing_over(rig: Rig, cursor: bytes) -> None:
+    """A damaged cursor stops no shipping and leaves nothing out: all is sent again."""
+    files = rig.stream(ones(5))
+    (files.signal("logs").folder / "cursor").write_bytes(cursor)
+    assert await rig.ship(files) == 0
+    assert rig.sink.sequences == [1, 2, 3, 4, 5]
+    assert stored(files) == end(files)
 
 
 async def test_stream_without_files(rig: Rig) -> None:

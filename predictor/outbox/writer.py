@@ -99,14 +99,12 @@ class Outbox:
         bound as many bytes of them are taken as the reserve has, until there is room again.
         """
         size = len(line)
-        spent = 0
         if self._failure is not None or (self._own is None and not self._usage.room(size)):
-            spent = self._admit(size, urgent=urgent)
+            self._admit(size, urgent=urgent)
         try:
             self._journal.append(line)
         except OSError as error:
             self._rescue(line, error, urgent=urgent)
-        self._spare -= spent
         self._usual = size
         if self._journal.unsynced_bytes > UNSYNCED_BYTES and self._failure is None:
             self._failure = OutboxError("sync", "the disk is too slow, fsync is too far behind")
@@ -161,14 +159,14 @@ class Outbox:
         """As `aclose`, blocking, for when no event loop runs."""
         asyncio.run(self.aclose())
 
-    def _admit(self, size: int, *, urgent: bool) -> int:
-        """Raise OutboxError unless the line is urgent and may be tried; return what it takes of the spare bytes."""
+    def _admit(self, size: int, *, urgent: bool) -> None:
+        """Raise OutboxError unless the line is urgent and may be tried, if need be in the spare bytes."""
         if self._failure is None:
             self._failure = OutboxError("bytes", f"the outbox holds {self._usage.used} of {self._usage.limit} bytes")
         beyond = 0 if self._own is not None or self._usage.room(size) else size
         if not urgent or self._closed or (beyond and beyond > self._spare - self._kept_back):
             raise OutboxError(self._failure.reason, str(self._failure))
-        return beyond
+        self._spare -= beyond
 
     def _rescue(self, line: bytes, error: OSError, *, urgent: bool) -> None:
         """Append an urgent line after all, in the place of the reserve, or raise OutboxError."""

@@ -94,7 +94,8 @@ class Delivery:
                 self._endpoint.url, data=data, headers=self._headers, allow_redirects=False
             ) as answer:
                 beginning = await _beginning(answer.content)
-                return self._masked(outcome(answer.status, beginning, answer.headers.get("Retry-After")))
+                times = answer.headers.get("Retry-After"), answer.headers.get("Date")
+                return self._masked(outcome(answer.status, beginning, *times))
         except TimeoutError:
             return Retry(f"no answer in {self._endpoint.timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -117,7 +118,7 @@ class Delivery:
             self._session = None
 
 
-def outcome(status: int, answer: bytes, retry_after: str | None = None) -> Outcome:
+def outcome(status: int, answer: bytes, retry_after: str | None = None, date: str | None = None) -> Outcome:
     """Judge an answer by its status and the beginning of its body."""
     match status:
         case 200:
@@ -125,7 +126,7 @@ def outcome(status: int, answer: bytes, retry_after: str | None = None) -> Outco
         case 400 | 413 | 422:
             return Refused(status, _words(answer))
     # Also 401, 403, 404 and redirects: they mean a wrong way, not a wrong record.
-    return Retry(_phrase(status), status, _seconds(retry_after), _words(answer))
+    return Retry(_phrase(status), status, _seconds(retry_after, date), _words(answer))
 
 
 class _PartialSuccess(msgspec.Struct, rename="camel"):
@@ -180,15 +181,23 @@ def _phrase(status: int) -> str:
         return str(status)
 
 
-def _seconds(retry_after: str | None) -> float:
-    """Return the seconds that a Retry-After header asks for, 0 without one that can be read."""
+def _seconds(retry_after: str | None, date: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for, 0 without one that can be read.
+
+    If it names a time, that is of the sink's clock, as `date` is; ours may be another.
+    """
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), _RETRY_AFTER)
     try:
-        wait = parsedate_to_datetime(text).timestamp() - time.time()
+        until = parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return 0.0
+    try:
+        now = parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        now = time.time()
+    wait = until - now
     return min(max(wait, 0.0), _RETRY_AFTER)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from predictor.stream import LogStream
 
 _logger = logging.getLogger("predictor.custody")
+_WORD_HOLDS = 60.0  # s
 
 
 class Custody:
@@ -35,9 +36,10 @@ class Custody:
         self._root = root
         self._shippers = shippers
         self._forget = forget
+        self._throttle = Throttle()
         self.streams: list[Owned] = []
         self._began = time.monotonic()
-        self._throttle = Throttle()
+        self._since: dict[StreamFiles, float] = {}  # when each was taken
 
     async def create(self, stream: LogStream) -> OSError | None:
         """Make the directory of this process's stream, if there is none yet.
@@ -99,6 +101,30 @@ class Custody:
             shipper.add(owned.files)
         return True
 
+    def accept_refusals(self) -> None:
+        """Believe the refusals that wait in the streams where an operator says so, by the file `accept-rejections`.
+
+        Where none waits the word is removed unheard, but not in a stream's first minute here: it may have come before
+        the refusal.
+        """
+        for owned in self.streams:
+            word = owned.files.accept_rejections
+            try:
+                if not word.exists():
+                    continue
+                waited = [shipper.accept_refusals(owned.files) for shipper in self._shippers]
+                if not any(waited) and time.monotonic() - self._since[owned.files] < _WORD_HOLDS:
+                    continue
+                word.unlink(missing_ok=True)
+            except OSError as error:
+                if self._throttle.due("accept"):
+                    _logger.warning("%s: %s", word, error.strerror)
+                continue
+            if any(waited):
+                _logger.info("the refusals of stream %s are believed, as %s says", owned.files.stream_id, word)
+            else:
+                _logger.info("no refusal of stream %s waits; %s is removed", owned.files.stream_id, word)
+
     def leave_open(self) -> None:
         """Leave this process's own stream to the next one, which closes it: its closing record cannot be written."""
         for owned in self.streams:
@@ -130,6 +156,7 @@ class Custody:
 
     def _take(self, owned: Owned) -> None:
         self.streams.append(owned)
+        self._since[owned.files] = time.monotonic()
         for shipper in self._shippers:
             shipper.add(owned.files)
 
@@ -144,6 +171,7 @@ class Custody:
         for shipper in self._shippers:
             shipper.remove(owned.files)
         self._forget(owned.files)
+        self._since.pop(owned.files, None)
         try:
             await asyncio.to_thread(owned.remove)
         except OSError as error:

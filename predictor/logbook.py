@@ -71,7 +71,7 @@ class Logbook:
         Where the disk has no room for the stream nothing is taken yet, and what is there is shipped, which makes some.
         """
         settings = self._settings
-        rejected = Rejected()
+        rejected = Rejected(added=self.usage.add)
         targets: dict[Signal, Target | None] = {"logs": settings.export.logs, "traces": settings.export.traces}
         self._shippers = {
             signal: Shipper(signal, endpoint(target), counters=self.counters[signal], reject=rejected.keep)
@@ -186,6 +186,7 @@ class Logbook:
                 await asyncio.to_thread(self._prune)
                 self._custody.forget_removed()
             else:
+                self._custody.accept_refusals()
                 await self._custody.remove_shipped()
 
     async def _say_status(self) -> None:

@@ -88,7 +88,7 @@ class Collector:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("POST", "/v1/logs", b"{}", {"Content-Type": "application/json"})
-            connection.getresponse().read()
+            connection.getresponse().read()  # 400 where it wants https
         except OSError:
             return False
         else:
@@ -104,16 +104,17 @@ def start(config: str, folder: Path, port: int) -> Collector:
     return collector
 
 
-def to_files(port: int, logs: Path, traces: Path) -> str:
+def to_files(port: int, logs: Path, traces: Path, *, tls: Mapping[str, str] | None = None) -> str:
     """Return the configuration of a Collector that writes each signal to a file, as OTLP JSON lines.
 
+    `tls` is what its receiver needs for https.
     With `rotation` the exporter does not buffer: what was acknowledged is in the file, even if the Collector is killed.
     """
     exporters = {
         f"file/{name}": {"path": str(path), "rotation": {"max_megabytes": 100_000}}
         for name, path in (("logs", logs), ("traces", traces))
     }
-    return _config(port, exporters, {"logs": "file/logs", "traces": "file/traces"})
+    return _config(port, exporters, {"logs": "file/logs", "traces": "file/traces"}, tls)
 
 
 def to_sink(port: int, url: str) -> str:
@@ -129,10 +130,16 @@ def to_sink(port: int, url: str) -> str:
     return _config(port, {"otlp_http": exporter}, {"logs": "otlp_http", "traces": "otlp_http"})
 
 
-def _config(port: int, exporters: Mapping[str, object], pipelines: Mapping[str, str]) -> str:
+def _config(
+    port: int,
+    exporters: Mapping[str, object],
+    pipelines: Mapping[str, str],
+    tls: Mapping[str, str] | None = None,
+) -> str:
+    receiver: dict[str, object] = {"endpoint": f"127.0.0.1:{port}"} | ({"tls": tls} if tls else {})
     return json.dumps(  # JSON is YAML
         {
-            "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+            "receivers": {"otlp": {"protocols": {"http": receiver}}},
             "exporters": exporters,
             "service": {
                 "telemetry": {"metrics": {"level": "none"}},

@@ -56,12 +56,12 @@ class Rig:
         async with asyncio.timeout(20), self._slept:
             await self._slept.wait_for(fact)
 
-    async def ship(self, *streams: StreamFiles) -> int:
+    async def ship(self, *streams: StreamFiles, seconds: float = 30) -> int:
         """Add these streams and ship until nothing is left."""
         for files in streams:
             self.shipper.add(files)
         try:
-            return await self.shipper.drain(30)
+            return await self.shipper.drain(seconds)
         finally:
             await self.shipper.close()
 
@@ -83,7 +83,8 @@ def poison(*numbers: int, status: int = 400) -> Callable[[Request], Answer]:
 
 def kept(files: StreamFiles) -> dict[str, list[int]]:
     """Return the stream numbers of what is in `rejected/`, by file name."""
-    return {path.name: sequences(json.loads(path.read_bytes())) for path in sorted(files.rejected.iterdir())}
+    paths = sorted(path for path in files.rejected.glob("*.json") if not path.name.endswith(".reason.json"))
+    return {path.name: sequences(json.loads(path.read_bytes())) for path in paths}
 
 
 def end(files: StreamFiles, signal: Signal = "logs") -> tuple[int, int]:

@@ -19,8 +19,8 @@ _HEAD: dict[Signal, bytes] = {
 }
 
 
-def record(sequence: int, body: str = "setosa 0.971") -> bytes:
-    """Return one encoded log record of that stream number."""
+def record(sequence: int, body: str = "setosa 0.971", event: str = "") -> bytes:
+    """Return one encoded log record of that stream number, without an event name unless it has one."""
     return otlp.encode(
         {
             "timeUnixNano": str(10**18 + sequence),
@@ -28,6 +28,7 @@ def record(sequence: int, body: str = "setosa 0.971") -> bytes:
             "severityNumber": 9,
             "body": {"stringValue": body},
             "attributes": otlp.attributes({"prediction.stream.sequence": sequence}),
+            **({"eventName": event} if event else {}),
         }
     )
 
@@ -46,9 +47,9 @@ def span(number: int) -> bytes:
     )
 
 
-def line(sequences: Sequence[int], body: str = "setosa 0.971") -> bytes:
-    """Return one line of logs with these stream numbers."""
-    return otlp.line(_HEAD["logs"], [record(sequence, body) for sequence in sequences])
+def line(sequences: Sequence[int], body: str = "setosa 0.971", event: str = "") -> bytes:
+    """Return one line of logs with these stream numbers, all of one event."""
+    return otlp.line(_HEAD["logs"], [record(sequence, body, event) for sequence in sequences])
 
 
 def line_of_spans(numbers: Sequence[int]) -> bytes:

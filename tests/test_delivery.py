@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-import external
 import pytest
+from certificates import make_certificates
 from sink import OK, Answer, Sink, serve
 
 from predictor.shipping.delivery import Accepted, Delivery, Endpoint, Outcome, Refused, Retry, outcome
@@ -220,21 +219,9 @@ async def test_unusable_header_is_a_reason_not_a_crash(sink: Sink) -> None:
     assert answer == Retry("ValueError")
 
 
-def certificates(folder: Path) -> None:
-    """Make a CA and a certificate for 127.0.0.1, as a site with a CA of its own does."""
-    ca = "-subj /CN=test-ca -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign"
-    leaf = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1"
-    server = f"-subj /CN=sink {leaf} -CA ca.pem -CAkey ca.key"
-    external.on_path("openssl")
-    new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    for name, options in (("ca", ca), ("server", server), ("other", ca)):
-        command = f"{new} -keyout {name}.key -out {name}.pem {options}"
-        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-
-
 async def test_trust(tmp_path: Path) -> None:
     """A sink whose certificate the given CA signed is trusted; with another CA nothing is sent to it."""
-    await asyncio.to_thread(certificates, tmp_path)
+    await asyncio.to_thread(make_certificates, tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
     async with serve(context=context) as sink:

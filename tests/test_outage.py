@@ -101,8 +101,9 @@ async def way(folder: Path, script: Callable[[Request], Answer], **settings: str
         (Answer(404), "404"),
         (Answer(500), "500"),
         (Answer(reset=True), "503"),
+        (Answer(400, b"{}"), "400"),
     ],
-    ids=["slow", "503", "429", "401", "404", "500", "reset"],
+    ids=["slow", "503", "429", "401", "404", "500", "reset", "400"],
 )
 async def test_predictions_go_on_and_arrive_later(tmp_path: Path, answer: Answer, said: str) -> None:
     """While the sink takes nothing, rows are answered and logged; when it does, all of them arrive and none is lost.
@@ -168,8 +169,9 @@ async def test_a_record_that_the_sink_refuses(tmp_path: Path) -> None:
         details = await here.ready()
         assert (details["status"], details["rejected"]) == (200, 1)
         await here.end()
-    (kept,) = (tmp_path / "outbox").rglob("rejected/*")
-    assert kept.name == "logs-7.json"
+    kept, why = sorted((tmp_path / "outbox").rglob("rejected/*"))
+    assert (kept.name, why.name) == ("logs-7.json", "logs-7.reason.json")
+    assert "400" in json.loads(why.read_text())["words"]
     (record,) = records_of(json.loads(kept.read_text()))
     assert (record.sequence, record.stream) == (7, details["stream"])
     key = record.attributes["prediction.job_id"], record.attributes["prediction.index"]

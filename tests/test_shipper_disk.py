@@ -121,10 +121,6 @@ def test_backlog_is_known_without_the_disk(rig: Rig, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(segments.SignalFiles, "backlog", failing)
     assert walk.size() == 2 * len(line([1]))
-    monkeypatch.setattr(backlog.Backlog, "read", failing)
-    assert walk.others(walk.pending[0]) == [line([2])]
-    walk.settle(1)
-    assert walk.others(walk.pending[0]) == []
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ _COLUMNS = (
     Column("status", right=True),
     Column("the sink's words"),
 )
-_ACCEPT = "accept-rejections"
 
 
 def as_json(item: Item, reason: Reason) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def _accept(asked: AskedOutbox, found: list[StreamFiles]) -> int:
 
 
 def _touch(files: StreamFiles) -> Path:
-    path = files.path / _ACCEPT
+    path = files.accept_rejections
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     return path
 

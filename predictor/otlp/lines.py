@@ -87,6 +87,12 @@ def split(signal: Signal, text: bytes) -> tuple[bytes, bytes] | None:
     return line(begin, items[:middle]), line(begin, items[middle:])
 
 
+def singles(signal: Signal, text: bytes) -> list[bytes]:
+    """Return each item as a line of its own, their bytes as they were; raises ValueError as `split` does."""
+    begin, items = _items(signal, text)
+    return [line(begin, [item]) for item in items]
+
+
 def count(signal: Signal, text: bytes) -> int:
     """Return how many records or spans a line holds; raises ValueError if it is not a line of ours."""
     return len(_items(signal, text)[1])
@@ -114,6 +120,11 @@ def last_event(text: bytes) -> str:
         return ""
     at += len(_EVENT)
     return text[at : text.index(b'"', at)].decode()
+
+
+def event_mark(signal: Signal, event: str) -> bytes:
+    """Return the bytes that a line or a body has if it holds a record with that event; empty for spans and for ""."""
+    return b"" if signal == "traces" or not event else _EVENT + event.encode() + b'"'
 
 
 def first_observed(text: bytes) -> int:

@@ -7,7 +7,9 @@ Layout of one stream (the write side is `writer.py`)::
     <outbox>/v1/<stream id>/{logs,traces}/00000001.jsonl
     <outbox>/v1/<stream id>/{logs,traces}/cursor      how far the sink has accepted
     <outbox>/v1/<stream id>/undeclared                lost numbers that the process could not declare before it ended
-    <outbox>/v1/<stream id>/rejected/                 what the sink refused for its content
+    <outbox>/v1/<stream id>/rejected/<name>.json      what the sink refused for its content, one file an item
+    <outbox>/v1/<stream id>/rejected/<name>.reason.json  what the sink answered to it
+    <outbox>/v1/<stream id>/accept-rejections         an operator's word that the refusals which wait are to be believed
 
 What has one of these names and is no regular file (a FIFO, a folder) is passed over: opening it could take for ever.
 A line is complete when its newline is there; the writer may be adding to the last segment while we read.
@@ -210,6 +212,11 @@ class StreamFiles:
     def rejected(self) -> Path:
         """Where refused records are kept."""
         return self.path / "rejected"
+
+    @property
+    def accept_rejections(self) -> Path:
+        """An operator makes this file to have the refusals believed that wait; the stream's owner removes it."""
+        return self.path / "accept-rejections"
 
     def signal(self, signal: Signal) -> SignalFiles:
         """Return the files of `signal`."""

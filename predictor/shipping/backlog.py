@@ -10,10 +10,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor import otlp
-from predictor.outbox.segments import Cursor, Lines
+from predictor.outbox.segments import Cursor, Lines, file_size
+from predictor.shipping.probes import probes
+from predictor.shipping.refusals import Refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from predictor.outbox.segments import Signal, StreamFiles
 
@@ -31,7 +33,12 @@ class Piece:
     end: int  # offset where the cursor may stand once this piece and all before it are settled
     first: int = 0  # index of its first item in the line
     strikes: int = 0  # times it was answered 500 alone
-    condemned: bool = False  # part of a line that was answered 500 while a neighbour was accepted
+    condemned: bool = False  # part of a line that was answered 500 again and again
+
+    @property
+    def place(self) -> Cursor:
+        """Where its line begins."""
+        return Cursor(self.segment, self.begin)
 
 
 def body(signal: Signal, pieces: Sequence[Piece]) -> bytes:
@@ -51,7 +58,7 @@ class Batch(NamedTuple):
 class Backlog:
     """One signal of one stream on its way to the sink.
 
-    `read`, `others` and `store` take their time at the disk and run in a thread; the rest runs in the event loop.
+    `read`, `probes` and `store` take their time at the disk and run in a thread; the rest runs in the event loop.
     """
 
     def __init__(self, signal: Signal, files: StreamFiles, clock: Callable[[], float]) -> None:
@@ -59,6 +66,7 @@ class Backlog:
         self.files = files
         self.pending: deque[Piece] = deque()
         self.behind = False
+        self.refusals = Refusals()
         self._signal: Signal = signal
         self._files = files.signal(signal)
         self._clock = clock
@@ -125,13 +133,10 @@ class Backlog:
         self.pending.appendleft(Piece(left, *place, piece.begin, piece.first, condemned=condemned))
         return True
 
-    def others(self, piece: Piece) -> list[bytes]:
-        """Return what may be sent beside `piece`: the rest that is pending, else what can be read after it."""
-        texts = [other.text for other in list(self.pending) if other is not piece]
-        try:
-            return texts or self.read().found.lines
-        except OSError:
-            return []  # the next round says so
+    def probes(self, event: str) -> Iterator[bytes | None]:
+        """Yield items of an event that may prove the first one's refusal, for ever (see `probes.py`)."""
+        first = self.pending[0]
+        return probes(self._signal, event, self._read_from, first.place, first.first)
 
     def name(self, piece: Piece) -> str:
         """Return what a refused piece is called: its signal and stream number, or its place in the files."""
@@ -180,6 +185,14 @@ class Backlog:
                 self._files.store_cursor(cursor)
             self._stored = cursor
             self._remove_before(cursor)
+
+    def end(self) -> Cursor:
+        """Return where the stream ends for now; raises OSError."""
+        numbers = self._files.numbers()
+        return Cursor(numbers[-1], file_size(self._files.segment(numbers[-1]))) if numbers else self.cursor
+
+    def _read_from(self, place: Cursor) -> Lines:
+        return self._files.read(place.segment, place.offset, BODY)
 
     def _remove_before(self, cursor: Cursor) -> None:
         for number in self._files.numbers():

@@ -1,54 +1,97 @@
-"""What the sink refused for its content, kept beside the stream: one file a record, a bounded number of bytes."""
+"""What the sink refuses for its content, kept beside the stream: two files an item, a bounded number of bytes.
+
+`rejected/<name>.json` is the item as it was sent, `rejected/<name>.reason.json` what the sink answered.
+Other programs may remove both, as `predictor log resend` does.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from predictor.outbox.segments import file_size, replace_file, sync_directory
 
 if TYPE_CHECKING:
-    from predictor.outbox.segments import StreamFiles
+    from collections.abc import Callable, Mapping
 
-_LIMIT = 64 << 20  # a stream; a sink that refuses everything must not fill the disk a second time
+    from predictor.outbox.segments import Signal, StreamFiles
+
+LIMITS: Mapping[Signal, int] = {"logs": 64 << 20, "traces": 16 << 20}  # B of a stream; spans take no record's room
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """What stands in `<name>.reason.json`."""
+
+    status: int
+    words: str  # the sink's own
+    endpoint: str  # without secrets
+    time_unix_ns: int
 
 
 class Reject(Protocol):
-    """Keeps a refused item, called in a thread (see `Rejected.keep`)."""
+    """Keeps a refused item (see `Rejected.keep`)."""
 
-    def __call__(self, files: StreamFiles, name: str, content: bytes, /) -> bool:
-        """Return once `content` is durable, or False if it cannot be kept; raises OSError to be asked again."""
+    async def __call__(self, files: StreamFiles, name: str, content: bytes, reason: Reason, /) -> bool:
+        """Return once `content` is durable, or False if there is no room for it now; raises OSError."""
 
 
 class Rejected:
-    """Keeps refused records under `rejected/`; the shippers of both signals share one."""
+    """Keeps refused items under `rejected/`; the shippers of both signals share one."""
 
-    def __init__(self, limit: int = _LIMIT) -> None:
-        """Bound every stream's directory to `limit` bytes."""
-        self._limit = limit
-        self._sizes: dict[StreamFiles, int] = {}
-        self._lock = threading.Lock()  # both shippers call from threads
+    def __init__(
+        self, limits: Mapping[Signal, int] = LIMITS, *, added: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """Bound what each signal has in a stream's folder; `added` is told of each change of the records' bytes."""
+        self._limits = {str(signal): limit for signal, limit in limits.items()}
+        self._added = added
+        self._sizes: dict[tuple[StreamFiles, str], int] = {}
+        self._lock = threading.Lock()  # a cancelled task leaves its thread at work
 
-    def keep(self, files: StreamFiles, name: str, content: bytes) -> bool:
-        """Write `rejected/<name>.json` whole, in a thread; False if the bound leaves no room; raises OSError."""
-        folder = files.rejected
-        with self._lock:
-            if not folder.is_dir():
-                folder.mkdir(mode=0o700)
-                sync_directory(files.path)
-            if files not in self._sizes:
-                self._sizes[files] = sum(file_size(path) for path in folder.iterdir())
-            path = folder / f"{name}.json"
-            size = (
-                self._sizes[files] - file_size(path) + len(content)
-            )  # there already if a crash came before the cursor
-            if size > self._limit:
-                return False
-            replace_file(path, content)
-            self._sizes[files] = size
-            return True
+    async def keep(self, files: StreamFiles, name: str, content: bytes, reason: Reason) -> bool:
+        """Write an item and its reason, and return once they are durable; False if the bound leaves no room.
+
+        `name` begins with the signal and a hyphen. Raises OSError.
+        """
+        grown = await asyncio.to_thread(self._keep, files, name, content, msgspec.json.encode(reason))
+        if grown is None:
+            return False
+        if name.startswith("logs-"):
+            self._added(grown)
+        return True
 
     def forget(self, files: StreamFiles) -> None:
         """Forget a stream whose directory goes."""
         with self._lock:
-            self._sizes.pop(files, None)
+            for signal in self._limits:
+                self._sizes.pop((files, signal), None)
+
+    def _keep(self, files: StreamFiles, name: str, content: bytes, reason: bytes) -> int | None:
+        """Return by how many bytes the folder has grown, None if there is no room."""
+        signal = name.partition("-")[0]
+        with self._lock:
+            if (files, signal) not in self._sizes:
+                files.rejected.mkdir(mode=0o700, exist_ok=True)
+                sync_directory(files.path)
+                self._sizes[files, signal] = _size(files, signal)
+            path, beside = files.rejected / f"{name}.json", files.rejected / f"{name}.reason.json"
+            # They are there already if a crash came before the cursor.
+            grown = len(content) + len(reason) - file_size(path) - file_size(beside)
+            if self._sizes[files, signal] + grown > self._limits[signal]:
+                self._sizes[files, signal] = _size(files, signal)  # somebody may have removed some
+                if self._sizes[files, signal] + grown > self._limits[signal]:
+                    return None
+            try:
+                replace_file(beside, reason)  # first: where the item is, its reason is
+                replace_file(path, content)
+            except FileNotFoundError:  # somebody has removed the folder
+                del self._sizes[files, signal]
+                raise
+            self._sizes[files, signal] += grown
+            return grown
+
+
+def _size(files: StreamFiles, signal: str) -> int:
+    return sum(file_size(path) for path in files.rejected.glob(f"{signal}-*"))

@@ -12,8 +12,6 @@ from predictor.console import Throttle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from predictor.shipping.delivery import Refused
-
 _log = logging.getLogger(__name__)
 
 
@@ -23,9 +21,8 @@ class Counters:
 
     shipped: int = 0  # items accepted
     retried: int = 0  # requests that were in vain and are made again
-    refused: int = 0  # items refused for their content
-    not_kept: int = 0  # of those, items for which `rejected/` had no room
-    problem: str | None = None  # why nothing gets through at the moment
+    refused: int = 0  # items refused for their content, and kept
+    problem: str | None = None  # why nothing, or nothing of a stream, gets through at the moment
     since: float | None = None  # Unix time at which that began
 
 
@@ -38,41 +35,65 @@ class Report:
         self._counters = counters
         self._throttle = Throttle(clock=clock)
         self._said = False
+        self._way: str | None = None
+        self._waiting: dict[str, str] = {}  # why a stream waits, by its id
 
     def accepted(self, items: int) -> None:
         """Count what the sink has taken."""
         self._counters.shipped += items
 
     def works(self) -> None:
-        """Take back the problem: the sink answers."""
-        if self._counters.problem is None:
-            return
-        self._counters.problem = self._counters.since = None
+        """Take back the problem of the way: the sink answers."""
+        if self._way is not None:
+            self._way = None
+            self._show()
         if self._said:
             self._said = False
             _log.info("%s answers again", self._url)
 
     def problem(self, reason: str, waiting: int) -> None:
         """Note why `waiting` bytes cannot leave."""
-        if self._counters.problem is None:
-            self._counters.since = time.time()
-        self._counters.problem = f"{self._url}: {reason}"
+        self._way = f"{self._url}: {reason}"
+        self._show()
         if self._throttle.due("problem"):
             self._said = True
-            _log.warning("%s; %d bytes are kept and tried again", self._counters.problem, waiting)
+            _log.warning("%s; %d bytes are kept and tried again", self._way, waiting)
+
+    def waits(self, stream_id: str, reason: str, waiting: int) -> None:
+        """Note why the `waiting` bytes of one stream cannot leave; the way answers, though perhaps not as it should."""
+        self._way = None
+        self._waiting[stream_id] = f"{self._url}: {reason}"
+        self._show()
+        if self._throttle.due("waits"):
+            _log.warning("%s; %d bytes of this stream are kept and tried again", self._waiting[stream_id], waiting)
+
+    def goes_on(self, stream_id: str) -> None:
+        """Take back why a stream waits."""
+        if self._waiting.pop(stream_id, None) is not None:
+            self._show()
+            _log.info("%s: stream %s goes on", self._url, stream_id)
 
     def retried(self) -> None:
         """Count a request in vain."""
         self._counters.retried += 1
 
-    def refused(self, name: str, stream_id: str, answer: Refused, *, kept: bool) -> None:
-        """Count an item that the sink does not want."""
+    def refused(self, name: str, stream_id: str, words: str) -> None:
+        """Count an item that the sink does not want; `words` are the sink's."""
         self._counters.refused += 1
-        self._counters.not_kept += not kept
         if self._throttle.due("refused"):
-            where = f"kept in rejected/{name}.json" if kept else "not kept, rejected/ is full"
-            words = f"{answer.status} {answer.words}".rstrip()
+            where = f"kept in rejected/{name}.json"
             total = self._counters.refused
             _log.warning(
                 "%s refused %s of stream %s: %s; %s; %d so far", self._url, name, stream_id, words, where, total
             )
+
+    def _show(self) -> None:
+        """Set the counters' problem: that of the way, else that of the stream that has waited longest."""
+        problem = self._way or next(iter(self._waiting.values()), None)
+        if problem and self._way is None and (others := len(self._waiting) - 1):
+            problem += f" (and {others} more {'stream waits' if others == 1 else 'streams wait'})"
+        if problem is None:
+            self._counters.since = None
+        elif self._counters.problem is None:
+            self._counters.since = time.time()
+        self._counters.problem = problem

@@ -2,6 +2,7 @@
 
 The shipper knows nothing of the writer, it only reads what `segments.py` shows it.
 Nothing leaves the files before the sink has answered; after a crash what was under way is sent again, byte for byte.
+A failure of the way holds all streams up, a refusal that is not believed yet (`refusals.py`) its own stream alone.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from random import random as _random
 from typing import TYPE_CHECKING
 
 from predictor import otlp
+from predictor.shipping import refusals
 from predictor.shipping.backlog import BODY, Backlog, body
 from predictor.shipping.delivery import Accepted, Delivery, Refused, Retry
 from predictor.shipping.pace import Backoff, Window
+from predictor.shipping.refusals import Unproved
+from predictor.shipping.rejected import Reason
 from predictor.shipping.report import Report
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ _STORE = 1.0  # s between two cursors of a stream: storing one costs two fsyncs
 _LAST_WAIT = 1.0  # s, longest backoff while draining: there is no later to wait for
 _STRIKES = 5  # answers 500 to a line alone before it is suspected
 _SILENCE = 3.0  # s without an answer after which that is a problem, though the request is still open
+_PROBES = 3  # items that are tried as the proof of a refusal before it waits: the next may be as bad
 
 
 class Shipper:
@@ -53,12 +58,14 @@ class Shipper:
         self._signal: Signal = signal
         self._delivery = Delivery(endpoint)
         self._report = Report(endpoint.shown, counters, clock)
+        self._shown = endpoint.shown
         self._reject = reject
         self._clock = clock
         self._sleep = sleep
         self._silence = silence
         self._backlogs: dict[StreamFiles, Backlog] = {}
         self._window = Window()
+        self._random = random
         self._backoff = Backoff(random)
 
     def add(self, files: StreamFiles) -> None:
@@ -69,6 +76,15 @@ class Shipper:
     def remove(self, files: StreamFiles) -> None:
         """Forget a stream, before its directory goes."""
         self._backlogs.pop(files, None)
+        self._report.goes_on(files.stream_id)
+
+    def accept_refusals(self, files: StreamFiles) -> bool:
+        """Believe each refusal of what the stream holds now, as its operator wants; False if none waits.
+
+        Raises OSError.
+        """
+        backlog = self._backlogs.get(files)
+        return backlog is not None and backlog.refusals.accept(backlog.end())
 
     def drained(self, files: StreamFiles) -> bool:
         """Tell whether all complete lines of an added stream were accepted or refused; raises OSError."""
@@ -83,7 +99,8 @@ class Shipper:
         try:
             while True:
                 await self._round()
-                if not any(backlog.behind for backlog in self._backlogs.values()):
+                now = self._clock()
+                if not any(each.behind and not each.refusals.waits(now) for each in self._backlogs.values()):
                     await self._sleep(_LINGER)
         finally:
             await self._store_cursors(0.0)
@@ -95,9 +112,11 @@ class Shipper:
         """
         self._backoff.reset()
         self._backoff.longest = _LAST_WAIT
+        for backlog in self._backlogs.values():
+            backlog.refusals.hurry(_LAST_WAIT)
         try:
             async with asyncio.timeout(seconds):
-                while await self._round():
+                while await self._round() or await self._linger():
                     pass
         except TimeoutError:
             pass  # what is left is returned
@@ -105,14 +124,24 @@ class Shipper:
             await self._store_cursors(0.0)
         return self.backlog_bytes()
 
+    async def _linger(self) -> bool:
+        """Sleep until the first stream that waits is tried again; False if none waits."""
+        now = self._clock()
+        waiting = [each.refusals.retry_at for each in self._backlogs.values() if each.refusals.waits(now)]
+        if waiting:
+            await self._sleep(min(waiting) - now)
+        return bool(waiting)
+
     async def close(self) -> None:
         """Close the connection to the sink."""
         await self._delivery.close()
 
     async def _round(self) -> bool:
-        """Settle one batch of every stream; tell whether there was anything."""
+        """Settle one batch of every stream that does not wait; tell whether there was anything."""
         found = False
         for backlog in list(self._backlogs.values()):
+            if backlog.refusals.waits(self._clock()):
+                continue
             if not backlog.pending:  # otherwise what was under way when `run` was cancelled comes first
                 try:
                     backlog.take(await asyncio.to_thread(backlog.read))
@@ -121,22 +150,27 @@ class Shipper:
                     self._problem(f"cannot read {backlog.files.path}: {error.strerror}")
             found = found or bool(backlog.pending)
             await self._store_cursors(_STORE)
-            while backlog.pending:
+            while backlog.pending and not backlog.refusals.waits(self._clock()):
                 await self._step(backlog)
                 await self._store_cursors(_STORE)
         return found
 
     async def _step(self, backlog: Backlog) -> None:
-        """Send what the window allows and act on the answer."""
-        pieces = backlog.head(self._window.pieces, min(BODY, self._window.bytes))
+        """Send what the window allows and act on the answer; a refused item that waits is sent alone."""
+        most = 1 if backlog.refusals.unproved else self._window.pieces
+        pieces = backlog.head(most, min(BODY, self._window.bytes))
         if len(pieces[0].text) > self._window.bytes and backlog.halve():
             return
-        match await self._post(body(self._signal, pieces)):
+        content = body(self._signal, pieces)
+        match await self._post(content):
             case Accepted():
-                self._answered()
-                self._report.accepted(sum(otlp.tally(self._signal, piece.text) for piece in pieces))
+                items = sum(otlp.tally(self._signal, piece.text) for piece in pieces)
+                self._accepted(content, backlog)
+                self._report.accepted(items)
                 self._window.accepted(len(pieces))
                 backlog.settle(len(pieces))
+                if backlog.refusals.passed(items):
+                    self._report.goes_on(backlog.files.stream_id)
             case Refused() as answer:
                 await self._refused(backlog, pieces, answer)
             case Retry() as answer:
@@ -152,43 +186,86 @@ class Shipper:
             timer.cancel()
 
     async def _refused(self, backlog: Backlog, pieces: Sequence[Piece], answer: Refused) -> None:
-        """Halve down to the single item; keep that one and go on."""
+        """Halve down to the single item, which is kept and passed over once its refusal is believed."""
         self._window.refused(len(pieces), sum(len(piece.text) for piece in pieces), answer.status)
         if len(pieces) > 1 or backlog.halve(condemned=answer.status == HTTPStatus.INTERNAL_SERVER_ERROR):
-            self._answered()
             return
-        name = backlog.name(pieces[0])
-        try:
-            kept = await asyncio.to_thread(self._reject, backlog.files, name, pieces[0].text)
-        except OSError as error:  # nothing may be lost: it is sent and refused again until the disk takes it
-            await self._wait(f"cannot keep the refused {name}: {error.strerror}")
-            return
-        self._answered()
-        self._report.refused(name, backlog.files.stream_id, answer, kept=kept)
         self._window.passed_over()
+        piece = pieces[0]
+        event = refusals.event_of(self._signal, piece.text)
+        backoff = Backoff(self._random)
+        backoff.longest = self._backoff.longest
+        unproved = backlog.refusals.refused(Unproved(backlog.name(piece), event, answer, backoff))
+        if backlog.refusals.believes(piece.place):
+            await self._set_aside(backlog, unproved)
+        elif too_many := backlog.refusals.too_many:
+            self._hold(backlog, refusals.reason(backlog.files.stream_id, unproved, too_many=too_many))
+        elif not unproved.proved and not await self._proves(backlog, unproved):
+            self._hold(backlog, refusals.reason(backlog.files.stream_id, unproved, too_many=False))
+
+    async def _proves(self, backlog: Backlog, unproved: Unproved) -> bool:
+        """Send items like the refused one; they are sent again in their turn, copies. True if one is accepted."""
+        for _ in range(_PROBES):
+            unproved.probes = unproved.probes or backlog.probes(unproved.event)
+            try:
+                item = await asyncio.to_thread(next, unproved.probes, None)
+            except OSError:
+                unproved.probes = None
+                return False  # tried again with the refused one
+            if item is None:
+                return False
+            if await self._post(item) == Accepted():
+                unproved.proved = True
+                self._accepted(item, backlog)
+                return True
+        return False
+
+    async def _set_aside(self, backlog: Backlog, unproved: Unproved) -> None:
+        """Keep the first item in line and pass it over; while it cannot be kept its stream waits."""
+        piece, stream_id, answer = backlog.pending[0], backlog.files.stream_id, unproved.answer
+        reason = Reason(answer.status, answer.words, self._shown, time.time_ns())
+        said = refusals.words(answer)
+        try:
+            kept = await self._reject(backlog.files, unproved.name, piece.text, reason)
+        except OSError as error:
+            self._hold(backlog, f"cannot keep the refused {unproved.name} of stream {stream_id}: {error.strerror}")
+            return
+        if not kept:
+            full = f"rejected/ of stream {stream_id} is full, so it waits (`predictor log resend` empties it)"
+            self._hold(backlog, f"{full}; {unproved.name} is refused: {said}")
+            return
+        self._report.refused(unproved.name, stream_id, said)
+        self._report.goes_on(stream_id)
+        backlog.refusals.set_aside(piece.place)
         backlog.settle(1)
 
     async def _retry(self, backlog: Backlog, pieces: Sequence[Piece], answer: Retry) -> None:
+        """Wait with all streams; but a line that is alone answered 500 again and again is suspected itself."""
         self._window.failed()
+        if len(pieces) == 1 and answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            pieces[0].strikes += 1
+            if pieces[0].strikes >= _STRIKES or pieces[0].condemned:
+                await self._refused(backlog, pieces, Refused(answer.status, answer.words))
+                return
+        backlog.refusals.doubt()
         self._report.retried()
-        alone = len(pieces) == 1 and answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
-        if alone and await self._at_fault(backlog, pieces[0]):
-            await self._refused(backlog, pieces, Refused(500, "again and again, while a neighbour was accepted"))
-        else:
-            await self._wait(answer.reason, answer.after)
+        await self._wait(answer.reason, answer.after)
 
-    async def _at_fault(self, backlog: Backlog, piece: Piece) -> bool:
-        """Tell whether a 500 is this piece's own fault: it got many, alone, and its neighbour is accepted now."""
-        piece.strikes += 1
-        if piece.condemned and otlp.count(self._signal, piece.text) > 1:
-            return True  # parting it refuses nothing yet
-        if piece.strikes < _STRIKES and not piece.condemned:
-            return False
-        for other in (backlog, *self._backlogs.values()):
-            texts = await asyncio.to_thread(other.others, piece)
-            if texts:  # another one each time, for the next may be as bad; it is sent again in its turn, a copy
-                return await self._post(texts[piece.strikes % len(texts)]) == Accepted()
-        return False
+    def _hold(self, backlog: Backlog, reason: str) -> None:
+        """Say why a stream waits, and let it wait, longer each time, with full jitter."""
+        self._report.retried()
+        self._report.waits(backlog.files.stream_id, reason, backlog.size())
+        unproved = backlog.refusals.unproved
+        if unproved:
+            backlog.refusals.retry_at = self._clock() + unproved.backoff.seconds(0.0)
+
+    def _accepted(self, content: bytes, sender: Backlog) -> None:
+        """Take note that the sink takes records: it answers, and refusals that wait elsewhere may be proved by it."""
+        self._backoff.reset()
+        self._report.works()
+        for backlog in self._backlogs.values():
+            if backlog is not sender:
+                backlog.refusals.prove(self._signal, content)
 
     async def _wait(self, reason: str, at_least: float = 0.0) -> None:
         """Say what is wrong and wait, longer each time, with full jitter."""
@@ -197,10 +274,6 @@ class Shipper:
 
     def _problem(self, reason: str) -> None:
         self._report.problem(reason, self.backlog_bytes())
-
-    def _answered(self) -> None:
-        self._backoff.reset()
-        self._report.works()
 
     async def _store_cursors(self, interval: float) -> None:
         """Store the cursors that moved and are older than `interval`, at once where a segment was finished."""

@@ -43,7 +43,9 @@ class Settings:
     port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
     model: Path = _setting("models/iris", folder, "model folder to serve")
     outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
-    outbox_bytes: int = _setting("1GiB", size(1 << 20), "bound of the outbox while an endpoint is set")
+    outbox_bytes: int = _setting(
+        "1GiB", size(1 << 20), "bound of the outbox while an endpoint is set, refused records included"
+    )
     outbox_full: Literal["refuse", "lose"] = _setting(
         "refuse",
         choice("refuse", "lose"),

@@ -72,7 +72,7 @@ test-stack: venv-dev collector kustomize ## Run the tests with a real Collector 
 test-cluster: venv-dev ## Run the tests against the cluster of the current kubectl context, where OVERLAY is deployed
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
 
-collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as .cache/collector/otelcol
+collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as .cache/collector/otelcol; ten minutes the first time
 	@scripts/collector
 
 kustomize: ## Build kustomize with Go, as .cache/bin/kustomize

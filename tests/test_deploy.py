@@ -1,10 +1,12 @@
-"""`make deploy`, `undeploy`, `images` and `port-forward` with a kubectl that only writes down what it is asked."""
+"""`make deploy`, `undeploy`, `images`, `port-forward`, `collector`, with programs that only note what is asked."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import subprocess
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from external import kustomize
 from server import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TOOLS = ("sh", "bash", "env", "grep", "sed", "mktemp", "rm", "cat", "tr", "sleep")
@@ -24,7 +27,12 @@ case "$*" in
   *"get deployments"*) printf 'deployment.apps/predictor\nstatefulset.apps/loki\n' ;;
   *"rollout status ${STUCK:-nothing}"*) echo "error: timed out" >&2; exit 1 ;;
   *"get services"*) [ -z "${AWAY:-}" ] && echo "${SERVICES-service/api service/grafana}" ;;
-  *port-forward*) echo "Forwarding"; exec sleep 600 ;;
+  *"port-forward service/${WAITS:-nothing}"*) [ -e "$READY" ] || {
+    echo "error: unable to forward port because pod is not running." >&2; exit 1; }
+    echo "Forwarding"; exec sleep 600 ;;
+  *port-forward*) echo "Forwarding"; echo "Forwarding again"
+    [ -n "${GONE:-}" ] || exec sleep 600
+    until [ -e "$GONE" ]; do sleep 0.05; done; rm "$GONE"; echo "error: lost connection to pod" >&2; exit 1 ;;
 esac
 """
 
@@ -133,32 +141,73 @@ def test_undeploy_removes_what_was_applied(person: Person) -> None:
     assert "delete --kustomize kustomize/overlays/gke --ignore-not-found" in person.asked
 
 
+@contextmanager
+def forwarding(person: Person, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `make port-forward` until the block ends; by then the test has ended it."""
+    command = [str(ROOT / "scripts" / "port-forward")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=person.environment(**more), stdout=pipe, stderr=pipe, text=True) as forward:
+        try:
+            yield forward
+        finally:
+            forward.terminate()
+
+
+def lines(forward: subprocess.Popen[str], number: int) -> list[str]:
+    """Return the next lines that it prints, sorted: API and Grafana come in any order."""
+    assert forward.stdout
+    return sorted(forward.stdout.readline().strip() for _ in range(number))
+
+
+_API, _GRAFANA = "The API: http://127.0.0.1:8000/predict/test/label", "Grafana: http://127.0.0.1:3000"
+
+
 def test_forwarding_ends_cleanly(person: Person) -> None:
     """Ctrl-C ends both forwards and leaves no process behind; the exit status is 0."""
-    command = [str(ROOT / "scripts" / "port-forward")]
-    with subprocess.Popen(command, env=person.environment(), stdout=subprocess.PIPE, text=True) as forward:
-        assert forward.stdout
-        lines = "".join(forward.stdout.readline() for _ in range(5))  # kubectl's two among them
+    with forwarding(person) as forward:
+        assert lines(forward, 3) == ["Ctrl-C ends it.", _GRAFANA, _API]
         forward.send_signal(signal.SIGINT)
         assert forward.wait(20) == 0
+        assert forward.stdout
         assert forward.stdout.read() == ""  # the end of it: nobody holds it any more
-    assert "http://127.0.0.1:8000" in lines
-    assert "http://127.0.0.1:3000" in lines
     assert "port-forward service/api 8000:8000" in person.asked
+
+
+def test_forwarding_waits_for_a_pod(person: Person, tmp_path: Path) -> None:
+    """A pod that does not run yet is waited for, with kubectl's reason said once; the API's forward does not wait."""
+    ready = tmp_path / "ready"
+    with forwarding(person, WAITS="grafana", READY=str(ready)) as forward:
+        assert lines(forward, 2) == ["Ctrl-C ends it.", _API]
+        assert forward.stderr
+        said = "Waiting for the service grafana: error: unable to forward port because pod is not running.\n"
+        assert forward.stderr.readline() == said
+        while person.asked.count("port-forward service/grafana") < 2:
+            time.sleep(0.05)  # what another process has asked can only be looked up
+        ready.touch()
+        assert lines(forward, 1) == [_GRAFANA]
+        assert person.asked.count("port-forward service/api") == 1
+        forward.send_signal(signal.SIGTERM)
+        assert forward.wait(20) == 0
+        assert forward.stderr.read() == ""
+
+
+def test_forwarding_goes_on_after_a_rollout(person: Person, tmp_path: Path) -> None:
+    """A forward whose pod has gone begins anew by itself."""
+    gone = tmp_path / "gone"
+    with forwarding(person, SERVICES="service/api", GONE=str(gone)) as forward:
+        assert lines(forward, 2) == ["Ctrl-C ends it.", _API]
+        gone.touch()
+        assert lines(forward, 1) == [_API]
+        assert person.asked.count("port-forward service/api") == 2
 
 
 def test_forwarding_without_grafana(person: Person) -> None:
     """Where Grafana is not deployed the API alone is forwarded; without the API the way to it is said."""
     assert "make deploy first" in one_sentence(person.types("port-forward", SERVICES="service/loki"))
-    command = [str(ROOT / "scripts" / "port-forward")]
-    environment = person.environment(SERVICES="service/api")
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as forward:
-        assert forward.stdout
-        lines = "".join(forward.stdout.readline() for _ in range(3))
+    with forwarding(person, SERVICES="service/api") as forward:
+        assert lines(forward, 2) == ["Ctrl-C ends it.", _API]
         forward.terminate()
         assert forward.wait(20) == 0
-    assert "Ctrl-C" in lines
-    assert ":3000" not in lines
     assert "grafana" not in person.asked.replace("get services", "")
 
 
@@ -176,3 +225,38 @@ def test_images_are_loaded_into_minikube(person: Person, builder: str) -> None:
     assert "minikube image load /" in person.asked
     name = "predictor:dev" if builder == "docker" else ":docker.io/library/predictor:dev"
     assert f"{name}\nminikube" in person.asked
+
+
+def test_building_the_collector_shows_that_it_moves(person: Person, tmp_path: Path) -> None:
+    """The build says how long it takes, and while it is silent what it does and for how long already."""
+    for tool in ("cksum", "chmod", "mkdir", "dirname"):
+        (person.bin / tool).symlink_to(str(shutil.which(tool)))
+    said = tmp_path / "said"
+    # Each waits until the progress of its own step has been said, and so shows that it is.
+    builder = (
+        f"until grep -q 'still .*compiling the Collector, ' {said}; do sleep 0.05; done; touch .cache/collector/otelcol"
+    )
+    person.gets(
+        "go",
+        f"#!/bin/sh\nuntil grep -q 'still .*its builder, ' {said}; do sleep 0.05; done\n"
+        f'echo "#!/bin/sh" >"$GOBIN/builder"; echo "{builder}" >>"$GOBIN/builder"; chmod +x "$GOBIN/builder"\n',
+    )
+    (person.bin / "touch").symlink_to(str(shutil.which("touch")))
+    (tmp_path / "otel").mkdir()
+    (tmp_path / ".cache" / "collector").mkdir(parents=True)
+    shutil.copy(ROOT / "otel" / "builder.yaml", tmp_path / "otel")
+    with said.open("w") as stderr:
+        done = subprocess.run(
+            [ROOT / "scripts" / "collector"],
+            cwd=tmp_path,
+            env=person.environment(PROGRESS_SECONDS="1"),
+            stderr=stderr,
+            timeout=60,
+            check=False,
+        )
+    first, *between, last = said.read_text().splitlines()
+    assert done.returncode == 0, said.read_text()
+    assert "takes up to ten minutes" in first
+    assert between[0] == "  still fetching and compiling its builder, 1 s"
+    assert last == "Built .cache/collector/otelcol."
+    assert sorted(path.name for path in (tmp_path / ".cache").iterdir()) == ["bin", "collector"]

@@ -69,6 +69,19 @@ def test_only_the_collector_of_traces_has_a_token() -> None:
         assert all(account["automountServiceAccountToken"] is False for account in made.kind("ServiceAccount"))
 
 
+def test_stateful_sets_have_headless_services() -> None:
+    """The Service that a StatefulSet names is headless and chooses its pods, so that each has an address of its own."""
+    found = set()
+    for made in everything():
+        services = {service["metadata"]["name"]: service["spec"] for service in made.kind("Service")}
+        for one in made.kind("StatefulSet"):
+            service = services[one["spec"]["serviceName"]]
+            assert service["clusterIP"] == "None", f"{made.name}: {rendering.name_of(one)}"
+            assert service["selector"].items() <= one["spec"]["template"]["metadata"]["labels"].items()
+            found.add(one["metadata"]["name"])
+    assert found == {"loki", "tempo", "predictor"}
+
+
 def test_images_have_exact_tags() -> None:
     """What was tested is what runs: no image without an exact tag, none latest."""
     for made in everything():

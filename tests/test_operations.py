@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import rendering
 import yaml
-from manifests import Pod, full, overlay, quantity, render, variables
+from manifests import Pod, everything, full, overlay, quantity, render, variables
 from server import ROOT, Here, Server
 from test_docs import rows
 from test_guides import blocks
@@ -112,6 +112,20 @@ def test_signs() -> None:
     titles = {panel.get("title") for panel in board["panels"]}
     shown = {name for row in rows(TEXT, "What to watch") for name in re.split(r", (?=[A-Z])", row[0])}
     assert shown <= titles
+
+
+def test_what_stays_when_the_namespace_goes() -> None:
+    """What lies outside of the namespace, and so stays when only that is deleted, is named with its kind."""
+    outside = {
+        (manifest["kind"], manifest["metadata"]["name"])
+        for made in everything()
+        for manifest in made.objects
+        if "namespace" not in manifest["metadata"] and manifest["kind"] != "Namespace"
+    }
+    assert outside == {("PriorityClass", "prediction-log-collector")}
+    (row,) = [line for line in TEXT.splitlines() if line.startswith("| `make undeploy`, or the namespace")]
+    for kind, name in outside:
+        assert f"kubectl delete {kind.lower()} {name}" in row
 
 
 def test_retention_patch(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
+import sink
 from loglines import Stream, line
 from refused import WHEN, keep
-from server import ROOT, run
+from server import ROOT, Server, run, until
 from streams import line_of_spans
 from test_log_cli import Told
+from test_start import post
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,3 +124,28 @@ def test_accept_where_nothing_waits(capsys: pytest.CaptureFixture[str], outbox: 
     told = Told(capsys, "rejected", "--outbox", str(outbox), "--accept", "--stream", stream.id)
     assert (told.status, told.out) == (1, "")
     assert "still to be shipped" in told.err
+
+
+async def test_a_server_is_told(outbox: Path) -> None:
+    """A server whose stream is held up by refusals goes on at the operator's word, and what it set aside is listed."""
+    async with sink.serve() as refusing:
+        refusing.script = lambda _: sink.Answer(400, b"the clock is wrong")
+        settings = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": refusing.url, "PREDICTOR_FLUSH": "500ms"}
+        server = await asyncio.to_thread(Server(outbox, **settings).start)
+        try:
+            for _ in range(3):
+                assert (await asyncio.to_thread(post, server.port))[0] == 200
+            await refusing.until(lambda: len(refusing.requests) > 3)
+            listed = await asyncio.to_thread(run, "log", "rejected", outbox=outbox)
+            assert "nothing that the sink refused" in listed.stderr
+            told = await asyncio.to_thread(run, "log", "rejected", "--accept", outbox=outbox)
+            assert told.returncode == 0
+            (folder,) = (outbox / "v1").iterdir()
+            await until(lambda: (folder / "rejected" / "logs-4.json").exists())
+        finally:
+            await asyncio.to_thread(server.terminate)
+    listed = await asyncio.to_thread(run, "log", "rejected", "--json", outbox=outbox)
+    items = [json.loads(text) for text in listed.stdout.splitlines()]
+    assert [item["sequence"] for item in items][:4] == [1, 2, 3, 4]
+    assert {(item["status"], item["words"]) for item in items} == {(400, "the clock is wrong")}
+    assert not (folder / "accept-rejections").exists()

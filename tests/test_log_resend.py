@@ -248,6 +248,7 @@ async def test_from_a_server_to_its_sink(outbox: Path, tmp_path: Path) -> None:
                 assert await asyncio.to_thread(server.terminate) == 0
             listed = await asyncio.to_thread(run, "log", "rejected", outbox=outbox)
             assert "logs-3" in listed.stdout
+            assert "not today" in listed.stdout
             lacking = await verified()
             assert lacking.returncode == 1
             assert "the sink lacks 3, which it refused" in lacking.stdout

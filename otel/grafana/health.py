@@ -107,7 +107,8 @@ def _records() -> Iterator[Builder[Panel]]:
     )
     yield panels.number(
         "Rejected",
-        f"Records that Loki refused for their content, {_SINCE}, as the last statuses say; `predictor log rejected` lists them.",
+        f"Records that Loki refused for their content, {_SINCE}, as the last statuses say; "
+        "`predictor log rejected` lists them.",
         or_zero(f"sum({said('rejected_count', 'max')})"),
         red=1,
     )

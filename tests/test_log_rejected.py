@@ -141,7 +141,7 @@ async def test_a_server_is_told(outbox: Path) -> None:
             told = await asyncio.to_thread(run, "log", "rejected", "--accept", outbox=outbox)
             assert told.returncode == 0
             (folder,) = (outbox / "v1").iterdir()
-            await until(lambda: (folder / "rejected" / "logs-4.json").exists())
+            await until((folder / "rejected" / "logs-4.json").exists)
         finally:
             await asyncio.to_thread(server.terminate)
     listed = await asyncio.to_thread(run, "log", "rejected", "--json", outbox=outbox)

@@ -9,77 +9,23 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from faulty import Faulty
 from server import until
 
-from predictor.outbox import Outbox, OutboxError, journal
+from predictor.outbox import Outbox, OutboxError, journal, syncing
 from predictor.outbox import writer as outbox_module
 from predictor.outbox.bound import Usage
-from predictor.outbox.disk import RESERVE_BYTES, Disk
-from predictor.outbox.segments import SignalFiles, sync_directory
+from predictor.outbox.disk import RESERVE_BYTES
+from predictor.outbox.segments import SignalFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 LIMIT = 1 << 30
-
-
-class Faulty(Disk):
-    """A disk of which any call can be made to fail: an errno, or for `write` a number of bytes to stop after."""
-
-    def __init__(self) -> None:
-        """Fail nothing, count the fsyncs."""
-        self.faults: dict[str, list[int]] = {}
-        self.short: list[int] = []
-        self.syncs = 0
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Event()
-
-    def fail(self, call: str, *errnos: int) -> None:
-        """Let the next calls of `call` fail, one for each errno; 0 lets one pass."""
-        self.faults.setdefault(call, []).extend(errnos)
-
-    def _check(self, call: str) -> None:
-        if (pending := self.faults.get(call)) and (number := pending.pop(0)):
-            raise OSError(number, os.strerror(number))
-
-    def open(self, path: Path, *, create: bool) -> int:
-        """Open, unless told to fail."""
-        self._check("open")
-        return super().open(path, create=create)
-
-    def write(self, fd: int, data: bytes) -> int:  # type: ignore[override]
-        """Write, unless told to fail or to stop early."""
-        self._check("write")
-        return os.write(fd, data[: self.short.pop(0)] if self.short else data)
-
-    def ftruncate(self, fd: int, size: int) -> None:
-        """Truncate, unless told to fail."""
-        self._check("ftruncate")
-        os.ftruncate(fd, size)
-
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
-        """Sync when the gate is open, unless told to fail."""
-        self.syncs += 1
-        self.entered.set()
-        self.gate.wait(10)
-        self._check("fsync")
-        os.fsync(fd)
-
-    def sync_directory(self, path: Path) -> None:
-        """Sync a directory, unless told to fail."""
-        self._check("sync_directory")
-        sync_directory(path)
-
-    def allocate(self, path: Path, size: int) -> None:
-        """Allocate, unless told to fail."""
-        self._check("allocate")
-        super().allocate(path, size)
 
 
 @pytest.fixture
@@ -410,7 +356,7 @@ async def test_failed_fsync_of_a_rolled_segment_writes_all_once_more(
 ) -> None:
     """The lines of every segment since the last good fsync are written once more, whichever of them failed."""
     outbox = Outbox(files, usage, fsync="second", disk=disk, segment_bytes=40)
-    monkeypatch.setattr(journal, "_COPY_BYTES", 50)
+    monkeypatch.setattr(syncing, "_COPY_BYTES", 50)
     for line in lines(5):
         outbox.append(line)
     disk.fail("fsync", 0, errno.EIO)

@@ -13,7 +13,7 @@ import msgspec
 from predictor.otlp.values import JSON, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from predictor.otlp.values import Signal
 
@@ -31,6 +31,9 @@ _NAMES: dict[Signal, _Names] = {
 TAIL = b"]}]}]}\n"
 # A quote inside a JSON string is escaped, so these bytes can only be the attribute itself.
 _SEQUENCE = b'{"key":"prediction.stream.sequence","value":{"intValue":"'
+_LOST_FIRST, _LOST_LAST = (
+    b'{"key":"prediction.stream.lost.%b","value":{"intValue":"' % end for end in (b"first", b"last")
+)
 _EVENT = b'"eventName":"'
 _OBSERVED = b'"observedTimeUnixNano":"'
 _START_TIME = b'"startTimeUnixNano":"'  # every span has exactly one
@@ -103,7 +106,7 @@ def tally(signal: Signal, text: bytes) -> int:
     if signal == "traces":
         return text.count(_START_TIME)
     try:
-        return last_sequence(text) - _sequence(text, text.find(_SEQUENCE)) + 1  # the numbers of a line have no gap
+        return last_sequence(text) - first_sequence(text) + 1  # the numbers of a line have no gap
     except ValueError:
         return 1
 
@@ -111,6 +114,17 @@ def tally(signal: Signal, text: bytes) -> int:
 def last_sequence(text: bytes) -> int:
     """Return the stream number of the last record in a line of logs, 0 if there is none."""
     return _sequence(text, text.rfind(_SEQUENCE))
+
+
+def first_sequence(text: bytes) -> int:
+    """Return the stream number of the first record in a line of logs, 0 if there is none."""
+    return _sequence(text, text.find(_SEQUENCE))
+
+
+def declared(text: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of numbers, first and last, that a line of logs declares as lost; raises ValueError."""
+    firsts, lasts = (_integers(text, mark) for mark in (_LOST_FIRST, _LOST_LAST))
+    return zip(firsts, lasts, strict=True)
 
 
 def last_event(text: bytes) -> str:
@@ -141,6 +155,14 @@ def _sequence(text: bytes, at: int) -> int:
         return 0
     at += len(_SEQUENCE)
     return int(text[at : text.index(b'"', at)])
+
+
+def _integers(text: bytes, mark: bytes) -> Iterator[int]:
+    at = text.find(mark)
+    while at >= 0:
+        at += len(mark)
+        yield int(text[at : text.index(b'"', at)])
+        at = text.find(mark, at)
 
 
 def _start(signal: Signal) -> bytes:

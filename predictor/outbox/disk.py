@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from predictor.outbox.segments import sync_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 RESERVE_BYTES = 256 * 1024  # a few hundred stream events of half a kilobyte
+_READ_BYTES = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -24,7 +26,8 @@ class Disk:
 
     def open(self, path: Path, *, create: bool) -> int:
         """Open a segment for appending; with `create` it must not exist yet."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        # Readable too: what a removed file holds can be had back for as long as it is open.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         return os.open(path, flags, 0o600)
 
     def overwrite(self, path: Path, content: bytes) -> None:
@@ -40,6 +43,7 @@ class Disk:
             os.close(fd)
 
     write = staticmethod(os.write)  # the hot path: no frame of ours in between
+    read = staticmethod(os.pread)
     ftruncate = staticmethod(os.ftruncate)
     fsync = staticmethod(os.fsync)
     sync_directory = staticmethod(sync_directory)
@@ -94,10 +98,28 @@ class Segment:
         """Return when everything appended is on disk (blocking); raises OSError."""
         self._disk.fsync(self._fd)
 
+    def linked(self) -> bool:
+        """Tell whether `path` still names this file (blocking); raises OSError where that cannot be known."""
+        try:
+            there = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return os.path.samestat(os.fstat(self._fd), there)
+
+    def content(self) -> Iterator[bytes]:
+        """Yield the whole lines of the open file, named or not, some at a time (blocking); raises OSError."""
+        at, rest = 0, b""
+        while at < self.size and (read := self._disk.read(self._fd, min(_READ_BYTES, self.size - at), at)):
+            at += len(read)
+            whole, newline, rest = (rest + read).rpartition(b"\n")
+            if newline:
+                yield whole + newline
+
     def close(self) -> None:
         """Close the file; what its file system has to say now was asked by `sync`."""
         with contextlib.suppress(OSError):  # the descriptor is gone on Linux whatever close() answers
             self._disk.close(self._fd)
+        self._fd = -1  # the number may become another file's
 
 
 class Reserve:

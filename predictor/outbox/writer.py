@@ -17,10 +17,12 @@ from predictor.outbox.disk import FULL, Disk, Reserve
 from predictor.outbox.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from predictor.outbox.bound import Usage
+    from predictor.outbox.contents import Numbers
+    from predictor.outbox.journal import Place
     from predictor.outbox.segments import SignalFiles
 
 Fsync = Literal["second", "batch", "never"]
@@ -56,6 +58,7 @@ class Outbox:
         drop_oldest: bool = False,
         own_limit: int | None = None,
         full: OSError | None = None,
+        marks: bool = False,
         clock: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
     ) -> None:
@@ -64,11 +67,14 @@ class Outbox:
         `segment_age`: seconds after which `maintain` begins a new segment, for a ring that goes by age.
         `drop_oldest`: rather than refuse for bytes, unlink own segments while they pass `own_limit`.
         `full`: why nothing can be opened yet; `maintain` does it.
+        `marks`: with fsync `never` store the highest number before `durable` passes it, since others send the lines.
         """
         disk = disk or Disk()
         self._own = OwnBound(files, own_limit) if drop_oldest and own_limit is not None else None
         segment_bytes = min(segment_bytes, self._own.segment_bytes) if self._own else segment_bytes
-        self._journal = Journal(files, disk, fsync=fsync != "never", segment_bytes=segment_bytes, clock=clock)
+        self._journal = Journal(
+            files, disk, fsync=fsync != "never", segment_bytes=segment_bytes, clock=clock, marks=marks
+        )
         self._reserve = Reserve(disk, reserve)
         self._files, self._usage, self._fsync = files, usage, fsync
         self._segment_age, self._clock = segment_age, clock
@@ -91,6 +97,39 @@ class Outbox:
         if self._journal.suspect:
             return "disk"
         return "bytes" if self._own is None and not self._usage.room(self._usual) else None
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the files at the moment, for a person; None if nothing is."""
+        if self._failure is not None and self._failure.reason != "bytes":
+            return str(self._failure)
+        return self._journal.problem
+
+    @property
+    def unsynced(self) -> Sequence[bytes]:
+        """The lines that were taken and are not known to be on disk."""
+        return self._journal.unsynced
+
+    def durable(self) -> Place:
+        """Return the place before which a power cut takes nothing that may be sent."""
+        return self._journal.durable_end
+
+    def keep_pace(self) -> None:
+        """From now on, in mode `second`, sync unasked: a lone line at once, many once a second."""
+        if self._fsync != "batch":
+            self._journal.keep_pace()
+
+    async def lost(self, reached: Callable[[], int]) -> list[Numbers]:
+        """Return, once, which numbers went with segments that were removed before they were read.
+
+        `reached` returns the highest number that has been read, or is no longer wanted. Raises OSError.
+        """
+        journal = self._journal
+        known = journal.complete
+        there = await asyncio.to_thread(self._files.numbers) if known else ()
+        if journal.suspect:
+            return []  # it is being written once more
+        return journal.contents.lost(known.difference(there), reached())  # now: who has read a segment removes it
 
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Write `line` whole, or raise OutboxError and leave nothing behind.
@@ -139,7 +178,10 @@ class Outbox:
         segment = self._journal.segment
         if segment and segment.size and self._segment_age and self._clock() - self._journal.opened >= self._segment_age:
             self._attempt(self._journal.roll)
-        if self._journal.dirty and (unsynced := await self._journal.sync()) is not None:
+        journal = self._journal
+        # One that keeps its pace has synced, and looked, within the last second unless it rests.
+        due = not journal.paced or journal.rested or journal.suspect
+        if due and not self._closed and (unsynced := await journal.sync()) is not None:
             self._fail(unsynced)
         self._mend()
 

@@ -65,6 +65,9 @@ class Custody:
 
     async def adopt(self) -> None:
         """Take over the streams whose processes have ended."""
+        for owned in self.streams:
+            if not owned.secured:
+                await self._secure(owned)
         known = {owned.files for owned in self.streams}
         taken = [o for o in await asyncio.to_thread(adopt, self._root, closing_line) if o.files not in known]
         for owned in taken:
@@ -154,13 +157,33 @@ class Custody:
                 ages.append(age if owned.adopted else min(age, lived))
         return max(ages, default=0.0)
 
+    async def restore(self, stream: LogStream) -> None:
+        """Make again what was removed of the folder of this process's stream; raises OSError."""
+        for owned in self.streams:
+            if not owned.adopted and await asyncio.to_thread(owned.restore, stream.event_head):
+                _logger.error("%s, or a part of it, was removed and is made again", owned.files.path)
+
     def _take(self, owned: Owned) -> None:
         self.streams.append(owned)
         self._since[owned.files] = time.monotonic()
+        if owned.secured:
+            self._ship(owned)
+
+    def _ship(self, owned: Owned) -> None:
         for shipper in self._shippers:
             shipper.add(owned.files)
 
+    async def _secure(self, owned: Owned) -> None:
+        """Try again to sync a stream of a process that ended, so that it may be shipped."""
+        try:
+            await asyncio.to_thread(owned.secure)
+        except OSError:
+            return  # it was said at its adoption
+        self._ship(owned)
+
     def _drained(self, owned: Owned) -> bool:
+        if not owned.secured:
+            return False
         try:
             return all(shipper.drained(owned.files) for shipper in self._shippers)
         except OSError:  # the shipper says so; one stream that cannot be read must not keep the others

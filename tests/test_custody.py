@@ -50,4 +50,4 @@ def test_a_stream_that_cannot_be_read_is_not_drained(tmp_path: Path) -> None:
 
     held = custody.Custody.__new__(custody.Custody)
     held._shippers = [SimpleNamespace(drained=drained)]  # type: ignore[list-item]
-    assert not held._drained(SimpleNamespace(files=make(tmp_path, line([1]))))  # type: ignore[arg-type]
+    assert not held._drained(SimpleNamespace(secured=True, files=make(tmp_path, line([1]))))  # type: ignore[arg-type]

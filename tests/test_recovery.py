@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictor import otlp
-from predictor.outbox import Outbox
+from predictor.outbox import Outbox, watermark
 from predictor.outbox.bound import Usage
 from predictor.outbox.disk import Disk
 from predictor.outbox.ownership import adopt, create
@@ -45,6 +45,18 @@ def closing(head: bytes, sequence: int, lost: Sequence[Lost] = ()) -> bytes:
     assert head == HEAD
     items = [item(sequence + at, f"lost {first}-{last}") for at, (first, last, _) in enumerate(lost)]
     return otlp.line(HEAD, [*items, item(sequence + len(lost), CLOSED)])
+
+
+def numbers_of(text: bytes) -> range:
+    """Return the numbers of the records in a line."""
+    return range(otlp.first_sequence(text), otlp.last_sequence(text) + 1)
+
+
+def runs(numbers: set[int]) -> list[Lost]:
+    """Return numbers as ranges that went with the disk."""
+    firsts = sorted(number for number in numbers if number - 1 not in numbers)
+    lasts = sorted(number for number in numbers if number + 1 not in numbers)
+    return [(first, last, "disk") for first, last in zip(firsts, lasts, strict=True)]
 
 
 @pytest.fixture
@@ -140,6 +152,8 @@ def test_every_synced_record_is_read_back(history: PowerCut) -> None:
         numbers = [otlp.last_sequence(text) for text in found]
         shipped, kept = sum(history.batches[: history.shipped]), max(*numbers[:-1], 0, 0)
         gap = [(kept + 1, shipped, "disk")] if 0 < kept < shipped else []  # the sink has them, the files no more
+        there = {number for text in found[:-1] for number in numbers_of(text)}
+        gap += runs(set(range(shipped + 1, kept)) - there)  # a line is damaged or gone, and a later one is not
         assert last == closing(HEAD, max(kept, shipped) + 1, gap)
         assert list(logs.lines(logs.cursor()))[-1] == last, "the sink will get the closing record"
         end = logs.segment(logs.numbers()[-1]).read_bytes()
@@ -173,12 +187,15 @@ def test_copies_of_a_closed_stream_are_no_reason_to_close_it_again(files: Stream
 
 
 def test_damaged_line_between_good_ones_stays(files: StreamFiles) -> None:
-    """A damaged line with good lines behind it is left for the sink to refuse; behind the last good one all goes."""
+    """A damaged line with good lines behind it is left for the sink to refuse; behind the last good one all goes.
+
+    Its number is declared as lost: what stood there is gone, whatever the sink says of the rest.
+    """
     logs = files.signal("logs")
     damaged = line(2).replace(b"attributes", b"attrib\0tes")
     logs.segment(1).write_bytes(line(1) + damaged + line(3) + damaged + damaged[:5])
     repair(files, closing)
-    assert logs.segment(1).read_bytes() == line(1) + damaged + line(3) + line(4, event=CLOSED)
+    assert logs.segment(1).read_bytes() == line(1) + damaged + line(3) + closing(HEAD, 4, [(2, 2, "disk")])
 
 
 @pytest.mark.parametrize("behind", [b"", b"x" * 500], ids=["nothing", "garbage"])
@@ -235,7 +252,7 @@ def test_what_was_left_undeclared_is_declared(files: StreamFiles) -> None:
     logs.segment(1).write_bytes(line(1) + line(2))
     leave(files, Undeclared(9, [(3, 7, "bytes"), (9, 9, "disk")]))
     repair(files, closing)
-    assert list(logs.lines())[-1] == closing(HEAD, 10, [(3, 7, "bytes"), (9, 9, "disk")])
+    assert list(logs.lines())[-1] == closing(HEAD, 10, [(3, 7, "bytes"), (9, 9, "disk"), (8, 8, "disk")])
     assert not files.undeclared.exists()
     leave(files, Undeclared(9, [(3, 7, "bytes")]))  # as if the first repair had been killed before the removal
     repair(files, closing)
@@ -331,5 +348,62 @@ def test_repair_that_fails_can_be_done_again(files: StreamFiles, monkeypatch: py
         repair(files, closing, disk=disk)
     assert next(iter(logs.lines())) == line(1)
     monkeypatch.undo()
+    repair(files, closing)
+    assert list(logs.lines()) == [line(1), line(2, event=CLOSED)]
+
+
+def test_a_gap_in_the_files_is_declared(files: StreamFiles) -> None:
+    """Numbers that went with a segment are declared before the stream is closed, unless the files declare them."""
+    logs = files.signal("logs")
+    declaring = otlp.line(
+        HEAD,
+        [
+            otlp.encode(
+                {
+                    "attributes": otlp.attributes(
+                        {
+                            "prediction.stream.sequence": 12,
+                            "prediction.stream.lost.first": 9,
+                            "prediction.stream.lost.last": 10,
+                        }
+                    ),
+                    "eventName": "prediction.stream.lost",
+                }
+            )
+        ],
+    )
+    logs.segment(1).write_bytes(line(1, 3))
+    logs.segment(3).write_bytes(line(7, 2) + line(11) + declaring)
+    repair(files, closing)
+    assert list(logs.lines())[-1] == closing(HEAD, 13, [(4, 6, "disk")])
+
+
+def test_no_gap_is_declared_before_what_nobody_knows(files: StreamFiles) -> None:
+    """Without a cursor the segments before the oldest one may have been shipped and removed: no word on their numbers.
+
+    With one, what lies between it and the oldest segment is gone.
+    """
+    logs = files.signal("logs")
+    logs.segment(4).write_bytes(line(40))
+    repair(files, closing)
+    assert list(logs.lines()) == [line(40), line(41, event=CLOSED)]
+
+
+def test_what_may_be_at_the_sink_gets_no_second_content(files: StreamFiles) -> None:
+    """Without fsync the closing record comes after the highest number that may have been sent; the gap is declared."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1, 3))
+    watermark.store(logs, 7)
+    watermark.store(logs, 30)
+    repair(files, closing)
+    assert list(logs.lines()) == [line(1, 3), closing(HEAD, 31, [(4, 30, "disk")])]
+
+
+@pytest.mark.parametrize("text", [b"", b"17", b"x" * 20, bytes(20)])
+def test_a_damaged_watermark_is_none(files: StreamFiles, text: bytes) -> None:
+    """What cannot be a number of ours closes the stream where it ends."""
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1))
+    (logs.folder / "highest").write_bytes(text)
     repair(files, closing)
     assert list(logs.lines()) == [line(1), line(2, event=CLOSED)]

@@ -14,18 +14,19 @@ import logging
 import os
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from predictor.console import Throttle
+from predictor.outbox.disk import Disk
 from predictor.outbox.recovery import repair
+from predictor.outbox.securing import secure
 from predictor.outbox.segments import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from predictor.outbox.disk import Disk
     from predictor.outbox.recovery import Closing
 
 # What `lock` is called while a stream that was shipped is being removed: whoever finds it goes on removing.
@@ -42,12 +43,66 @@ class Owned:
     lock: int | None  # None when it is no longer owned
     adopted: bool  # from a dead process; otherwise this process writes to it
     incomplete: bool = False  # its closing record could not be written
+    secured: bool = True  # nothing of it is unsynced that this process has not written; only then may it be sent
+    unsure: set[int] = field(default_factory=set)  # segments whose fsync failed, see `secure`
+    former: list[int] = field(default_factory=list)  # locks of the stream that were removed or moved away
 
     def release(self) -> None:
         """Let go of the stream as it is; the next process may adopt it."""
+        for lock in self.former:
+            os.close(lock)
+        self.former.clear()
         if self.lock is not None:
             os.close(self.lock)
             self.lock = None
+
+    def secure(self, disk: Disk | None = None) -> None:
+        """Bring to the disk what the dead process may not have (blocking); raises OSError, and may be tried again."""
+        secure(self.files, self.unsure, disk or Disk())
+        self.secured = True
+
+    def restore(self, head: bytes) -> bool:
+        """Make again what was removed or moved away of the stream's folder, its lock with `head` in it included.
+
+        Return whether anything was (blocking). Raises OSError, with the name of what cannot be made.
+        """
+        if self.lock is None:
+            return False
+        folders = [self.files.path, *(self.files.signal(signal).folder for signal in SIGNALS)]
+        absent = [folder for folder in folders if not folder.exists()]
+        for folder in absent:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._names(self.lock):
+            return bool(absent)
+        lock = self._lock_anew(head)
+        if os.fstat(self.lock).st_nlink:
+            # It lies elsewhere now. Who finds it there must not close the stream, which goes on here; an empty lock
+            # keeps them from it, and does not keep them from shipping what lies there.
+            os.ftruncate(self.lock, 0)
+        self.former.append(self.lock)
+        self.lock = lock
+        for folder in (self.files.path, self.files.path.parent, self.files.path.parent.parent):
+            sync_directory(folder)
+        return True
+
+    def _names(self, lock: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(lock), self.files.lock.stat())
+        except FileNotFoundError:
+            return False
+
+    def _lock_anew(self, head: bytes) -> int:
+        """Return a lock that was locked before it got its name, so that nobody else takes the stream."""
+        path = self.files.path / "lock.new"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write_whole(fd, head)
+            path.rename(self.files.lock)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
 
     def remove(self) -> None:
         """Remove a stream that was shipped (blocking), all but what was rejected; raises OSError.
@@ -91,9 +146,7 @@ def _create(root: Path, stream_id: str, head: bytes) -> Owned:
         fd = os.open(hidden.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(head)
-        os.fsync(fd)
+        _write_whole(fd, head)
         for signal in SIGNALS:
             hidden.signal(signal).folder.mkdir(mode=0o700)
         sync_directory(hidden.path)
@@ -106,6 +159,12 @@ def _create(root: Path, stream_id: str, head: bytes) -> Owned:
         os.close(fd)
         raise
     return Owned(files, fd, adopted=False)
+
+
+def _write_whole(fd: int, content: bytes) -> None:
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    os.fsync(fd)
 
 
 def adopt(root: Path, closing: Closing, *, disk: Disk | None = None) -> list[Owned]:
@@ -131,6 +190,11 @@ def adopt(root: Path, closing: Closing, *, disk: Disk | None = None) -> list[Own
         except (OSError, ValueError) as error:
             owned.incomplete = True
             _say(f"cannot be closed, which is tried again when it is shipped: {error}", files.path)
+        owned.secured = False
+        try:
+            owned.secure(disk)
+        except OSError as error:
+            _say(f"cannot be synced, and is not sent before that: {error.strerror}", files.path)
     return taken
 
 

@@ -7,7 +7,9 @@ import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from predictor import otlp
+from predictor.outbox import watermark
 from predictor.outbox.disk import Disk, Segment
+from predictor.outbox.gaps import Seen
 from predictor.outbox.segments import Cursor, file_size, open_regular, sync_directory
 from predictor.outbox.undeclared import undeclared
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.outbox.segments import SignalFiles, StreamFiles
-    from predictor.outbox.undeclared import Lost
+    from predictor.outbox.undeclared import Lost, Undeclared
 
 CLOSED = "prediction.stream.closed"
 _READ_BYTES = 1 << 20
@@ -30,20 +32,22 @@ class Closing(Protocol):
 
 
 class _Last(NamedTuple):
-    """The last record's number and event name, and where the last good line of the last segment ends."""
+    """The last record: number, event name; where the last good line of the last segment ends; all numbers."""
 
     sequence: int
     event: str
     end: int
+    seen: Seen
 
 
 def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) -> None:
     """Cut the torn tail and append what `closing` returns unless the stream is closed (blocking).
 
     After a power cut also whole lines at the end that are damaged are cut; one with good lines after it stays, for
-    the sink to refuse. No number is given twice: where the cursor knows of later ones than the files, or the process
-    left lost ones undeclared, the closing line declares them. A cursor that cannot be is replaced. Killed at any
-    point, doing it again ends in the same. Raises OSError, and ValueError if `closing` did not return a line.
+    the sink to refuse. No number is given twice: where cursor or watermark know of later ones than the files, where
+    the files have a gap, or the process left lost ones undeclared, the closing line declares them. A cursor
+    that cannot be is replaced. Killed at any point, doing it again ends in the same. Raises OSError, and ValueError if
+    `closing` did not return a line.
     """
     files.reserve.unlink(missing_ok=True)  # the room for the closing record on a full disk
     logs = files.signal("logs")
@@ -83,8 +87,10 @@ def close_shipped(files: StreamFiles, closing: Closing, disk: Disk | None = None
 
 def _closing_line(files: StreamFiles, closing: Closing, cursor: Cursor, last: _Last) -> bytes:
     left = undeclared(files)
-    lost = [*left.lost, *_unknown(files.signal("logs"), cursor, last)]
-    line = closing(_head(files), max(last.sequence, left.sequence) + 1, lost)
+    logs = files.signal("logs")
+    next_one = max(last.sequence, left.sequence, watermark.stored(logs)) + 1
+    lost = [*left.lost, *_unknown(logs, cursor, last), *_gone(logs, cursor, last, left, next_one)]
+    line = closing(_head(files), next_one, lost)
     if not otlp.well_formed("logs", line):
         message = "its lock does not hold the beginning of a line"
         raise ValueError(message)
@@ -119,6 +125,19 @@ def _unknown(logs: SignalFiles, cursor: Cursor, last: _Last) -> list[Lost]:
     return [(highest + 1, cursor.sequence, "disk")] if 0 < highest < cursor.sequence else []
 
 
+def _gone(logs: SignalFiles, cursor: Cursor, last: _Last, left: Undeclared, before: int) -> list[Lost]:
+    """Return the numbers after the cursor's, and below `before`, that were given and are in no file and not declared.
+
+    A power cut, or whoever removed a segment, has taken them; the sink may have some.
+    """
+    for first, end, _ in left.lost:
+        last.seen.add(first, end)
+    # Without a cursor nobody knows what was shipped and removed before the oldest segment that is left.
+    whole = cursor.sequence or logs.numbers()[:1] in ([], [1])
+    after = cursor.sequence if whole else last.seen.first - 1
+    return [(first, end, "disk") for first, end in last.seen.gaps(after, before)]
+
+
 def _write(segment: Segment, line: bytes) -> None:
     try:
         segment.append(line)
@@ -129,7 +148,7 @@ def _write(segment: Segment, line: bytes) -> None:
 
 def _last(logs: SignalFiles, cursor: Cursor, number: int) -> _Last:
     """Read every line after the cursor; the numbers need not ascend: copies follow a failed fsync."""
-    sequence, event = cursor.sequence, ""
+    sequence, event, seen = cursor.sequence, "", Seen()
     segment, offset = cursor.segment, cursor.offset
     end = offset if segment == number else 0
     while (batch := logs.read(segment, offset, _READ_BYTES)).lines:
@@ -139,11 +158,12 @@ def _last(logs: SignalFiles, cursor: Cursor, number: int) -> _Last:
             at += len(line)
             if not otlp.well_formed("logs", line):
                 continue
+            seen.add_line(line)
             if (found := otlp.last_sequence(line)) >= sequence:
                 sequence, event = found, otlp.last_event(line)
             if segment == number:
                 end = at
-    return _Last(sequence, event, end)
+    return _Last(sequence, event, end, seen)
 
 
 def _ends_closed(path: Path) -> bool:

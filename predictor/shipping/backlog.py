@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,10 +17,12 @@ from predictor.shipping.probes import probes
 from predictor.shipping.refusals import Refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from predictor.outbox.segments import Signal, StreamFiles
 
+Durable = Callable[[], tuple[int, int]]
+"""Returns the place, segment and offset, before which a power cut takes nothing back."""
 _YOUNG = 8  # a walk's cursor is stored at the latest when so many parts of its age have passed since the last time
 BODY = 512 << 10  # B, of one request and of one read; 24 requests/s carry the 12 MB/s of 6,000 records/s
 
@@ -64,6 +68,8 @@ class Backlog:
     def __init__(self, signal: Signal, files: StreamFiles, clock: Callable[[], float]) -> None:
         """Go on where the stored cursor stands."""
         self.files = files
+        self.durable: Durable | None = None
+        """How far may be read while somebody writes; None where all that is there may."""
         self.pending: deque[Piece] = deque()
         self.behind = False
         self.refusals = Refusals()
@@ -77,10 +83,12 @@ class Backlog:
 
     def read(self, limit: int = BODY) -> Batch:
         """Read the complete lines after those that are pending; raises OSError."""
+        if self._stored != Cursor() and not os.path.lexists(self._files.folder / "cursor"):
+            self._stored = Cursor()  # somebody removed it: it is stored again
         position = self._position()
-        found = self._files.read(position.segment, position.offset, limit)
-        # A torn tail alone is nothing to hurry for.
-        behind = bool(found.lines) and self._files.backlog(Cursor(found.segment, found.offset)) > 0
+        found, held = self._read(position.segment, position.offset, limit)
+        # A torn tail alone is nothing to hurry for, nor what is not to be read yet.
+        behind = bool(found.lines) and not held and self._files.backlog(Cursor(found.segment, found.offset)) > 0
         return Batch(found, behind)
 
     def take(self, batch: Batch) -> None:
@@ -146,7 +154,12 @@ class Backlog:
 
     def drained(self) -> bool:
         """Tell whether every complete line was settled; reads a byte, or a line if there is one."""
-        return not self.pending and not self.read(1).found.lines
+        position = self._position()
+        return not self.pending and not self._files.read(position.segment, position.offset, 1).lines
+
+    def reached(self) -> int:
+        """Return the highest stream number that was read; what is pending is sent though its file goes."""
+        return max(self.cursor.sequence, self._sequence(self.pending[-1]) if self.pending else 0)
 
     def size(self) -> int:
         """Return how many bytes are not settled; on a disk that does not answer, those that were read."""
@@ -192,12 +205,28 @@ class Backlog:
         return Cursor(numbers[-1], file_size(self._files.segment(numbers[-1]))) if numbers else self.cursor
 
     def _read_from(self, place: Cursor) -> Lines:
-        return self._files.read(place.segment, place.offset, BODY)
+        return self._read(place.segment, place.offset, BODY)[0]
 
     def _remove_before(self, cursor: Cursor) -> None:
         for number in self._files.numbers():
             if number < cursor.segment:
                 self._files.segment(number).unlink(missing_ok=True)
+
+    def _read(self, segment: int, offset: int, limit: int) -> tuple[Lines, bool]:
+        """Return complete lines as `SignalFiles.read` does, of what is durable only, and whether that is all for now.
+
+        What a power cut may still take back must not be sent: its numbers would be given to others.
+        """
+        durable = self.durable() if self.durable else None  # before the reading: it only grows
+        found = self._files.read(segment, offset, limit)
+        if durable is None or (found.segment, found.offset) < durable:
+            return found, False
+        if found.segment > durable[0]:
+            return Lines([], segment, offset), True
+        lines, end = found.lines, found.offset
+        while lines and end > durable[1]:
+            end -= len(lines.pop())
+        return Lines(lines, found.segment, end), True
 
     def _position(self) -> Cursor:
         if not self.pending:

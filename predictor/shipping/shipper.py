@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from predictor.outbox.segments import Signal, StreamFiles
-    from predictor.shipping.backlog import Piece
+    from predictor.shipping.backlog import Durable, Piece
     from predictor.shipping.delivery import Endpoint, Outcome
     from predictor.shipping.rejected import Reject
     from predictor.shipping.report import Counters
@@ -72,6 +72,14 @@ class Shipper:
         """Ship this stream too, from where its cursor stands."""
         if files not in self._backlogs:
             self._backlogs[files] = Backlog(self._signal, files, self._clock)
+
+    def hold_back(self, files: StreamFiles, durable: Durable) -> None:
+        """Ship of an added stream, which somebody writes, only what lies before the place that `durable` returns."""
+        self._backlogs[files].durable = durable
+
+    def reached(self, files: StreamFiles) -> int:
+        """Return the highest stream number of an added stream that was read, to be sent from memory."""
+        return self._backlogs[files].reached()
 
     def remove(self, files: StreamFiles) -> None:
         """Forget a stream, before its directory goes."""

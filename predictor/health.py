@@ -54,5 +54,6 @@ class Health:
             "backlog_bytes": book.backlog_bytes(),
             "shipped": counters["logs"].shipped,
             "rejected": counters["logs"].refused,
+            "outbox_problem": book.problem,
             "shipping_problem": counters["logs"].problem or counters["traces"].problem,
         }

@@ -1,7 +1,7 @@
 """Logbook: this process's stream with its outboxes and shippers, from its opening to its end.
 
-Once a second it syncs, mends, declares; every half minute it takes over what dead processes left; every minute it
-says how it stands.
+Once a second it looks whether its files are there, mends, declares; every half minute it takes over what dead
+processes left; every minute it says how it stands. None of these steps keeps the others from being done.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from predictor import __version__, otlp
+from predictor.console import Throttle
 from predictor.custody import Custody
 from predictor.ids import uuid7
 from predictor.outbox import Outbox, OutboxError
 from predictor.outbox.ages import Watch
 from predictor.outbox.bound import Usage
 from predictor.outbox.ownership import planned
+from predictor.outbox.rescue import rescue
 from predictor.outbox.ring import prune
 from predictor.outbox.undeclared import leave
 from predictor.prediction_log import Refusals
@@ -27,10 +29,10 @@ from predictor.shipping.report import Counters
 from predictor.shipping.shipper import Shipper
 from predictor.spans import SpanLog
 from predictor.stream import LogStream
-from predictor.stream_events import Status
+from predictor.stream_events import EVENTS, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from typing import Any
 
     from opentelemetry.sdk.resources import Resource
@@ -64,6 +66,15 @@ class Logbook:
         self._tasks: list[asyncio.Task[None]] = []
         self._declared = (0, 0)
         self._watch = Watch(settings.keep_age)
+        self._troubles: dict[str, str] = {}  # which step of the upkeep fails, and why
+        self._throttle = Throttle()
+        self.unwritten = 0
+        """After the end: acknowledged records that are neither in the outbox nor at the sink."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the outbox at the moment, for a person; None if nothing is."""
+        return self.outbox.problem or next(iter(self._troubles.values()), None)
 
     async def open(self) -> None:
         """Take over what is there, begin the stream and start shipping; raises OSError.
@@ -81,6 +92,7 @@ class Logbook:
         self._custody = Custody(self._root, self._shippers.values(), rejected.forget)
         await self._custody.adopt()  # first: it frees the reserves of the dead
         full = await self._custody.create(self.stream)
+        self._there = full is None
         files = self._files = planned(self._root, self.stream.stream_id)
         limit = settings.keep_bytes if self._rings else settings.outbox_bytes
         self._spans_limit = min(max(limit // _SPANS_PART, _LEAST_SPANS), _MOST_SPANS)
@@ -92,8 +104,12 @@ class Logbook:
             segment_age=settings.keep_age / 8 if self._rings else None,
             reserve=files.reserve,
             full=full,
+            marks="logs" in self._shippers,
         )
+        if "logs" in self._shippers:
+            self._shippers["logs"].hold_back(files, self.outbox.durable)
         await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
+        self.outbox.keep_pace()
         self.stream.open(self.outbox)
         await self._custody.bound_spans(self._spans_limit)
         if settings.export.traces:
@@ -115,6 +131,8 @@ class Logbook:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.outbox.begin_last_words()
+        for name, step in (("files", self._restore), ("losses", self._declare)):  # as each second before
+            await self._guarded(name, step)
         try:
             if self._settled() != self._declared:  # there is no next minute to declare it in
                 # What is closed must close also on a disk that does not answer, or has no room for more than that.
@@ -132,6 +150,7 @@ class Logbook:
             except OutboxError as error:
                 _logger.warning("%s", error)
         await self._leave_undeclared()
+        self._rescue()
 
     async def close(self) -> None:
         """Ship until the deadline and say what is left for the next start; `end_stream` comes before."""
@@ -169,25 +188,65 @@ class Logbook:
         while True:
             await asyncio.sleep(_TICK)
             ticks += 1
-            if await self._custody.create(self.stream) is None:  # where the disk was full at the start
-                await self.outbox.maintain()
-                if self.spans:
-                    await self._traces.maintain()
-            try:
-                self.stream.declare_lost_sparingly(full=self.outbox.full is not None)
-                if ticks % _STATUS_TICKS == 0:
-                    await self._say_status()
-            except OutboxError:
-                pass  # the outbox has said so; tried again with the next tick
-            if ticks % _ADOPT_TICKS == 0:
-                await self._custody.adopt()
-                await self._custody.bound_spans(self._spans_limit)
-            if self._rings:
-                await asyncio.to_thread(self._prune)
-                self._custody.forget_removed()
-            else:
-                self._custody.accept_refusals()
-                await self._custody.remove_shipped()
+            for name, step in self._steps(ticks):
+                await self._guarded(name, step)
+
+    def _steps(self, ticks: int) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
+        """Yield what is to be done in a second, in this order, each with its name."""
+        yield "files", self._restore
+        if self._there:
+            yield "outbox", self.outbox.maintain
+        if self._there and self.spans:
+            yield "spans", self._traces.maintain
+        yield "losses", self._declare
+        if ticks % _STATUS_TICKS == 0:
+            yield "status", self._say_status
+        if ticks % _ADOPT_TICKS == 0:
+            yield "adoption", self._adopt
+        yield "room", self._let_old_go if self._rings else self._let_shipped_go
+
+    async def _guarded(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
+        """Take one step; what the disk has against it is said, and keeps nobody from the next."""
+        try:
+            await step()
+        except OutboxError:
+            pass  # the outbox has said so; tried again with the next tick
+        except OSError as error:
+            self._troubles[name] = f"{error.filename or self._root}: {error.strerror or error}"
+            if self._throttle.due(name):
+                _logger.warning("%s; tried again every second", self._troubles[name])
+            return
+        self._troubles.pop(name, None)
+
+    async def _restore(self) -> None:
+        """Make the stream's folder, where the disk was full at the start, or what somebody removed of it."""
+        self._there = await self._custody.create(self.stream) is None
+        if self._there:
+            await self._custody.restore(self.stream)
+
+    async def _declare(self) -> None:
+        """Declare what was lost: what could not be written, and what went with files that somebody removed."""
+        for numbers in await self.outbox.lost(self._reached):
+            self.stream.gone(*numbers)
+            _logger.error("records %d to %d went with a file that was removed before they were shipped", *numbers)
+        self.stream.declare_lost_sparingly(full=self.outbox.full is not None)
+
+    def _reached(self) -> int:
+        """Return up to which number this stream's records are at the sink or on their way, or were let go."""
+        shipper = self._shippers.get("logs")
+        return shipper.reached(self._files) if shipper else self._files.signal("logs").cursor().sequence
+
+    async def _adopt(self) -> None:
+        await self._custody.adopt()
+        await self._custody.bound_spans(self._spans_limit)
+
+    async def _let_shipped_go(self) -> None:
+        self._custody.accept_refusals()
+        await self._custody.remove_shipped()
+
+    async def _let_old_go(self) -> None:
+        await asyncio.to_thread(self._prune)
+        self._custody.forget_removed()
 
     async def _say_status(self) -> None:
         age = await asyncio.to_thread(self.backlog_age)
@@ -198,6 +257,20 @@ class Logbook:
     def _settled(self) -> tuple[int, int]:
         """Return how many records the sink has rejected and how many refusals have no record."""
         return self.counters["logs"].refused, self.refusals.unrecorded
+
+    def _rescue(self) -> None:
+        """Write what the outbox could not take to the folder for temporary files, or say what is lost."""
+        lines = [line for line in self.outbox.unsynced if not otlp.last_event(line).startswith(EVENTS)]
+        if not lines:
+            return
+        self.unwritten = sum(otlp.tally("logs", line) for line in lines)
+        numbers = f"{otlp.first_sequence(lines[0])} to {otlp.last_sequence(lines[-1])}"
+        about = f"{self.unwritten} acknowledged records of stream {self.stream.stream_id} ({numbers})"
+        try:
+            what = f"could not be written to the outbox; they are in {rescue(lines, self.stream.stream_id)}"
+        except OSError as error:
+            what = f"are lost: neither the outbox nor another folder takes them: {error}"
+        _logger.error("%s %s", about, what)
 
     def _prune(self) -> None:
         keep_bytes, keep_age = self._settings.keep_bytes, self._settings.keep_age

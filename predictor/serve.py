@@ -38,6 +38,8 @@ _CLOSING = 5.0
 """Seconds besides the settings', for the batches that run, the last fsync and files on a slow disk."""
 _THREADS = 1.0
 """Seconds for threads to end once everything is closed; one that hangs is left."""
+_UNWRITTEN = 3
+"""Exit status when acknowledged records are neither in the outbox nor at the sink; stderr says which and where."""
 
 
 def serve(settings: Settings) -> int:
@@ -70,7 +72,8 @@ async def _serve(settings: Settings) -> int:
         where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
         raise OSError(code, f"cannot listen on {where}: {reason}") from error
     await _end(runner, listener, await signals.first, settings)
-    return 0
+    book = runner.app.get(app.LOGBOOK)
+    return _UNWRITTEN if book and book.unwritten else 0
 
 
 def _greet(settings: Settings, runner: Runner, host: str, port: int) -> None:

@@ -98,6 +98,11 @@ class LogStream:
         if not full or self._declared is None or self._clock() - self._declared >= _DECLARE_SECONDS:
             self.declare_lost()
 
+    def gone(self, first: int, last: int) -> None:
+        """Note that records which were written are no longer in the log: they are declared as lost with the next."""
+        self.lost += last - first + 1
+        self._undeclared.append(Lost(first, last, "disk"))
+
     def declare_lost(self) -> None:
         """Say that the stream is open and which numbers were lost, if that is unsaid; raises OutboxError."""
         self._begin()

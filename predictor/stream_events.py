@@ -12,6 +12,8 @@ from predictor.record import Attribute
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+EVENTS = "prediction.stream."
+"""What the names of all events of a stream begin with."""
 OPENED, STATUS = "prediction.stream.opened", "prediction.stream.status"
 LOST, CLOSED = "prediction.stream.lost", "prediction.stream.closed"
 
@@ -29,7 +31,11 @@ TABLE: Mapping[str, tuple[Attribute, ...]] = {
     LOST: (
         Attribute("prediction.stream.lost.first", "int", "first number that is lost"),
         Attribute("prediction.stream.lost.last", "int", "last number that is lost"),
-        Attribute("prediction.stream.reason", "string", "`bytes`: outbox full; `disk`: it failed; `sync`: too slow"),
+        Attribute(
+            "prediction.stream.reason",
+            "string",
+            "`bytes`: outbox full; `disk`: it failed, or a file went; `sync`: too slow",
+        ),
     ),
     CLOSED: (Attribute("prediction.stream.reason", "string", "`shutdown`, or `crash` if the next process wrote it"),),
 }

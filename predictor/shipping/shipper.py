@@ -64,6 +64,7 @@ class Shipper:
         self._sleep = sleep
         self._silence = silence
         self._backlogs: dict[StreamFiles, Backlog] = {}
+        self._durable: dict[StreamFiles, Durable] = {}  # of streams that are being written
         self._window = Window()
         self._random = random
         self._backoff = Backoff(random)
@@ -72,14 +73,18 @@ class Shipper:
         """Ship this stream too, from where its cursor stands."""
         if files not in self._backlogs:
             self._backlogs[files] = Backlog(self._signal, files, self._clock)
+            self._backlogs[files].durable = self._durable.get(files)
 
     def hold_back(self, files: StreamFiles, durable: Durable) -> None:
-        """Ship of an added stream, which somebody writes, only what lies before the place that `durable` returns."""
-        self._backlogs[files].durable = durable
+        """Ship of this stream, which somebody writes, only what lies before the place that `durable` returns."""
+        self._durable[files] = durable
+        if backlog := self._backlogs.get(files):
+            backlog.durable = durable
 
     def reached(self, files: StreamFiles) -> int:
-        """Return the highest stream number of an added stream that was read, to be sent from memory."""
-        return self._backlogs[files].reached()
+        """Return the highest stream number that was read of a stream, to be sent from memory; 0 for none."""
+        backlog = self._backlogs.get(files)
+        return backlog.reached() if backlog else 0
 
     def remove(self, files: StreamFiles) -> None:
         """Forget a stream, before its directory goes."""

@@ -1,0 +1,107 @@
+"""Power cuts on demand: an ext4 on a loop device that forgets, at one call, whatever was not synced.
+
+- `with Ext4(tmp_path / "disk") as disk:` mounts it, or skips the test where that is not allowed
+- `disk.cut()` is the power cut; then end the processes that write there, and `disk.restore()` brings it back, its
+  journal replayed, as a machine that starts again does
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of linux/ext4.h: _IOR('X', 125, __u32)
+_NO_LOG_FLUSH = struct.pack("I", 2)  # EXT4_GOING_FLAGS_NOLOGFLUSH: not even the file system's journal is written
+_PATIENCE = 30  # s, for a command
+
+
+class NotMountable(RuntimeError):
+    """A file system on a loop device cannot be had here; the message says why."""
+
+
+class Ext4:
+    """An ext4 of its own whose power can be cut; a context manager that leaves neither mount nor loop device."""
+
+    def __init__(self, path: Path, size: str = "192M") -> None:
+        """Make the file system in a file beside `path` and mount it there; raises NotMountable."""
+        self.path = path
+        self._image = path.with_name(f"{path.name}.ext4")
+        self._device = ""
+        path.mkdir()
+        try:
+            _run("truncate", "--size", size, str(self._image))
+            _run("mkfs.ext4", "-q", str(self._image))
+            self._device = _run("losetup", "--find", "--show", str(self._image))
+            self.mount()
+        except NotMountable:
+            self.end()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it down."""
+        self.end()
+
+    def mount(self) -> None:
+        """Mount it, read and write; the file system's journal is replayed."""
+        _run("mount", "-o", "errors=remount-ro", self._device, str(self.path))
+
+    def cut(self) -> None:
+        """Cut the power: from now on every call on a file here fails with EIO, and nothing more gets to the disk."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(fd, _SHUTDOWN, _NO_LOG_FLUSH)
+        finally:
+            os.close(fd)
+
+    def fail(self) -> None:
+        """Let the kernel find an error, upon which it makes the file system read-only at once (errors=remount-ro)."""
+        name = os.path.basename(self._device)  # noqa: PTH119 - a name, no file
+        with open(f"/sys/fs/ext4/{name}/trigger_fs_error", "w", encoding="ascii") as switch:  # noqa: PTH123 - as above
+            switch.write("planted by a test")
+
+    def restore(self) -> None:
+        """Bring it back after a cut or an error; whoever had a file open here must have ended."""
+        _run("umount", str(self.path))
+        _run("e2fsck", "-p", self._device, statuses=(0, 1))  # takes back the mark of an error; replays the journal
+        self.mount()
+
+    def end(self) -> None:
+        """Unmount it and give the loop device back."""
+        if self._device:
+            subprocess.run(["umount", "--lazy", str(self.path)], check=False, capture_output=True, timeout=_PATIENCE)
+            subprocess.run(["losetup", "--detach", self._device], check=False, capture_output=True, timeout=_PATIENCE)
+            self._device = ""
+        self._image.unlink(missing_ok=True)
+
+
+def ext4(path: Path) -> Ext4:
+    """Return a file system for a test; skips the test where it cannot be mounted."""
+    try:
+        return Ext4(path)
+    except NotMountable as error:
+        pytest.skip(f"no file system for power cuts here, which takes root and loop devices: {error}")
+
+
+def _run(*command: str, statuses: tuple[int, ...] = (0,)) -> str:
+    """Run a command and return what it says; raises NotMountable."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise NotMountable(str(error)) from error
+    if done.returncode not in statuses:
+        what = f"{command[0]}: {(done.stderr or done.stdout).strip()}"
+        raise NotMountable(what)
+    return done.stdout.strip()

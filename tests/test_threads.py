@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 from gate import pipeline
 from server import ROOT, ROW, Server, environment, predictions, records, serve
 from sink import serve as serve_sink
@@ -20,8 +22,6 @@ from thread_limit import group, no_more_threads
 from predictor import cores, health, threads
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gate import Gate
 
 _MEMBERS = "cgroup.procs"
@@ -111,6 +111,23 @@ async def test_a_batch_that_no_thread_takes(outbox: Path, monkeypatch: pytest.Mo
         assert (await here.post("/predict", json={"data": [ROW]})).status == 200
     told = [each.get("error.type") for each in predictions(outbox)]
     assert told == ["internal-error", "internal-error", None]
+
+
+def test_resolver_has_its_threads() -> None:
+    """On uvloop a host name starts no thread later: where libuv gets none it aborts the process."""
+
+    tasks = Path("/proc/self/task")
+
+    async def started() -> int:
+        blocking = await threads.prepare()
+        before = set(tasks.iterdir())
+        await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+        after = set(tasks.iterdir())
+        blocking.shutdown(wait=False)
+        return len(after - before)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(started()) == 0
 
 
 def test_server_whose_threads_are_all(outbox: Path) -> None:

@@ -116,13 +116,14 @@ async def test_a_batch_that_no_thread_takes(outbox: Path, monkeypatch: pytest.Mo
 def test_resolver_has_its_threads() -> None:
     """On uvloop a host name starts no thread later: where libuv gets none it aborts the process."""
 
-    tasks = Path("/proc/self/task")
+    def tasks() -> set[str]:
+        return {each.name for each in Path("/proc/self/task").iterdir()}
 
     async def started() -> int:
         blocking = await threads.prepare()
-        before = set(tasks.iterdir())
+        before = tasks()
         await asyncio.get_running_loop().getaddrinfo("localhost", 80)
-        after = set(tasks.iterdir())
+        after = tasks()
         blocking.shutdown(wait=False)
         return len(after - before)
 

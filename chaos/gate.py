@@ -33,7 +33,7 @@ _SLOW = TIMEOUT / 2
 _LATE = TIMEOUT + 1.0
 _PATIENCE = 60.0  # s, for an answer of the Collector's, which may be stopped
 _NO_LINGER = struct.pack("ii", 1, 0)
-_UNREAD = {Fault.BUSY, Fault.UNAVAILABLE, Fault.CUT}
+_UNREAD = {Fault.BUSY, Fault.UNAVAILABLE, Fault.ALL_REFUSED, Fault.CUT}
 _HALF = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 
 
@@ -143,6 +143,8 @@ def _unread(request: web.Request, fault: Fault) -> web.StreamResponse:
         return _cut(request)
     if fault is Fault.BUSY:
         return web.json_response({}, status=429, headers={"Retry-After": "1"})
+    if fault is Fault.ALL_REFUSED:  # as a TLS listener does with plain HTTP
+        return web.Response(status=400, text="Client sent an HTTP request to an HTTPS server.")
     return web.json_response({}, status=503)
 
 

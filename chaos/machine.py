@@ -76,7 +76,8 @@ class Machine:
     def kept(self) -> Iterator[Record]:
         """Yield the records that the servers keep as refused."""
         for path in self.outbox.glob("v1/*/rejected/logs-*.json"):
-            yield from records_of(json.loads(path.read_bytes()))
+            if not path.name.endswith(".reason.json"):
+                yield from records_of(json.loads(path.read_bytes()))
 
     def left(self) -> list[str]:
         """Return the files of the outbox that should not be there when all is shipped."""

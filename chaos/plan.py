@@ -39,6 +39,7 @@ class Fault(Enum):
     BUSY = "Collector answers 429"
     UNAVAILABLE = "Collector answers 503"
     ONE_REFUSED = "Collector answers 400 for one record"
+    ALL_REFUSED = "Collector answers 400 to everything"
     CUT = "Collector cuts the connection unread"
     CUT_STORED = "Collector stores, and cuts the connection"
     HALF = "Collector stores, and sends half an answer"

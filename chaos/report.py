@@ -91,6 +91,7 @@ _UNITS = {
     Fault.LATE: _REQUESTS,
     Fault.BUSY: _REQUESTS,
     Fault.UNAVAILABLE: _REQUESTS,
+    Fault.ALL_REFUSED: _REQUESTS,
     Fault.ONE_REFUSED: "records",
     Fault.CUT: _REQUESTS,
     Fault.CUT_STORED: _REQUESTS,

@@ -17,7 +17,7 @@ from chaos.plan import Fault
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-UNREAD = [Fault.BUSY, Fault.UNAVAILABLE, Fault.CUT]
+UNREAD = {Fault.BUSY: 429, Fault.UNAVAILABLE: 503, Fault.ALL_REFUSED: 400, Fault.CUT: None}
 STORED = [Fault.CUT_STORED, Fault.HALF]
 
 
@@ -59,7 +59,7 @@ async def test_trouble_before_it_is_read(fault: Fault) -> None:
     async with way() as (gate, sink):
         gate.begin(fault)
         body = some(Stream(), 1)
-        assert await send(gate, body) == {Fault.BUSY: 429, Fault.UNAVAILABLE: 503, Fault.CUT: None}[fault]
+        assert await send(gate, body) == UNREAD[fault]
         assert sink.requests == []
         assert (gate.met[fault], gate.passed) == (1, 0)
         gate.end()

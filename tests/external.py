@@ -92,10 +92,13 @@ def _engine(image: str) -> str | None:
     """Return the first engine that works here and has the image, or gets it."""
     for engine in filter(None, map(shutil.which, ("docker", "podman"))):
         # The client may be there without a daemon or rights behind it: `info` tells.
-        for asked in (["info"], ["image", "inspect", image], ["pull", image]):
-            done = subprocess.run([engine, *asked], capture_output=True, timeout=_PULL, check=False)
-            if asked[0] == "info" and done.returncode:
-                break
-            if asked[0] != "info" and done.returncode == 0:
-                return engine
+        if _does(engine, "info") and (_does(engine, "image", "inspect", image) or _does(engine, "pull", image)):
+            return engine
     return None
+
+
+def _does(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=_PULL, check=False).returncode == 0
+    except subprocess.TimeoutExpired:  # a registry that does not answer is none
+        return False

@@ -13,6 +13,7 @@ from pinned import BenchError
 
 ROOT = Path(__file__).parent.parent
 _CACHE = ROOT / ".cache" / "bench"
+_PIP = ROOT / "requirements" / "pip.txt"
 _NEWEST = {"mlserver": (3, 12)}  # what its metadata allows; pip refuses it elsewhere
 _INSTALL = 900.0  # s; BentoML brings a hundred packages
 AGENT_VERSION = "0.20.0"
@@ -30,7 +31,8 @@ def python(peer: str) -> Path:
         print(f"installing {lock.relative_to(ROOT)} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
         _do([base, "-m", "venv", "--clear", str(folder)], peer)
         options = ["--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes"]
-        _do([str(found), "-m", "pip", "install", *options, "--requirement", str(lock)], peer)
+        for one in (_PIP, lock):  # the first installs: as in scripts/venv
+            _do([str(found), "-m", "pip", "install", *options, "--requirement", str(one)], peer)
         stamp.write_text(wanted)
     return found
 

@@ -43,6 +43,23 @@ def measured(rate: float, acknowledged: int = 100, recorded: int = 100) -> runni
     return running.Measured(rate, 100.0, 1000.0, 2000.0, 0.0, 0.5, 1.0, 0.0, acknowledged, recorded)
 
 
+def test_peers_are_installed_by_the_locked_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer's environment first gets the pip of the lock, which installs the peer's own."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(environments, "_CACHE", tmp_path)
+    monkeypatch.setattr(environments, "_do", lambda command, _peer: asked.append(command))
+    lock = tmp_path / "requirements" / "bench-litserve.txt"
+    for folder in (lock.parent, tmp_path / "litserve"):
+        folder.mkdir()
+    lock.write_text("litserve==1 \\\n")
+    environments.python("litserve")
+    _, first, second = asked
+    assert (first[-1], second[-1]) == (str(ROOT / "requirements" / "pip.txt"), str(lock))
+    assert "--require-hashes" in first
+    assert "--require-hashes" in second
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -100,6 +101,20 @@ async def test_it_says_what_the_sink_says(rig: Rig, caplog: pytest.LogCaptureFix
     )
     assert rig.counters.since is not None
     assert f"{problem}; {2 * len(line([1]))} bytes of this stream are kept and tried again" in caplog.text
+
+
+async def test_many_streams_that_wait(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """Of many streams that wait stderr names one a minute, and says only of those that it named that they go on."""
+    caplog.set_level(logging.INFO)
+    rig.sink.script = lambda _: TLS
+    many = [rig.stream(ones(1), f"0192-{number}") for number in range(9)]
+    async with running(rig, *many):
+        await rig.until(lambda: "(and 8 more streams wait)" in str(rig.counters.problem))
+        rig.sink.script = lambda _: OK
+        await rig.until(lambda: all(rig.shipper.drained(files) for files in many))
+    said = [record.getMessage() for record in caplog.records]
+    assert len([line for line in said if "is refused and waits" in line]) == 1
+    assert len([line for line in said if line.endswith("goes on")]) == 1
 
 
 async def test_only_the_same_event_proves(rig: Rig) -> None:

@@ -37,6 +37,7 @@ class Report:
         self._said = False
         self._way: str | None = None
         self._waiting: dict[str, str] = {}  # why a stream waits, by its id
+        self._named: set[str] = set()  # those of them that stderr has named
 
     def accepted(self, items: int) -> None:
         """Count what the sink has taken."""
@@ -65,12 +66,15 @@ class Report:
         self._waiting[stream_id] = f"{self._url}: {reason}"
         self._show()
         if self._throttle.due("waits"):
+            self._named.add(stream_id)
             _log.warning("%s; %d bytes of this stream are kept and tried again", self._waiting[stream_id], waiting)
 
     def goes_on(self, stream_id: str) -> None:
         """Take back why a stream waits."""
         if self._waiting.pop(stream_id, None) is not None:
             self._show()
+        if stream_id in self._named:
+            self._named.remove(stream_id)
             _log.info("%s: stream %s goes on", self._url, stream_id)
 
     def retried(self) -> None:

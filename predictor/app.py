@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from predictor import __version__, console, cores, observers, record, threads
+from predictor.api.dataplane import DataPlane
+from predictor.api.pattern.feedback import FeedbackCall
+from predictor.api.routes import routes
 from predictor.feedback import FeedbackLog
 from predictor.health import Health
+from predictor.http.fast_lane import FastLane
+from predictor.http.handlers import IN_FLIGHT, SERVER, InFlight, add_routes, outermost
+from predictor.http.page import Page, is_loopback
+from predictor.http.runner import LANE, Runner
 from predictor.inference.model import load
 from predictor.logbook import Logbook
 from predictor.otel_resource import resource
@@ -21,14 +28,7 @@ from predictor.pipeline import Pipeline
 from predictor.prediction_log import PredictionLog
 from predictor.redaction import redacted, redaction_of
 from predictor.settings import load as load_settings
-from predictor.tracing import Tracing
-from predictor.web.calls import Predictions
-from predictor.web.express import Express
-from predictor.web.feedback import FeedbackCall
-from predictor.web.middleware import Surroundings
-from predictor.web.page import Page, is_loopback
-from predictor.web.routes import add_routes
-from predictor.web.runner import EXPRESS, Runner
+from predictor.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -83,7 +83,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         if settings.log == "on":
             logbook = app[LOGBOOK] = Logbook(settings, resource)
             await logbook.open()
-        tracing = Tracing(resource, logbook.spans if logbook else None)
+        tracer = Tracer(resource, logbook.spans if logbook else None, settings.semconv)
         log = _prediction_log(settings, model, logbook, redaction) if logbook else None
         if page := _page(settings, model, logbook):
             app[PAGE] = page
@@ -92,7 +92,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         pipeline = Pipeline(
             model,
             log,
-            tracing,
+            tracer,
             batch_rows=settings.batch_rows,
             threads=settings.threads or cores.usable(),
             queue_rows=settings.queue_rows,
@@ -104,13 +104,19 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             logbook, refuses=settings.refuses, stalled=pipeline.stalled, deadline=settings.deadline
         )
         metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
-        surroundings = Surroundings(tracing, settings.deadline, metrics.request if metrics else None)
-        refused = _refused(log, observer) if log else None
-        limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
-        predictions = Predictions(pipeline, **limits)
+        plane = DataPlane(
+            pipeline,
+            tracer,
+            deadline=settings.deadline,
+            refused=_refused(log, observer) if log else None,
+            measure=metrics.request if metrics else None,
+        )
         feedback = _feedback(settings, model, log, pipeline) if settings.feedback and log else None
-        add_routes(app, predictions, model, health, surroundings, refused, feedback, page)
-        app[EXPRESS] = Express(pipeline, surroundings, refused, **limits)
+        limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
+        calls = routes(model, health, feedback=feedback, **limits)
+        add_routes(app.router, plane, calls, page)
+        if settings.fast_lane == "on":
+            app[LANE] = FastLane(plane, calls)
         yield
         await pipeline.close()
         if logbook:
@@ -126,7 +132,8 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         if page := app.get(PAGE):
             page.feed.close()
 
-    app = web.Application(client_max_size=settings.body_bytes)
+    app = web.Application(client_max_size=settings.body_bytes, middlewares=[outermost])
+    app[IN_FLIGHT], app[SERVER] = InFlight(), []
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)
     return app

@@ -6,8 +6,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from predictor import app
+from predictor.api.json_body import encode
 from predictor.shipping.endpoint import endpoint
-from predictor.web.payload import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from predictor.inference.batching import Outcome
     from predictor.inference.model import Outputs
-    from predictor.prediction import Origin
-    from predictor.web.payload import Rows
+    from predictor.prediction import Origin, Rows
 
 
 @dataclass(slots=True, eq=False)

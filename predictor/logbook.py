@@ -27,9 +27,9 @@ from predictor.shipping.endpoint import endpoint
 from predictor.shipping.rejected import Rejected
 from predictor.shipping.report import Counters
 from predictor.shipping.shipper import Shipper
-from predictor.spans import SpanLog
 from predictor.stream import LogStream
 from predictor.stream_events import EVENTS, Status
+from predictor.tracing.span_writer import SpanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -62,7 +62,7 @@ class Logbook:
         # Without an endpoint nothing is refused for room: the ring makes it.
         self.usage = Usage(self._root, 1 << 62 if self._rings else settings.outbox_bytes)
         self.counters: dict[Signal, Counters] = {"logs": Counters(), "traces": Counters()}
-        self.spans: SpanLog | None = None
+        self.spans: SpanWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._declared = (0, 0)
         self._watch = Watch(settings.keep_age)
@@ -121,7 +121,7 @@ class Logbook:
                 own_limit=self._spans_limit,
                 full=full,
             )
-            self.spans = SpanLog(self._traces, self._resource, __version__)
+            self.spans = SpanWriter(self._traces, self._resource, __version__)
         works = [shipper.run for shipper in self._shippers.values()]
         self._tasks = [asyncio.create_task(_for_ever(work)) for work in (*works, self._keep_up)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from predictor.contracts import Log, Traces
     from predictor.inference.batching import Outcome
     from predictor.inference.model import Model, Outputs
-    from predictor.prediction import Origin, Prediction
-    from predictor.web.payload import Rows
+    from predictor.prediction import Origin, Prediction, Rows
 
 _logger = logging.getLogger("predictor.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
@@ -81,35 +79,26 @@ class Pipeline:
             detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
             raise Problem(Kind.QUEUE_FULL, detail, retry_after=_RETRY_AFTER)
 
-    async def predict(self, origin: Origin, rows: Rows, deadline: float) -> Job:
-        """Run and log validated rows; `deadline` is on the loop's clock; raises Problem.
+    def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
+        """Send validated rows on their way; `deadline` is on the loop's clock; raises Problem if there is no room.
 
-        When this returns, every row has its record in the outbox (or `Job.logged` says otherwise).
+        `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
         """
-        future = asyncio.get_running_loop().create_future()
+        job = Job(origin, rows, future, uuid7(origin.received_ns))
         try:
             self.check_room()  # once more: the body was read meanwhile
         except Problem as problem:
-            self._record_failure([Job(origin, rows, future, uuid7(origin.received_ns))], problem.kind)
+            self._record_failure([job], problem.kind)
             problem.recorded = True
             raise
-        job = self.start(origin, rows, future, deadline)
-        try:
-            await future
-        except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
-            if not job.written:
-                self._record_failure([job], Kind.DRAINING)
-            raise
-        finally:
-            self.deadlines.discard(job)
-        return job
-
-    def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
-        """Send validated rows, for which there is room, on their way; `future` is settled when they are logged."""
-        job = Job(origin, rows, future, uuid7(origin.received_ns))
         self._batcher.submit(job)
         self.deadlines.add(job, deadline)
         return job
+
+    def abandon(self, job: Job) -> None:
+        """Record rows that nobody will be told of any more, since PREDICTOR_DRAIN is over, unless they are recorded."""
+        if not job.written:
+            self._record_failure([job], Kind.DRAINING)
 
     async def close(self) -> None:
         """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait a little for the batches that run."""

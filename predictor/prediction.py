@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from predictor.errors import Kind
 
 Kept = Literal["head", "outlier", "error", "slow"]
+Rows = list[list[float]]
+"""Validated rows of one request: as many numbers each as the model has features."""
 
 
 class Origin(msgspec.Struct, gc=False):

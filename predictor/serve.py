@@ -17,15 +17,15 @@ import uvloop
 from predictor import app, console
 from predictor.early_signals import ENDING
 from predictor.greeting import greeting
-from predictor.web.listener import Listener
+from predictor.http.listener import Listener
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Coroutine
     from typing import Any
 
+    from predictor.http.runner import Runner
     from predictor.settings import Settings
-    from predictor.web.runner import Runner
 
 _logger = logging.getLogger("predictor")
 _ECHO = 0.5

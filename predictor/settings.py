@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "PREDICTOR_"
+_SEMCONV = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 class SettingsError(Exception):
@@ -92,9 +93,14 @@ class Settings:
         "the page at `/`, which shows inputs; `auto`: if `PREDICTOR_HOST` is a loopback address",
     )
     grafana_url: str = _setting("", optional_url, "the page links a prediction to this Grafana")
+    fast_lane: str = _setting(
+        "on", choice("on", "off"), "`off`: aiohttp answers every call, the same at about twice the price"
+    )
     log: str = _setting("on", choice("on", "off"), "`off` writes no prediction log: for benchmarks only")
 
     export: Export
+    semconv: str = "http"
+    """`OTEL_SEMCONV_STABILITY_OPT_IN`: by which names server spans call their attributes."""
 
     @property
     def refuses(self) -> bool:
@@ -116,7 +122,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if environ is None:
         environ = os.environ
         # The instrumentation reads this itself and would use names that OpenTelemetry has given up.
-        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+        os.environ.setdefault(_SEMCONV, "http")
     values: dict[str, Any] = {}
     for item in _own():
         variable = PREFIX + item.name.upper()
@@ -131,7 +137,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             msg = f"{variable} is not a setting; the settings are {', '.join(sorted(known))}{_service_link(variable)}"
             raise SettingsError(msg)
     try:
-        return Settings(**values, export=read_export(environ))
+        return Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
     except ValueError as error:
         raise SettingsError(str(error)) from None
 

@@ -8,19 +8,52 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 from gate import Gate
-from server import Here, serve
+from server import DEFAULTS, Here, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
 
+_BOTH_LOOPS = {"test_fast_lane.py", "test_hand_over.py"}
+"""What drives transports: those of the event loops differ."""
+_BOTH_DOORS = {
+    "test_attack.py",
+    "test_errors.py",
+    "test_feedback.py",
+    "test_http.py",
+    "test_leaving.py",
+    "test_limits.py",
+    "test_page_stream.py",
+    "test_shutdown.py",
+    "test_tracing.py",
+    "test_unread.py",
+}
+"""The HTTP contract: it holds with the fast lane and without it."""
+
+
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run what leans on the inside of aiohttp's connections on both event loops: their transports differ."""
+    """Run what drives transports on both event loops."""
     factories = {"asyncio": asyncio.new_event_loop}
-    if item.path.name == "test_express.py":
+    if item.path.name in _BOTH_LOOPS:
         return factories | {"uvloop": uvloop.new_event_loop}
     return factories
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the HTTP contract with the fast lane and without it."""
+    path = metafunc.definition.path
+    if path.name in _BOTH_DOORS and path.parent.name == "tests":
+        metafunc.parametrize("door", ["lane", "aiohttp"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def door(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return which door the servers of this test have: the fast lane in front of aiohttp, or aiohttp alone."""
+    name = str(getattr(request, "param", "lane"))
+    DEFAULTS["PREDICTOR_FAST_LANE"] = "on" if name == "lane" else "off"
+    yield name
+    del DEFAULTS["PREDICTOR_FAST_LANE"]
 
 
 @pytest.fixture

@@ -25,25 +25,34 @@ import aiohttp
 from aiohttp import web
 
 from predictor import app
+from predictor.http.runner import Runner
 from predictor.inference.model import Model, load
 from predictor.otel_resource import resource
 from predictor.settings import load as load_settings
-from predictor.web.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from typing import Self
 
+    from predictor.http.server import HttpServer
+
 ROOT = Path(__file__).parent.parent
 IRIS = ROOT / "models" / "iris"
 ROW = [6.7, 3.0, 5.2, 2.3]
 _PATIENCE = 30.0  # s; the machine may be busy
+DEFAULTS: dict[str, str] = {}
+"""Settings of every server that a test starts, unless it says otherwise; see the fixture `door`."""
 
 
 def environment(outbox: Path, **settings: str) -> dict[str, str]:
     """Return this process's environment (coverage needs it) with no settings but these, and a free port."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREDICTOR_", "OTEL_"))}
-    return kept | {"PREDICTOR_PORT": "0", "PREDICTOR_OUTBOX": str(outbox), "PREDICTOR_MODEL": str(IRIS)} | settings
+    return (
+        kept
+        | {"PREDICTOR_PORT": "0", "PREDICTOR_OUTBOX": str(outbox), "PREDICTOR_MODEL": str(IRIS)}
+        | DEFAULTS
+        | settings
+    )
 
 
 def interruptible(environ: Mapping[str, str]) -> dict[str, str]:
@@ -186,8 +195,8 @@ class Here:
     port: int
     client: aiohttp.ClientSession
     outbox: Path
-    server: web.Server
-    """aiohttp's, with the connections."""
+    server: HttpServer
+    """What makes the connections, and knows them."""
 
     @property
     def url(self) -> str:
@@ -299,7 +308,7 @@ def model(folder: Path = IRIS) -> Model:
 @asynccontextmanager
 async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncIterator[Here]:
     """Run the application on a free port of loopback, closed at the end as the server closes it."""
-    read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | settings)
+    read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | DEFAULTS | settings)
     runner = Runner(app.application(read, model(folder), resource()), idle=read.idle, drain=read.drain)
     await runner.setup()
     try:

@@ -49,7 +49,17 @@ _MAY_IMPORT = {
     ],
     "inference.batching": ["threads"],
     "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
-    "web.*": ["web.*", "errors", "prediction", "console", "aiohttp", "msgspec", "numpy"],
+    "api.pattern.metadata": ["numpy"],
+    "api.*": ["api", "api.*", "errors", "prediction", "console", "msgspec"],
+    # Below the data plane are meanings; of the tracer a door needs the form of a server span.
+    "http.*": [
+        *("http", "http.*", "api.*", "errors", "prediction", "console", "deadlines", "tracing.server_spans"),
+        *("aiohttp", "httptools", "msgspec", "multidict", "yarl"),
+    ],
+    "tracing.*": [
+        *("tracing", "tracing.*", "otlp", "outbox", "ids", "rate", "record", "prediction"),
+        *("opentelemetry", "yarl"),
+    ],
     "page.*": ["page.*", "grafana", "__version__", "jinja2", "msgspec"],
     "grafana": [],
     "observers": ["console", "record"],
@@ -86,7 +96,10 @@ _MAY_NAME = {
     "shipping.*": ["otlp_settings"],
     "inference.batching": [],
     "inference.*": [],
-    "web.*": ["job", "page.feed", "page.render", "pipeline", "prediction", "tracing", "inference.model"],
+    "api.pattern.metadata": ["inference.model"],
+    "api.*": ["job", "pipeline", "tracing.tracer", "inference.model"],
+    "http.*": ["page.feed", "page.render"],
+    "tracing.*": ["aiohttp"],
     "page.*": ["inference.description", "inference.model", "inference.training", "prediction"],
     "grafana": [],
     "observers": ["inference.description", "prediction"],
@@ -118,14 +131,19 @@ _MAY_NAME = {
 }
 # What only these may import.
 _ONLY_FOR = {
-    "aiohttp": ["app", "serve", "greeting", "tracing", "web.*", "shipping.*", "load.sender"],
+    "aiohttp": [
+        *("app", "serve", "greeting", "tracing.instrumentation", "http.*", "shipping.*", "load.sender"),
+    ],
     "onnxruntime": ["inference.session"],
     "uvloop": ["serve"],
-    "opentelemetry": ["app", "otel_resource", "drawn", "logbook", "metrics", "tracing", "spans", "otlp.*"],
+    "opentelemetry": ["app", "otel_resource", "logbook", "metrics", "tracing.*", "otlp.*"],
     "encoding": ["stream", "stream_events", "prediction_log"],
     "metrics": ["app"],
     "jinja2": ["page.render"],
-    "page.*": ["app", "page.*", "web.page"],
+    "page.*": ["app", "page.*", "http.page"],
+    # Without the module, and its lines in `app`, there is a whole server.
+    "http.fast_lane": ["app"],
+    "httptools": ["http.request_head"],
     "shipping.shipper": ["logbook", "custody"],
     "app": ["serve", "greeting"],
     "pyarrow": ["log.writers"],
@@ -134,8 +152,8 @@ _ONLY_FOR = {
 }
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
-    "web.bounded": "sets options of a connection",
-    "web.listener": "closes the listening sockets",
+    "http.limits": "sets options of a connection",
+    "http.listener": "closes the listening sockets",
     "shipping.endpoint": "makes the TLS context",
     "shipping.delivery": "posts with it",
     "otlp_settings": "takes URLs apart",
@@ -143,6 +161,10 @@ _MAY_USE_NETWORK = {
     "grafana": "makes a URL",
     "threads": "starts those that resolve host names",
 }
+
+
+_ELSEWHERE = "elsewhere:"
+"""Before the name of another package's module that one of ours has too: `http`."""
 
 
 class _Import(NamedTuple):
@@ -192,7 +214,9 @@ def _imports(module: str) -> tuple[_Import, ...]:
 
 
 def _ours(name: str) -> str:
-    return name.removeprefix("predictor.") if name != "predictor" else ""
+    if name.startswith("predictor"):
+        return name.removeprefix("predictor.") if name != "predictor" else ""
+    return f"{_ELSEWHERE}{name}" if name in _MODULES else name
 
 
 def _from(module: str, name: str) -> str:
@@ -202,7 +226,7 @@ def _from(module: str, name: str) -> str:
     if module.startswith("predictor."):
         inner = _ours(module)
         return f"{inner}.{name}" if f"{inner}.{name}" in _MODULES else inner
-    return module
+    return _ours(module)
 
 
 def _fits(name: str, patterns: list[str]) -> bool:
@@ -221,7 +245,11 @@ def _foreign(name: str) -> bool:
 
 
 def _standard(name: str) -> bool:
-    return _foreign(name) and name.split(".", maxsplit=1)[0] in sys.stdlib_module_names
+    return _foreign(name) and _plain(name).split(".", maxsplit=1)[0] in sys.stdlib_module_names
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(_ELSEWHERE)
 
 
 @pytest.mark.parametrize("module", [module for module in _MODULES if _part(module)])
@@ -251,7 +279,8 @@ def test_what_few_may_import(name: str) -> None:
 @pytest.mark.parametrize("module", _MODULES)
 def test_network_is_for_few(module: str) -> None:
     """Only what is named for it touches the network's modules: never the outbox, the log or the model."""
-    used = [each.name for each in _imports(module) if {each.name, each.name.split(".")[0]} & _NETWORK]
+    foreign = [_plain(each.name) for each in _imports(module) if _foreign(each.name)]
+    used = [name for name in foreign if {name, name.split(".")[0]} & _NETWORK]
     assert not used or any(fnmatchcase(module, part) for part in _MAY_USE_NETWORK), f"predictor.{module}: {used}"
 
 
@@ -299,6 +328,59 @@ def test_log_records_are_numbered_in_one_place(module: str) -> None:
 def test_rooms_are_small(module: str) -> None:
     """A module is read in one sitting."""
     assert len(_MODULES[module].read_text().splitlines()) <= _MOST_LINES
+
+
+_OURS = {"self", "cls"}
+_DOCUMENTED = {"_exit", "_asdict", "_fields", "_make", "_replace"}
+"""Names of `os` and of named tuples that begin with an underscore and are documented all the same."""
+
+
+def _private(name: object) -> bool:
+    return isinstance(name, str) and name.startswith("_") and not name.startswith("__") and name not in _DOCUMENTED
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_no_private_names_of_others(module: str) -> None:
+    """Nobody else's private name is read, assigned or named in a `getattr`, nor is the class of an object changed."""
+    tree = ast.parse(_MODULES[module].read_text())
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    for node in ast.walk(tree):
+        line: int = getattr(node, "lineno", 0)
+        where = f"predictor.{module}:{line}"
+        match node:
+            case ast.Attribute(owner) if _private(node.attr):
+                ours = isinstance(owner, ast.Name) and owner.id in _OURS | own
+                assert ours, f"{where} touches a private {node.attr}"
+            case ast.Call(ast.Name("getattr" | "setattr" | "hasattr" | "delattr"), [_, ast.Constant(name), *_]):
+                assert not _private(name), f"{where} names a private name"
+            case ast.ImportFrom(str(source), names) if not source.startswith("predictor"):
+                assert not [each.name for each in names if _private(each.name)], where
+                assert not any(_private(part) for part in source.split(".")), where
+            case ast.Import(names):
+                assert not [part for each in names for part in each.name.split(".") if _private(part)], where
+            case ast.Attribute(_, "__class__" | "__dict__", ast.Store() | ast.Del()):
+                pytest.fail(f"{where} changes what an object is")
+    assert "SLF001" not in _MODULES[module].read_text(), module
+
+
+def test_no_private_names_are_overridden() -> None:
+    """A class of ours that derives from another package's defines no private name of that."""
+    import importlib  # noqa: PLC0415 - the classes themselves
+
+    for module, path in _MODULES.items():
+        tree = ast.parse(path.read_text())
+        if not any(isinstance(node, ast.ClassDef) and node.bases for node in ast.walk(tree)) or module == "__main__":
+            continue
+        loaded = importlib.import_module(f"predictor.{module}" if module else "predictor")
+        for cls in [each for each in vars(loaded).values() if isinstance(each, type)]:
+            if cls.__module__ != loaded.__name__:
+                continue
+            slots = cls.__dict__.get("__slots__", ())
+            defined = {name for name in (*cls.__dict__, *slots) if _private(name)}
+            for base in cls.__mro__[1:]:
+                if base.__module__.split(".")[0] in {"aiohttp", "opentelemetry"}:
+                    names = {*vars(base), *vars(base).get("__slots__", ())} - {"_abc_impl"}  # made by the language
+                    assert not defined & names, f"{cls} overrides {defined & names} of {base}"
 
 
 def test_tables_name_what_is_there() -> None:

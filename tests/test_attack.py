@@ -98,9 +98,14 @@ async def between(port: int, tally: Tally, cases: Sequence[Hostile] = HOSTILE) -
             line.writer.write(case.sent if case.ends else case.sent + good.sent)
             if case.ends != "parser":
                 tally.count(good, await line.answer())
-            tally.count(case, await line.answer())
+            answer = await line.answer()
+            tally.count(case, answer)
             if case.ends:
                 assert await line.end() == b""
+            elif answer.headers.get("Connection") == "close":  # who is told so asks again over another one
+                assert b"chunked" in case.sent
+                async with Caller(port) as other:
+                    tally.count(good, await other.asks(good.sent))
             else:
                 tally.count(good, await line.answer())
 
@@ -364,9 +369,10 @@ async def test_upgrade_that_is_declined(outbox: Path) -> None:
         assert (await line.answer()).status == 200
 
 
-@pytest.mark.xfail(strict=True, reason="aiohttp drops what it has parsed of a packet when the rest cannot be")
-async def test_good_request_before_what_is_no_http(here: Here) -> None:
+async def test_good_request_before_what_is_no_http(here: Here, door: str) -> None:
     """A good request is answered, whatever comes behind it in the same packet."""
+    if door == "aiohttp":
+        pytest.skip("aiohttp drops what it has parsed of a packet when the rest cannot be")
     async with Caller(here.port) as line:
         assert (await line.asks(EXPRESS + b"\0\r\n\r\n")).status == 200
         problem(await line.answer(), 400, "bad-request")

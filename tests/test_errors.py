@@ -11,10 +11,12 @@ import pytest
 from server import ROW, Here, answers, message, predictions, problem, raw, records, serve
 
 import models
-from predictor import app, tracing
+from predictor import app
+from predictor.api import problems
 from predictor.console import Throttle
 from predictor.errors import Kind
-from predictor.web import connection, middleware
+from predictor.http import connection
+from predictor.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,7 +238,7 @@ async def test_fault_of_our_own(
         msg = "the inside"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(middleware, "_throttle", Throttle())
+    monkeypatch.setattr(problems, "_throttle", Throttle())
     monkeypatch.setattr(here.app[app.PIPELINES]["iris"], "check_room", fail)
     first = await here.post("/predict", json={"data": [ROW]})
     await here.post("/predict", json={"data": [ROW]})
@@ -259,7 +261,7 @@ async def test_fault_outside_of_the_handler(
         raise RuntimeError(msg)
 
     monkeypatch.setattr(connection, "_throttle", Throttle())
-    monkeypatch.setattr(tracing.Tracing, "begin", fail)
+    monkeypatch.setattr(Tracer, "begin", fail)
     for _ in range(2):
         assert "the inside" not in problem(await here.get("/label"), 500, "internal-error")
     (line,) = caplog.records

@@ -50,7 +50,7 @@ async def test_an_answer_on_its_way_is_the_last_one(here: Here, gate: Gate) -> N
     pipeline(here, gate)
     asked = asyncio.create_task(raw(here.port, _ASK))
     await until(lambda: bool(gate.batches))
-    here.server.leaving.set()  # type: ignore[attr-defined]
+    here.server.leave()
     gate.open()
     (answer,) = answers(await asked)  # ends only when the server closes
     assert (answer.status, answer.headers["Connection"]) == (200, "close")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from predictor.inference.session import Floats
+    from predictor.prediction import Rows
     from predictor.record import Schema
-    from predictor.web.payload import Rows
 
 _PATIENCE = 20.0  # s; reached only by a test that fails
 _FAULT = 99.0  # as a row's first feature: the model gives NaN for it
@@ -145,8 +145,18 @@ class World:
 
     async def _predict(self, rows: Rows, seconds: float) -> Outcome:
         origin = Origin("1" * 32, "2" * 16, "/predict", time.time_ns(), time.monotonic())
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         try:
-            job = await self.pipeline.predict(origin, rows, asyncio.get_running_loop().time() + seconds)
+            job = self.pipeline.start(origin, rows, future, loop.time() + seconds)
+            try:
+                await asyncio.shield(future)
+            except asyncio.CancelledError:
+                future.cancel()
+                self.pipeline.abandon(job)
+                raise
+            finally:
+                self.pipeline.deadlines.discard(job)
         except Problem as problem:
             return Outcome(problem=problem)
         return Outcome(predictions=job.predictions, logged=job.logged)

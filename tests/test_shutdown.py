@@ -17,7 +17,7 @@ import pytest
 from ledger import Load, check
 from server import ROW, Server, serve, until
 
-from predictor.web import runner
+from predictor.http import runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from server import attributes
 from predictor import otlp
 from predictor.errors import Kind
 from predictor.outbox import OutboxError
-from predictor.spans import SpanLog
+from predictor.tracing.span_writer import SpanWriter
 
 
 class _Outbox:
@@ -49,9 +49,9 @@ def outbox() -> _Outbox:
 
 
 @pytest.fixture
-def log(outbox: _Outbox) -> SpanLog:
+def log(outbox: _Outbox) -> SpanWriter:
     """Return the span log that writes to it."""
-    return SpanLog(outbox, otlp.resource_json(RESOURCE), VERSION, gather=0)
+    return SpanWriter(outbox, otlp.resource_json(RESOURCE), VERSION, gather=0)
 
 
 async def a_moment() -> None:
@@ -60,7 +60,7 @@ async def a_moment() -> None:
     await asyncio.sleep(0)
 
 
-async def test_spans_that_gather_are_one_line_a_scope(log: SpanLog, outbox: _Outbox) -> None:
+async def test_spans_that_gather_are_one_line_a_scope(log: SpanWriter, outbox: _Outbox) -> None:
     """What ends within a moment is written together, one line for each library that made spans."""
     provider = TracerProvider(ALWAYS_ON, RESOURCE, shutdown_on_exit=False)
     provider.add_span_processor(log)
@@ -76,7 +76,7 @@ async def test_spans_that_gather_are_one_line_a_scope(log: SpanLog, outbox: _Out
     assert len(outbox.lines) == 3
 
 
-async def test_span_that_cannot_be_written_is_counted(log: SpanLog, outbox: _Outbox) -> None:
+async def test_span_that_cannot_be_written_is_counted(log: SpanWriter, outbox: _Outbox) -> None:
     """A full traces outbox costs spans, never a prediction; the next ones are written again."""
     outbox.fails = True
     log.predicted(IRIS, [success()])
@@ -88,14 +88,14 @@ async def test_span_that_cannot_be_written_is_counted(log: SpanLog, outbox: _Out
     assert (len(outbox.spans), log.dropped) == (3, 3)
 
 
-async def test_end_writes_what_has_gathered(log: SpanLog, outbox: _Outbox) -> None:
+async def test_end_writes_what_has_gathered(log: SpanWriter, outbox: _Outbox) -> None:
     """Nothing that ended before the shutdown is left in memory."""
     log.predicted(IRIS, [success()])
     log.shutdown()
     assert len(outbox.spans) == 3
 
 
-async def test_only_the_requests_own_server_span_is_dated_back(log: SpanLog, outbox: _Outbox) -> None:
+async def test_only_the_requests_own_server_span_is_dated_back(log: SpanWriter, outbox: _Outbox) -> None:
     """The server span begins with the arrival; other spans that end meanwhile keep their own beginning."""
     provider = TracerProvider(ALWAYS_ON, RESOURCE, shutdown_on_exit=False)
     provider.add_span_processor(log)
@@ -111,7 +111,7 @@ async def test_only_the_requests_own_server_span_is_dated_back(log: SpanLog, out
     assert begins == {"server": RECEIVED_NS, "other": 20, "later": 30}
 
 
-async def test_prediction_becomes_three_spans(log: SpanLog, outbox: _Outbox) -> None:
+async def test_prediction_becomes_three_spans(log: SpanWriter, outbox: _Outbox) -> None:
     """Under the server span stands `predict`, under it `queue` and `inference`, with the record's durations."""
     source = origin(kept="head")
     log.predicted(IRIS, [success(origin=source, queue=0.25, inference=0.5, total=1.0)])
@@ -132,7 +132,7 @@ async def test_prediction_becomes_three_spans(log: SpanLog, outbox: _Outbox) -> 
     }
 
 
-async def test_failure_has_no_parts(log: SpanLog, outbox: _Outbox) -> None:
+async def test_failure_has_no_parts(log: SpanWriter, outbox: _Outbox) -> None:
     """A prediction that failed is one span with status error and the reason, and no features."""
     log.predicted(IRIS, [failure(Kind.MODEL_FAILED, index=0, features=ROW, origin=origin(kept="error"))])
     log.flush()

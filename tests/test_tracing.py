@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from server import Answer, Here
 
-    from predictor.tracing import Tracing
+    from predictor.tracing.tracer import Tracer
 
 _TRACE, _PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 _SAMPLED, _UNSAMPLED = f"00-{_TRACE}-{_PARENT}-01", f"00-{_TRACE}-{_PARENT}-00"
@@ -28,9 +28,9 @@ async def _predict(here: Here, row: list[float] = USUAL, **headers: str) -> Answ
     return await here.post("/predict", json={"data": [row]}, headers=headers)
 
 
-def _tracing(here: Here) -> Tracing:
+def _tracing(here: Here) -> Tracer:
     pipeline = next(iter(here.app[app.PIPELINES].values()))
-    tracing: Tracing = pipeline._traces  # type: ignore[assignment]
+    tracing: Tracer = pipeline._traces  # type: ignore[assignment]
     return tracing
 
 

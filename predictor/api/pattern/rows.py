@@ -1,53 +1,26 @@
-"""Shapes in and out of HTTP, and the validation of rows."""
+"""`{"data": [[…], …]}`: rows in JSON, and their validation."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from predictor.api.json_body import undecodable
 from predictor.errors import Kind, Problem
+
+if TYPE_CHECKING:
+    from predictor.prediction import Rows
 
 FLOAT32_OVERFLOW = 2.0**128 - 2.0**103
 """The least double that rounds to infinity as float32."""
 
-Rows = list[list[float]]
-
 
 class _Body(msgspec.Struct):
-    data: Rows
-
-
-class Answer(msgspec.Struct):
-    """`POST /predict`: probabilities in the order of the labels."""
-
-    job_id: str
-    prediction: list[float] | str
-    is_outlier: bool | None
-    outlier_score: float | None
-
-
-class Item(msgspec.Struct):
-    """One row of `POST /predict/batch`."""
-
-    prediction: list[float]
-    is_outlier: bool | None
-    outlier_score: float | None
-
-
-class BatchAnswer(msgspec.Struct):
-    """`POST /predict/batch`."""
-
-    job_id: str
-    predictions: list[Item]
+    data: list[list[float]]
 
 
 _decode = msgspec.json.Decoder(_Body).decode
-encode = msgspec.json.Encoder().encode
-
-
-def check_size(size: int, limit: int, setting: str = "PREDICTOR_BODY_BYTES") -> None:
-    """Refuse a body of more than `limit` bytes, which `setting` says; raises Problem."""
-    if size > limit:
-        raise Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes ({setting})")
 
 
 def decode_rows(body: bytes, width: int, most: int) -> Rows:
@@ -81,22 +54,3 @@ def decode_row(body: bytes, width: int, most: int) -> Rows:
 
 def _wanted(width: int) -> str:
     return f'{{"data": [[…]]}} with rows of {width} finite numbers'
-
-
-def undecodable(body: bytes, error: Exception, wanted: str) -> Problem:
-    """Return the problem of a body that msgspec could not take, by what it raised."""
-    if isinstance(error, msgspec.ValidationError):
-        return Problem(Kind.INVALID_DATA, f"{error}; wanted {wanted}")
-    where = "the JSON is nested too deep" if isinstance(error, RecursionError) else _where(body, error)
-    return Problem(Kind.INVALID_JSON, f"{where}; wanted {wanted}")
-
-
-def _where(body: bytes, error: Exception) -> str:
-    """Say what the decoder said; name what people most often send by mistake."""
-    if not body.strip():
-        return "the body is empty"
-    if isinstance(error, UnicodeDecodeError):
-        return "the body is not UTF-8"
-    if any(word in body for word in (b"NaN", b"Infinity")):
-        return f"{error}: JSON has no NaN or Infinity"
-    return str(error)

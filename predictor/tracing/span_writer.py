@@ -1,4 +1,4 @@
-"""SpanLog: spans as lines of OTLP JSON, gathered for a moment.
+"""SpanWriter: spans as lines of OTLP JSON, gathered for a moment.
 
 The SDK's spans come in as a span processor; the spans of a prediction are written directly, since all of them is
 known at once and the SDK's life cycle would only cost time.
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from predictor.otlp import JSON
     from predictor.prediction import Origin, Prediction
     from predictor.record import Schema
-    from predictor.specimens import Specimen
 
 _logger = logging.getLogger("predictor.spans")
 _GATHER = 0.1
@@ -41,22 +40,10 @@ class Lines(Protocol):
         """Write one line; raises OutboxError."""
 
 
-class Server:
-    """The server span of one request: whose it is, and, once it has ended, what the SDK made of it."""
-
-    __slots__ = ("fields", "head", "origin")
-
-    def __init__(self, origin: Origin) -> None:
-        """Have no span yet."""
-        self.origin = origin
-        self.head = b""
-        self.fields: JSON | None = None
+_server: ContextVar[Origin | None] = ContextVar("server", default=None)
 
 
-_server: ContextVar[Server | None] = ContextVar("server", default=None)
-
-
-class SpanLog(SpanProcessor):
+class SpanWriter(SpanProcessor):
     """Writes spans to the traces outbox; a span that cannot be written is dropped, never a prediction refused."""
 
     def __init__(self, outbox: Lines, resource: JSON, version: str, *, gather: float = _GATHER) -> None:
@@ -69,34 +56,35 @@ class SpanLog(SpanProcessor):
         self._gathered: dict[bytes, list[bytes]] = {}
         self.dropped = 0
 
+    def head(self, scope: InstrumentationScope | None) -> bytes:
+        """Return the beginning of a line of spans of one scope."""
+        if scope not in self._heads:
+            self._heads[scope] = otlp.span_head(self._resource, scope)
+        return self._heads[scope]
+
     @contextmanager
-    def server(self, origin: Origin) -> Iterator[Server]:
-        """Tell which request the server span that ends inside belongs to: it begins at the request's arrival."""
-        server = Server(origin)
-        token = _server.set(server)
+    def server(self, origin: Origin) -> Iterator[None]:
+        """Name the request whose server span ends inside: the span begins with the request's arrival."""
+        token = _server.set(origin)
         try:
-            yield server
+            yield
         finally:
             _server.reset(token)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a finished span from the SDK."""
         fields = otlp.span_json(span)
-        scope = span.instrumentation_scope
-        if scope not in self._heads:
-            self._heads[scope] = otlp.span_head(self._resource, scope)
-        server = _server.get()
-        if server and fields["spanId"] == server.origin.span_id:
-            fields["startTimeUnixNano"] = str(server.origin.received_ns)
-            server.head, server.fields = self._heads[scope], fields
-        self._add(self._heads[scope], otlp.encode(fields))
+        origin = _server.get()
+        if origin and fields["spanId"] == origin.span_id:
+            fields["startTimeUnixNano"] = str(origin.received_ns)
+        self._add(self.head(span.instrumentation_scope), otlp.encode(fields))
 
-    def copy(self, specimen: Specimen, origin: Origin) -> None:
-        """Write the server span of a request that ends now, after the specimen of its like."""
+    def write_server(self, head: bytes, origin: Origin, rest: bytes) -> None:
+        """Write the server span of a request that ends now: ids and times of `origin`, then `rest`."""
         times = (origin.received_ns, origin.received_ns + _ns(origin.elapsed()))
         parent = origin.parent_span_id
-        text = otlp.span_bytes(origin.trace_id, origin.span_id, parent, times, specimen.rest, remote=parent is not None)
-        self._add(specimen.head, text)
+        text = otlp.span_bytes(origin.trace_id, origin.span_id, parent, times, rest, remote=parent is not None)
+        self._add(head, text)
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write `predict` under the request's server span, and `queue` and `inference` under it."""

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import msgspec
-from aiohttp import web
 
+from predictor.api.answers import Answer, json_answer
+from predictor.api.json_body import BodyHead, check_head, undecodable
 from predictor.errors import Kind, Problem
 from predictor.prediction import Feedback
-from predictor.web.calls import read_body
-from predictor.web.payload import encode, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from predictor.web.middleware import Context
+    from predictor.prediction import Origin
 
     Write = Callable[[Feedback], Awaitable[bool]]
 
-ROUTE = "/feedback/{job_id}"
 _ID_LENGTH = 36
 _LARGEST = 2**31 - 1
 
@@ -33,7 +31,7 @@ class _Said(msgspec.Struct, forbid_unknown_fields=True):
     comment: str | None = None
 
 
-class _Answer(msgspec.Struct):
+class _Taken(msgspec.Struct):
     job_id: str
     index: int
 
@@ -45,30 +43,34 @@ _WANTED = '{"index": 0, "label": "…"}, or a number as "value", or a "comment"'
 class FeedbackCall:
     """The call, for the labels of one model."""
 
+    path = "/feedback/{job_id}"
+
     def __init__(self, write: Write, labels: Sequence[str], *, token: str, limit: int) -> None:
         """Take what writes and syncs a feedback, the labels that exist, a token or "", and the largest body."""
         self._write = write
         self._labels = labels
         self._expected = f"Bearer {token}".encode() if token else b""
-        self._limit = limit
+        self.limit = limit
+        self.setting = "PREDICTOR_FEEDBACK_BYTES"
 
-    async def __call__(self, context: Context) -> web.Response:
-        """Log one feedback and say so; the job may be unknown here, since another replica may have answered it."""
-        self._admit(context.request.headers.get("Authorization", ""))
-        job_id = _job_id(context.request.match_info["job_id"])
-        body = await read_body(context, self._limit, "PREDICTOR_FEEDBACK_BYTES")
-        said = self._said(body)
-        logged = await self._write(Feedback(job_id, said.index, context.origin, said.label, said.value, said.comment))
-        response = web.Response(body=encode(_Answer(job_id, said.index)), content_type="application/json")
-        if not logged:
-            response.headers["X-Prediction-Logged"] = "false"
-        return response
-
-    def _admit(self, authorization: str) -> None:
+    def check(self, authorization: str, job_id: str, head: BodyHead) -> str:
+        """Return the job id in one form; refuse by the head, before the body is read; raises Problem."""
         given = authorization.encode("utf-8", "surrogateescape")
         if self._expected and not hmac.compare_digest(given, self._expected):
             detail = "wanted the header `Authorization: Bearer …` with the token of PREDICTOR_FEEDBACK_TOKEN"
             raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+        job_id = _job_id(job_id)
+        check_head(head, self.limit, self.setting)
+        return job_id
+
+    async def answer(self, origin: Origin, job_id: str, body: bytes) -> Answer:
+        """Log one feedback; the job may be unknown here, since another replica may have answered it."""
+        said = self._said(body)
+        logged = await self._write(Feedback(job_id, said.index, origin, said.label, said.value, said.comment))
+        answer = json_answer(_Taken(job_id, said.index))
+        if not logged:
+            answer.headers.append(("X-Prediction-Logged", "false"))
+        return answer
 
     def _said(self, body: bytes) -> _Said:
         try:

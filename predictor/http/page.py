@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from predictor.errors import Kind, Problem
-from predictor.web.middleware import problem_response
+from predictor.http.responses import problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from predictor.http.responses import Handler
     from predictor.page.feed import Feed
     from predictor.page.render import File
-    from predictor.web.middleware import Handler
 
 _RETRY_AFTER = 5
 _HEADERS = {

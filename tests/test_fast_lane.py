@@ -1,4 +1,4 @@
-"""The express way of `POST /predict` and aiohttp's own: equal in all that is told and recorded, and the seams."""
+"""The fast lane and aiohttp: equal in all that is answered and recorded, and the seams between them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from traces import OUTLIER, servers, spans, told, traced
 
 import models
 from predictor import app
-from predictor.web.connection import Connection
-from predictor.web.express import Express
-from predictor.web.runner import EXPRESS
+from predictor.http.connection import Connection
+from predictor.http.fast_lane import LaneConnection
+from predictor.http.runner import LANE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,23 +35,28 @@ FULL = {"PREDICTOR_OUTBOX_BYTES": "1MiB", "PREDICTOR_FLUSH": "0", "OTEL_EXPORTER
 
 
 @pytest.fixture(autouse=True)
-def expressed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the connections of the requests that went the express way."""
-    connections: list[Any] = []
-    answer = Express.answer
+def in_lane(monkeypatch: pytest.MonkeyPatch) -> list[LaneConnection]:
+    """Return the connections of the requests that the fast lane answers."""
+    connections: list[LaneConnection] = []
+    begin = LaneConnection._open
 
-    def counted(self: Express, connection: Any, *more: Any) -> None:  # noqa: ANN401 - handed on
-        connections.append(connection)
-        answer(self, connection, *more)
+    def counted(self: LaneConnection, *more: Any) -> None:  # noqa: ANN401 - handed on
+        connections.append(self)
+        begin(self, *more)
 
-    monkeypatch.setattr(Express, "answer", counted)
+    monkeypatch.setattr(LaneConnection, "_open", counted)
     return connections
 
 
-def ask(body: bytes = BODY, **headers: str | None) -> bytes:
-    """Return a request that is ordinary unless the headers say otherwise."""
+def ask(body: bytes = BODY, path: str = "/predict", /, **headers: str | None) -> bytes:
+    """Return a request that is ordinary unless path or headers say otherwise."""
     more: dict[str, str | None] = {"Content_Type": "application/json"}
-    return message("POST", "/predict", body, **more | headers)
+    return message("POST", path, body, **more | headers)
+
+
+def lane(here: Here) -> Any:  # noqa: ANN401 - its inside
+    """Return the fast lane of a server."""
+    return here.app[LANE]
 
 
 # Both ways are one
@@ -97,7 +102,9 @@ def spoken(outbox: Path) -> list[Any]:
     ]
 
 
-ORDINARY: dict[str, Any] = {"express": {}, "aiohttp": {"Content_Type": "Application/JSON"}}
+DOORS = {"lane": {"PREDICTOR_FAST_LANE": "on"}, "aiohttp": {"PREDICTOR_FAST_LANE": "off"}}
+WAYS = {"lane": "/predict", "aiohttp": "/predict?"}
+"""Paths of the same call, of which the lane leaves one to aiohttp."""
 
 
 @pytest.mark.parametrize(
@@ -126,19 +133,17 @@ ORDINARY: dict[str, Any] = {"express": {}, "aiohttp": {"Content_Type": "Applicat
     ],
 )
 async def test_both_ways_are_equal(
-    outbox: Path, expressed: list[Any], body: bytes, headers: dict[str, str], status: int
+    outbox: Path, in_lane: list[LaneConnection], body: bytes, headers: dict[str, str], status: int
 ) -> None:
     """Whatever is asked, status, headers, body and records are the same by either way."""
     results: list[Any] = []
-    for way, forced in ORDINARY.items():
+    for way, setting in DOORS.items():
         place = outbox.with_name(way)
-        async with serve(place, PREDICTOR_BODY_BYTES="200kB") as here:
-            before = len(expressed)
-            sent = ask(body, **headers | forced)
+        async with serve(place, PREDICTOR_BODY_BYTES="200kB", **setting) as here:
+            before = len(in_lane)
             async with Caller(here.port) as caller:
-                answer = await caller.asks(sent)
-            if len(sent) < 10_000:  # else it comes in pieces
-                assert len(expressed) - before == (way == "express")
+                answer = await caller.asks(ask(body, **headers))
+            assert len(in_lane) - before == (way == "lane" and "X-Trace-Id" in answer.headers and len(body) <= 200_000)
         assert answer.status == status
         if "X-Trace-Id" in answer.headers:
             results.append((seen(answer), logged(place)))
@@ -148,24 +153,28 @@ async def test_both_ways_are_equal(
 
 
 @pytest.mark.parametrize("policy", ["refuse", "lose"])
-async def test_both_ways_are_equal_when_the_outbox_is_full(outbox: Path, policy: str, expressed: list[Any]) -> None:
+async def test_both_ways_are_equal_when_the_outbox_is_full(
+    outbox: Path, policy: str, in_lane: list[LaneConnection]
+) -> None:
     """What cannot be logged is refused, or answered as not logged, and counted once, by either way."""
     results = []
-    for way, forced in ORDINARY.items():
+    for way, setting in DOORS.items():
         place = outbox.with_name(way)
         place.mkdir()
         (place / "ballast").write_bytes(bytes(2 << 20))
-        settings = {"PREDICTOR_OUTBOX_FULL": policy, "OTEL_TRACES_EXPORTER": "none"}
+        settings = {"PREDICTOR_OUTBOX_FULL": policy, "OTEL_TRACES_EXPORTER": "none"} | setting
         async with serve(place, **FULL, **settings) as here, Caller(here.port) as caller:
-            answer = await caller.asks(ask(**forced))
+            answer = await caller.asks(ask())
             book: Any = here.app[app.LOGBOOK]
             results.append((seen(answer), logged(place), book.refusals.unrecorded, book.stream.lost))
-    assert len(expressed) == 1
+    assert len(in_lane) == 1
     assert results[0] == results[1]
     assert results[0][2:] == ((1, 0) if policy == "refuse" else (0, 1))
 
 
-async def test_both_ways_are_equal_when_the_queue_is_full(outbox: Path, gate: Gate, expressed: list[Any]) -> None:
+async def test_both_ways_are_equal_when_the_queue_is_full(
+    outbox: Path, gate: Gate, in_lane: list[LaneConnection]
+) -> None:
     """A queue that is full has one record of the refusal by either way."""
     async with (
         serve(outbox, PREDICTOR_QUEUE_ROWS="1", PREDICTOR_THREADS="1") as here,
@@ -178,30 +187,30 @@ async def test_both_ways_are_equal_when_the_queue_is_full(outbox: Path, gate: Ga
         waiting[1].writer.write(ask())
         await until(lambda: inside._batcher.queued_rows == 1)
         results = []
-        for number, forced in enumerate(ORDINARY.values()):
+        for number, path in enumerate(WAYS.values()):
             async with Caller(here.port) as caller:
-                results.append((seen(await caller.asks(ask(**forced))), logged(outbox)[number:]))
+                results.append((seen(await caller.asks(ask(BODY, path))), logged(outbox)[number:]))
         assert results[0] == results[1]
         assert results[0][0]["body"]["status"] == 503
         assert len(predictions(outbox)) == 2
         gate.open()
         assert [(await caller.answer()).status for caller in waiting] == [200, 200]
-    assert len(expressed) == 3
+    assert len(in_lane) == 3
 
 
-async def test_both_ways_are_equal_when_draining(outbox: Path, expressed: list[Any]) -> None:
+async def test_both_ways_are_equal_when_draining(outbox: Path, in_lane: list[LaneConnection]) -> None:
     """What comes on an open connection of a server that drains is refused by either way."""
     async with serve(outbox) as here, Caller(here.port) as caller:
         pipeline(here).draining = True
-        answered = [seen(await caller.asks(ask(**forced))) for forced in ORDINARY.values()]
+        answered = [seen(await caller.asks(ask(BODY, path))) for path in WAYS.values()]
     assert answered[0] == answered[1]
     assert [p["error.type"] for p in predictions(outbox)] == ["draining", "draining"]
-    assert len(expressed) == 1
+    assert len(in_lane) == 1
 
 
 @pytest.mark.parametrize("case", ["outlier", "slow", "error", "late", "nan", "refused"])
 async def test_both_ways_keep_the_same_spans(
-    outbox: Path, monkeypatch: pytest.MonkeyPatch, case: str, expressed: list[Any], tmp_path: Path
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, case: str, in_lane: list[LaneConnection], tmp_path: Path
 ) -> None:
     """What is kept after the fact has the same spans by either way: server span, route, status, ids of the record."""
     model = {
@@ -217,11 +226,11 @@ async def test_both_ways_keep_the_same_spans(
     }.get(case, ROW)
     settings = {"PREDICTOR_SLOW": "0s"} if case == "slow" else {"PREDICTOR_DEADLINE": "20ms"} if case == "late" else {}
     results = []
-    for way, forced in ORDINARY.items():
+    for way, setting in DOORS.items():
         place = outbox.with_name(way)
-        async with traced(monkeypatch, place, model, **OFF, **settings) as here, Caller(here.port) as caller:
+        async with traced(monkeypatch, place, model, **OFF, **settings, **setting) as here, Caller(here.port) as caller:
             pipeline(here).draining = case == "refused"
-            answer = await caller.asks(ask(json.dumps({"data": [row]}).encode(), **forced))
+            answer = await caller.asks(ask(json.dumps({"data": [row]}).encode()))
         (record,) = told(place)
         (server,) = servers(place)
         assert server["traceId"] == record["traceId"] == answer.headers["X-Trace-Id"]
@@ -230,17 +239,17 @@ async def test_both_ways_keep_the_same_spans(
         assert server["attributes"]["http.response.status_code"] == answer.status
         results.append((seen(answer), logged(place), spoken(place)))
     assert results[0] == results[1]
-    assert len(expressed) == 1
+    assert len(in_lane) == 1
 
 
 @pytest.mark.parametrize("cut", range(1, len(ask()), 7))
-async def test_a_request_in_two_packets(here: Here, outbox: Path, cut: int, expressed: list[Any]) -> None:
-    """A request is answered and recorded once wherever its packets end, also behind an express one."""
+async def test_a_request_in_two_packets(here: Here, outbox: Path, cut: int, in_lane: list[LaneConnection]) -> None:
+    """A request is answered and recorded once wherever its packets end, also behind one of the lane."""
     async with Caller(here.port) as caller:
         assert (await caller.asks(ask() + ask()[:cut])).status == 200
         assert (await caller.asks(ask()[cut:])).status == 200
         assert (await caller.asks(ask())).status == 200
-    assert len(expressed) == (2 if cut < len(ask()) - len(BODY) else 1)  # aiohttp begins with the headers
+    assert len(in_lane) == 3
     assert len(predictions(outbox)) == 3
 
 
@@ -248,7 +257,7 @@ async def test_a_request_in_two_packets(here: Here, outbox: Path, cut: int, expr
     ("sent", "status"),
     [
         (ask(Connection="close"), 200),
-        (ask(Content_Length=None, Transfer_Encoding="chunked", body=b"1c\r\n%b\r\n0\r\n\r\n" % BODY), 200),
+        (ask(b"1c\r\n%b\r\n0\r\n\r\n" % BODY, Content_Length=None, Transfer_Encoding="chunked"), 200),
         (b"POST /predict HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n" + BODY, 200),
         (b"HEAD" + ask(b"").removeprefix(b"POST"), 405),
         (ask(Host=None), 400),
@@ -266,37 +275,36 @@ async def test_other_forms_of_a_request(here: Here, outbox: Path, sent: bytes, s
     assert len(predictions(outbox)) == (status == 200)
 
 
-async def test_what_looks_like_a_request_inside_a_body(here: Here, outbox: Path, expressed: list[Any]) -> None:
-    """A body that begins like an express request is a body."""
+async def test_what_looks_like_a_request_inside_a_body(here: Here, outbox: Path, in_lane: list[LaneConnection]) -> None:
+    """A body that begins like an request of the lane is a body."""
     sent = ask(ask())
     head = sent.removesuffix(ask())
     async with Caller(here.port) as caller:
         caller.writer.write(head.replace(b"POST /predict", b"POST /predict/label"))
-        await until(lambda: here.server.connections[0]._request_in_progress)
+        await until(lambda: bool(in_lane))
         assert (await caller.asks(ask())).status == 400
-    assert expressed == []
+    assert len(in_lane) == 1
     assert [p["error.type"] for p in predictions(outbox)] == ["invalid-json"]
 
 
 # One after another on one connection
-async def test_answers_keep_their_order(here: Here, outbox: Path, gate: Gate, expressed: list[Any]) -> None:
-    """What comes while an express request is under way is answered after it, in order, by whatever way."""
+async def test_answers_keep_their_order(here: Here, outbox: Path, gate: Gate, in_lane: list[LaneConnection]) -> None:
+    """What comes while an request of the lane is under way is answered after it, in order, by whatever way."""
     pipeline(here, gate)
     async with Caller(here.port) as caller:
         caller.writer.write(ask())
         await until(lambda: bool(gate.batches))
-        connection = expressed[0]
+        connection = in_lane[0]
         for sent in (LABEL, ask(b"x"), LABEL + ask() + ask(b"[]")[:50]):
             caller.writer.write(sent)
-            await until(lambda: bool(connection._early))
+            await until(lambda: bool(connection.early))
         gate.open()
         caller.writer.write(ask(b"[]")[50:])
         found = [await caller.answer() for _ in range(6)]
         assert [answer.status for answer in found] == [200, 200, 400, 200, 200, 422]
         assert [found[at].json["0"] for at in (1, 3)] == ["setosa", "setosa"]
         assert [(await caller.asks(sent)).status for sent in (ask(), LABEL, ask())] == [200] * 3
-    assert len(predictions(outbox)) == 6
-    assert len(expressed) == 3
+    assert len(predictions(outbox)) == len(in_lane) == 6
 
 
 @pytest.mark.parametrize("number", [2, 3, 31, 32, 33, 200])
@@ -310,7 +318,7 @@ async def test_many_in_one_packet(here: Here, outbox: Path, number: int) -> None
     assert jobs == [p["prediction.job_id"] for p in predictions(outbox)]
 
 
-async def test_what_comes_early_is_bounded(here: Here, gate: Gate, expressed: list[Any]) -> None:
+async def test_what_comes_early_is_bounded(here: Here, gate: Gate, in_lane: list[LaneConnection]) -> None:
     """A caller who sends on and on behind a slow prediction is not read further, and all of it is answered then."""
     pipeline(here, gate)
     number = 600
@@ -318,25 +326,25 @@ async def test_what_comes_early_is_bounded(here: Here, gate: Gate, expressed: li
         caller.writer.write(ask())
         await until(lambda: bool(gate.batches))
         caller.writer.write(message("GET", "/livez", X_Long="x" * 4000) * number)
-        connection = expressed[0]
-        await until(lambda: bool(connection._early))
+        connection = in_lane[0]
+        await until(lambda: bool(connection.early))
         for _ in range(20):
             await asyncio.sleep(0.001)
-        assert len(connection._early) <= 256 << 10
+        assert len(connection.early) <= 256 << 10
         assert not connection.transport.is_reading()
         gate.open()
         for _ in range(number + 1):
             assert (await caller.answer()).status == 200
         assert (await caller.asks(ask())).status == 200
-    assert len(expressed) == 2
+    assert len(in_lane) == 2
 
 
-async def test_a_caller_who_does_not_read(here: Here, expressed: list[Any]) -> None:
+async def test_a_caller_who_does_not_read(here: Here, in_lane: list[LaneConnection]) -> None:
     """Answers that nobody reads fill no memory: the server reads no more until they are taken."""
     async with Caller(here.port) as caller:
         caller.writer.write(ask())
-        await until(lambda: bool(expressed))
-        connection = expressed[0]
+        await until(lambda: bool(in_lane))
+        connection = in_lane[0]
         caller.reader._transport.pause_reading()  # type: ignore[attr-defined]
         sent = 0
         while connection.transport.is_reading() and not caller.writer.transport.get_write_buffer_size():
@@ -346,15 +354,15 @@ async def test_a_caller_who_does_not_read(here: Here, expressed: list[Any]) -> N
         for _ in range(20):
             await asyncio.sleep(0.001)
         assert connection.transport.get_write_buffer_size() < 1 << 20
-        assert len(connection._messages) <= 32
+        assert len(connection.early) < 1 << 20
         caller.reader._transport.resume_reading()  # type: ignore[attr-defined]
         for _ in range(sent + 1):
             assert (await caller.answer()).status == 200
 
 
 # Silence
-async def test_an_idle_connection_is_closed(outbox: Path, expressed: list[Any]) -> None:
-    """After an express request, too, a connection is closed after PREDICTOR_IDLE, not before."""
+async def test_an_idle_connection_is_closed(outbox: Path, in_lane: list[LaneConnection]) -> None:
+    """After an request of the lane, too, a connection is closed after PREDICTOR_IDLE, not before."""
     async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here.port) as caller:
         for _ in range(3):
             assert (await caller.asks(ask())).status == 200
@@ -363,7 +371,7 @@ async def test_an_idle_connection_is_closed(outbox: Path, expressed: list[Any]) 
         assert await caller.end() == b""
         assert time.monotonic() - began > 0.05
         assert here.server.connections == []
-    assert len(expressed) == 3
+    assert len(in_lane) == 3
 
 
 async def test_half_a_request_behind_an_express_one_is_idle(outbox: Path) -> None:
@@ -373,7 +381,7 @@ async def test_half_a_request_behind_an_express_one_is_idle(outbox: Path) -> Non
         assert await caller.end() == b""
 
 
-async def test_a_connection_in_use_is_not_idle(outbox: Path, gate: Gate, expressed: list[Any]) -> None:
+async def test_a_connection_in_use_is_not_idle(outbox: Path, gate: Gate, in_lane: list[LaneConnection]) -> None:
     """A prediction that takes longer than PREDICTOR_IDLE is answered, and the connection is closed later."""
     async with serve(outbox, PREDICTOR_IDLE="100ms") as here, Caller(here.port) as caller:
         pipeline(here, gate)
@@ -383,12 +391,12 @@ async def test_a_connection_in_use_is_not_idle(outbox: Path, gate: Gate, express
         gate.open()
         assert (await answer).status == 200
         assert await caller.end() == b""
-    assert len(expressed) == 1
+    assert len(in_lane) == 1
 
 
 # Callers who leave
 @pytest.mark.parametrize("early", [b"", LABEL, ask() * 3, ask()[:50]])
-async def test_a_caller_who_leaves(outbox: Path, gate: Gate, early: bytes, expressed: list[Any]) -> None:
+async def test_a_caller_who_leaves(outbox: Path, gate: Gate, early: bytes, in_lane: list[LaneConnection]) -> None:
     """A caller who has gone before its answer has its record, its batch-mates their answers, nothing is left of it."""
     async with serve(outbox) as here, Caller(here.port) as mate:
         pipeline(here, gate)
@@ -397,10 +405,10 @@ async def test_a_caller_who_leaves(outbox: Path, gate: Gate, early: bytes, expre
             await until(lambda: bool(gate.batches))
             if early:
                 caller.writer.write(early)
-                await until(lambda: bool(expressed[0]._early))
-        left = id(expressed.pop())
+                await until(lambda: bool(in_lane[0].early))
+        left = id(in_lane.pop())
         mate.writer.write(ask())
-        await until(lambda: bool(expressed))
+        await until(lambda: bool(in_lane))
         gate.open()
         assert (await mate.answer()).status == 200
         await until(lambda: len(here.server.connections) == 1)
@@ -427,7 +435,7 @@ async def test_half_closed_caller(here: Here, outbox: Path, gate: Gate) -> None:
 
 
 async def test_no_work_for_the_collector(
-    outbox: Path, monkeypatch: pytest.MonkeyPatch, expressed: list[Any], tmp_path: Path
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, in_lane: list[LaneConnection], tmp_path: Path
 ) -> None:
     """Nothing of an answered request waits for Python's collector, which looks rarely in production."""
     settings = {"PREDICTOR_DEADLINE": "150ms", "PREDICTOR_SLOW": "0s"} | OFF
@@ -455,14 +463,16 @@ async def test_no_work_for_the_collector(
             ours = [
                 kept
                 for kept in gc.garbage
-                if type(kept).__module__.startswith(("predictor.web", "predictor.inf", "predictor.job"))
+                if type(kept).__module__.startswith(
+                    ("predictor.api", "predictor.http", "predictor.inf", "predictor.job", "httptools")
+                )
             ]
         finally:
             gc.set_debug(0)
             gc.garbage.clear()
             gc.enable()
     assert ours == []
-    assert len(expressed) == 16
+    assert len(in_lane) == 16
 
 
 # Traces and metrics
@@ -471,7 +481,7 @@ async def test_ids_are_drawn_once(outbox: Path, monkeypatch: pytest.MonkeyPatch)
     sampled = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}
     async with traced(monkeypatch, outbox, **sampled) as here, Caller(here.port) as caller:
         drawn: list[Any] = []
-        tracing = here.app[EXPRESS]._tracing
+        tracing = lane(here).plane.tracer
         begin = tracing.begin
 
         def noted(*more: Any) -> Any:  # noqa: ANN401 - handed on
@@ -503,28 +513,28 @@ async def test_sampled_request_whose_caller_is_gone(outbox: Path, monkeypatch: p
     assert answer.headers["X-Trace-Id"] in found
 
 
-async def test_measured_once(here: Here, expressed: list[Any]) -> None:
-    """Every express request is measured once, with its status."""
+async def test_measured_once(here: Here, in_lane: list[LaneConnection]) -> None:
+    """Every request of the lane is measured once, with its status."""
     measured: list[Any] = []
-    here.app[EXPRESS]._measure = lambda *more: measured.append(more)
+    lane(here).plane.measure = lambda *more: measured.append(more)
     async with Caller(here.port) as caller:
         for body in (BODY, b"x", b'{"data":[[1]]}', BODY):
             await caller.asks(ask(body))
     assert [more[1:] for more in measured] == [("POST", "/predict", status) for status in (200, 400, 422, 200)]
     assert all(0 < more[0] < PATIENCE for more in measured)
-    assert len(expressed) == 4
+    assert len(in_lane) == 4
 
 
-async def test_the_tests_take_the_express_way(here: Here, expressed: list[Any]) -> None:
-    """What the other tests ask with, the ledger's load too, sends a request in one packet and goes the express way."""
+async def test_the_tests_take_the_express_way(here: Here, in_lane: list[LaneConnection]) -> None:
+    """What the other tests ask with, the ledger's load too, sends a request in one packet and goes the fast lane."""
     for _ in range(3):
         assert (await here.post("/predict", json={"data": [ROW]})).status == 200
-    assert len(expressed) == 3
+    assert len(in_lane) == 3
 
 
 # The end
 async def test_in_flight_is_answered_by_the_shutdown(outbox: Path, gate: Gate) -> None:
-    """A shutdown waits for an express request under way and answers it, not for what its caller sent behind it."""
+    """A shutdown waits for an request of the lane under way and answers it, not for what its caller sent behind it."""
     server = contextlib.AsyncExitStack()
     here = await server.enter_async_context(serve(outbox, PREDICTOR_DRAIN="20s"))
     pipeline(here, gate)
@@ -533,9 +543,9 @@ async def test_in_flight_is_answered_by_the_shutdown(outbox: Path, gate: Gate) -
         await until(lambda: bool(gate.batches))
         caller.writer.write(ask() + LABEL)
         connection: Any = here.server.connections[0]
-        await until(lambda: bool(connection._early))
+        await until(lambda: bool(connection.early))
         ending = asyncio.create_task(server.aclose())
-        await until(lambda: connection._handler_waiter is not None)
+        await until(lambda: here.server.leaving)
         gate.open()
         (answer,) = answers(await caller.end())
         await ending
@@ -544,7 +554,7 @@ async def test_in_flight_is_answered_by_the_shutdown(outbox: Path, gate: Gate) -
     assert records(outbox)[-1]["eventName"] == "prediction.stream.closed"
 
 
-@pytest.mark.parametrize("way", ORDINARY)
+@pytest.mark.parametrize("way", WAYS)
 async def test_nothing_hangs_when_the_drain_is_over(
     outbox: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate, way: str
 ) -> None:
@@ -555,13 +565,13 @@ async def test_nothing_hangs_when_the_drain_is_over(
     inside = pipeline(here, gate)
     async with contextlib.AsyncExitStack() as all_:
         callers = [await all_.enter_async_context(Caller(here.port)) for _ in range(4)]
-        callers[0].writer.write(ask(**ORDINARY[way]))
+        callers[0].writer.write(ask(BODY, WAYS[way]))
         await until(lambda: bool(gate.batches))
         async with Caller(here.port) as gone:
-            gone.writer.write(ask(**ORDINARY[way]))
+            gone.writer.write(ask(BODY, WAYS[way]))
             await until(lambda: inside._batcher.queued_rows == 1)
         for caller in callers[1:]:
-            caller.writer.write(ask(**ORDINARY[way]))
+            caller.writer.write(ask(BODY, WAYS[way]))
         await until(lambda: inside._batcher.queued_rows == 4)
         ending = asyncio.create_task(server.aclose())
         for caller in callers:
@@ -593,10 +603,10 @@ async def test_order_of_answers_at_every_turn(here: Here, turns: int) -> None:
     assert order == ["first", "second"]
 
 
-async def test_the_next_request_after_aiohttps_way(here: Here, expressed: list[Any]) -> None:
-    """Who asks again at once after an answer of aiohttp's way is answered, and soon by the express way again."""
+async def test_the_next_request_after_aiohttps_way(here: Here, in_lane: list[LaneConnection]) -> None:
+    """Who asks again at once after an answer of aiohttp's way is answered, and soon by the fast lane again."""
     async with Caller(here.port) as caller:
         for _ in range(20):
             assert (await caller.asks(ask(Content_Type="application/json; charset=utf-8"))).status == 200
             assert (await caller.asks(ask())).status == 200
-    assert expressed
+    assert in_lane

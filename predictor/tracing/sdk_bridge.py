@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from predictor.prediction import Origin
 
+_ROOT_RATIO = re.compile(r"ParentBased\{root:TraceIdRatioBased\{([0-9.e+-]+)\},")
+"""How the SDK describes a parent-based sampler with a ratio at its root; the ratio stands there with all its digits."""
+
 
 class _Drawn(NamedTuple):
     trace_id: int
@@ -34,16 +38,27 @@ def hand_on(origin: Origin) -> None:
     _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
 
 
-def asks(sampler: Sampler) -> Callable[[str], bool]:
-    """Return what tells whether `sampler` must be asked about a request without a parent, by its trace id.
+def wanted_traces(sampler: Sampler) -> Callable[[str], bool]:
+    """Return a test of trace ids: whether `sampler` must be asked about a request without a parent.
 
     Of a ratio the answer is mostly no, known from the trace id alone; asking costs as much as encoding half a record.
     """
-    root = getattr(sampler, "_root", sampler) if type(sampler) is ParentBased else sampler
-    if type(root) is not TraceIdRatioBased or root.bound > root.TRACE_ID_LIMIT:
+    ratio = _ratio_of(sampler)
+    if ratio is None or ratio.bound > ratio.TRACE_ID_LIMIT:
         return lambda _: True
-    bound = f"{root.bound:016x}"
+    bound = f"{ratio.bound:016x}"
     return lambda trace_id: trace_id[16:] < bound
+
+
+def _ratio_of(sampler: Sampler) -> TraceIdRatioBased | None:
+    """Return the SDK's own ratio that decides about requests without a parent, or None if something else does."""
+    if type(sampler) is TraceIdRatioBased:
+        return sampler
+    if type(sampler) is ParentBased:
+        described: str = sampler.get_description()  # type: ignore[no-untyped-call] # the SDK's own
+        if match := _ROOT_RATIO.match(described):
+            return TraceIdRatioBased(float(match[1]))
+    return None
 
 
 class DrawnIds(IdGenerator):
@@ -63,8 +78,8 @@ class DrawnIds(IdGenerator):
         return drawn.span_id
 
 
-class Asked(Sampler):
-    """Answers what the provider's own sampler answered when `begin` asked it, and yes where nobody asked."""
+class AnsweredSampler(Sampler):
+    """Repeats what the provider's own sampler answered when the request began; samples where nobody was asked."""
 
     def should_sample(
         self,

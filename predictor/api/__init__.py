@@ -1,0 +1,1 @@
+"""What each call means, without sockets."""

@@ -1,0 +1,32 @@
+"""An answer before it is HTTP's: status, headers in their order, body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from predictor.api.json_body import JSON, encode
+
+if TYPE_CHECKING:
+    from predictor.prediction import Origin
+
+Headers = list[tuple[str, str]]
+
+
+class Answer(NamedTuple):
+    """What a door sends; `buffers` are the body, to be sent one after the other."""
+
+    status: int
+    headers: Headers
+    buffers: tuple[bytes, ...]
+
+
+def json_answer(value: object, status: int = 200) -> Answer:
+    """Return a value as JSON."""
+    return Answer(status, [("Content-Type", JSON)], (encode(value),))
+
+
+def identify(headers: Headers, origin: Origin) -> None:
+    """Add the trace id, and the caller's own request id."""
+    headers.append(("X-Trace-Id", origin.trace_id))
+    if origin.request_id:
+        headers.append(("X-Request-Id", origin.request_id))

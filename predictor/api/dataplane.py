@@ -1,0 +1,169 @@
+"""The data plane: every prediction is admitted, begun, refused and accounted for here, whatever door it came through.
+
+A door (aiohttp's handlers, the fast lane) opens a request with `open`, may `admit` it before its body has come, gives
+`begin` what a codec decoded, and has the reply encoded by the same codec. Nothing here is a coroutine: a task for each
+request would cost more than its prediction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from predictor.api.problems import problem_of
+from predictor.errors import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from predictor.job import Job
+    from predictor.pipeline import Pipeline
+    from predictor.prediction import Origin, Rows
+    from predictor.tracing.tracer import Tracer
+
+    Refused = Callable[[Origin, Kind], None]
+    Measure = Callable[[float, str, str, int], None]
+
+_logger = logging.getLogger("predictor")
+
+
+class InferRequest(msgspec.Struct, frozen=True, gc=False):
+    """What a caller wants predicted, whatever form it came in."""
+
+    rows: Rows
+
+
+class RequestContext(msgspec.Struct, frozen=True):
+    """One request on its way: its ids and sample, the path it asked for, its deadline on the loop's clock."""
+
+    origin: Origin
+    path: str
+    deadline: float
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What became of a request: either its predictions are in `job`, or there is a `problem`."""
+
+    context: RequestContext
+    job: Job | None
+    problem: Problem | None = None
+
+
+class Pending:
+    """A request that waits for its predictions. It lives on, to its record, when nobody calls back any more.
+
+    The pipeline settles it like a future; `callback` is then called with the reply, once.
+    """
+
+    __slots__ = ("_plane", "_settled", "callback", "context", "job")
+
+    def __init__(self, plane: DataPlane, context: RequestContext) -> None:
+        """Be unsettled."""
+        self._plane = plane
+        self._settled = False
+        self.callback: Callable[[Reply], None] | None = None
+        self.context = context
+        self.job: Job | None = None
+
+    def done(self) -> bool:
+        """Tell whether it is settled."""
+        return self._settled
+
+    def set_result(self, _: None) -> None:
+        """Reply with the predictions."""
+        self._settle(None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Reply with what went wrong."""
+        self._settle(error)
+
+    def abandon(self) -> None:
+        """Record at once that there will be no answer: PREDICTOR_DRAIN is over."""
+        if not self._settled and self.job:
+            self._settled, self.callback = True, None
+            job, self.job = self.job, None
+            self._plane.abandon(job)
+
+    def _settle(self, error: BaseException | None) -> None:
+        self._settled = True
+        job, self.job = self.job, None  # no cycle is left for the collector to find
+        callback, self.callback = self.callback, None
+        reply = self._plane.settle(self.context, job, error)
+        if callback is None:
+            return
+        try:
+            callback(reply)
+        except Exception:  # one answer that cannot be sent must not keep its batch-mates from theirs
+            trace_id = self.context.origin.trace_id
+            _logger.exception("an answer could not be sent", extra={"trace_id": trace_id})
+
+
+class DataPlane:
+    """Predictions of one pipeline, for any door."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        tracer: Tracer,
+        *,
+        deadline: float,
+        refused: Refused | None = None,
+        measure: Measure | None = None,
+    ) -> None:
+        """Take the parts; `refused` records requests whose rows were never known, `deadline` is in seconds.
+
+        `measure` is told by the doors of every answered request: seconds, method, route, status.
+        """
+        self.tracer = tracer
+        self.measure = measure
+        self._pipeline = pipeline
+        self._deadline = deadline
+        self._refused = refused
+        self.loop = asyncio.get_running_loop()
+
+    def open(self, headers: Mapping[str, str], method: str, route: str, path: str | None = None) -> RequestContext:
+        """Draw the ids of a request, ask the sampler, and begin its deadline."""
+        origin = self.tracer.begin(headers, method, route)
+        return RequestContext(origin, route if path is None else path, self.loop.time() + self._deadline)
+
+    def admit(self) -> None:
+        """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
+        self._pipeline.admit()
+
+    def begin(self, request: InferRequest | Problem, context: RequestContext) -> Reply | Pending:
+        """Send a decoded request on its way; what could not be decoded is refused."""
+        if isinstance(request, Problem):
+            return self.refuse(request, context)
+        pending = Pending(self, context)
+        try:
+            pending.job = self._pipeline.start(context.origin, request.rows, pending, context.deadline)
+        except Exception as error:  # noqa: BLE001 - every request gets an answer
+            return self.refuse(error, context)
+        return pending
+
+    def refuse(self, error: Exception, context: RequestContext, *, predicts: bool = True) -> Reply:
+        """Return what the caller is told instead, and see to its record, if the call predicts, and to its trace."""
+        origin = context.origin
+        problem = problem_of(error, origin.route, origin.trace_id)
+        self.tracer.keep(origin, error=problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+        if predicts and self._refused and not problem.recorded:
+            self._refused(origin, problem.kind)
+        return Reply(context, None, problem)
+
+    def settle(self, context: RequestContext, job: Job | None, error: BaseException | None) -> Reply:
+        """Return the reply of a request that is done."""
+        if job:
+            self._pipeline.deadlines.discard(job)
+        if error is None and job:
+            return Reply(context, job)
+        failure = error if isinstance(error, Exception) else RuntimeError("ended without an outcome")
+        return self.refuse(failure, context)
+
+    def abandon(self, job: Job) -> None:
+        """Record that a job will have no answer."""
+        self._pipeline.deadlines.discard(job)
+        self._pipeline.abandon(job)

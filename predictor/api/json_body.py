@@ -1,0 +1,62 @@
+"""Bodies of JSON: whether a request declares one, how large it may be, and what is wrong with one that is none."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from predictor.errors import Kind, Problem
+
+JSON = "application/json"
+_WORDS = 100
+"""Characters of a caller's header that an answer repeats."""
+
+BODY_LATE = "the body did not arrive in time (PREDICTOR_DEADLINE)"
+BODY_BROKEN = "the body is not what Content-Encoding and Transfer-Encoding say, or it was cut off"
+
+encode = msgspec.json.Encoder().encode
+
+
+class BodyHead(NamedTuple):
+    """What the head of a request says of its body."""
+
+    content_type: str | None
+    length: int | None
+    """None if it is not declared."""
+
+
+def check_head(head: BodyHead, limit: int, setting: str) -> None:
+    """Refuse, before it is read, a body that is not declared as JSON or too large by `setting`; raises Problem."""
+    declared = head.content_type
+    if declared and declared != JSON:
+        # Not by aiohttp: it parses the parameters too, in quadratic time, and fails on some.
+        media_type = declared.partition(";")[0].strip().lower()
+        if not media_type.endswith(("/json", "+json")):
+            raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {media_type[:_WORDS]}, wanted {JSON}")
+    check_size(head.length or 0, limit, setting)
+
+
+def check_size(size: int, limit: int, setting: str) -> None:
+    """Refuse a body of more than `limit` bytes, which `setting` says; raises Problem."""
+    if size > limit:
+        raise Problem(Kind.CONTENT_TOO_LARGE, f"the body is larger than {limit} bytes ({setting})")
+
+
+def undecodable(body: bytes, error: Exception, wanted: str) -> Problem:
+    """Return the problem of a body that msgspec could not take, by what it raised."""
+    if isinstance(error, msgspec.ValidationError):
+        return Problem(Kind.INVALID_DATA, f"{error}; wanted {wanted}")
+    where = "the JSON is nested too deep" if isinstance(error, RecursionError) else _where(body, error)
+    return Problem(Kind.INVALID_JSON, f"{where}; wanted {wanted}")
+
+
+def _where(body: bytes, error: Exception) -> str:
+    """Return what the decoder reported, after the mistakes that people most often make."""
+    if not body.strip():
+        return "the body is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return "the body is not UTF-8"
+    if any(word in body for word in (b"NaN", b"Infinity")):
+        return f"{error}: JSON has no NaN or Infinity"
+    return str(error)

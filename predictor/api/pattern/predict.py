@@ -1,0 +1,158 @@
+"""The calls that predict: codecs from a body to an inference request, and from a reply to an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from predictor.api.answers import Answer, Headers, identify
+from predictor.api.dataplane import InferRequest, Reply
+from predictor.api.json_body import JSON, BodyHead, check_head, check_size, encode
+from predictor.api.pattern.rows import decode_row, decode_rows
+from predictor.api.problems import encode_problem, own_fault
+from predictor.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from predictor.job import Job
+    from predictor.prediction import Prediction, Rows
+
+    Payload = Callable[[Job], msgspec.Struct]
+
+_BODY_BYTES = "PREDICTOR_BODY_BYTES"
+
+
+class OneRow(msgspec.Struct, gc=False):
+    """The answer to one row: probabilities in the order of the labels, or the label."""
+
+    job_id: str
+    prediction: list[float] | str
+    is_outlier: bool | None
+    outlier_score: float | None
+
+
+class Item(msgspec.Struct, gc=False):
+    """One row of a batch."""
+
+    prediction: list[float]
+    is_outlier: bool | None
+    outlier_score: float | None
+
+
+class ManyRows(msgspec.Struct):
+    """The answer to a batch, in the order of its rows."""
+
+    job_id: str
+    predictions: list[Item]
+
+
+class Codec(Protocol):
+    """What one form of a call means; knows HTTP's bodies and headers, but no socket."""
+
+    takes_body: bool
+
+    def check(self, head: BodyHead) -> None:
+        """Refuse a body by what its head declares; raises Problem."""
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
+        """Return what is wanted."""
+
+    def encode(self, reply: Reply) -> Answer:
+        """Return what is answered."""
+
+
+class PatternCodec:
+    """A call of the prediction log pattern."""
+
+    takes_body = True
+
+    def __init__(self, decode: Callable[[bytes], Rows], payload: Payload, body_bytes: int) -> None:
+        """Take what makes rows of a body (raises Problem), what makes an answer of a job, and the largest body."""
+        self._decode = decode
+        self._payload = payload
+        self._body_bytes = body_bytes
+
+    def check(self, head: BodyHead) -> None:
+        """Refuse what is not declared as JSON, or too large; raises Problem."""
+        check_head(head, self._body_bytes, _BODY_BYTES)
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - JSON is UTF-8 always
+        """Return the rows of a body."""
+        try:
+            check_size(len(body), self._body_bytes, _BODY_BYTES)
+            return InferRequest(self._decode(body))
+        except Problem as problem:
+            return problem
+
+    def encode(self, reply: Reply) -> Answer:
+        """Return the predictions, or the problem."""
+        origin = reply.context.origin
+        job = reply.job
+        if job is None:
+            answer = encode_problem(reply.problem or own_fault(), reply.context.path)
+            identify(answer.headers, origin)
+            return answer
+        headers: Headers = [("Content-Type", JSON)]
+        if not job.logged:
+            headers.append(("X-Prediction-Logged", "false"))
+        headers.append(("X-Trace-Id", origin.trace_id))
+        if origin.request_id:
+            headers.append(("X-Request-Id", origin.request_id))
+        return Answer(200, headers, (encode(self._payload(job)),))
+
+
+class SampleCodec(PatternCodec):
+    """A call that predicts the model's sample, whatever body it has."""
+
+    takes_body = False
+
+    def __init__(self, sample: Sequence[float], payload: Payload) -> None:
+        """Take the sample."""
+        super().__init__(lambda _: [list(sample)], payload, 0)
+
+    def check(self, head: BodyHead) -> None:
+        """Take any body: it is not read."""
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - see the class
+        """Return the sample."""
+        return InferRequest(self._decode(b""))
+
+
+def codecs(
+    labels: Sequence[str], sample: Sequence[float], *, batch_rows: int, body_bytes: int
+) -> dict[tuple[str, str], Codec]:
+    """Return the codec of each call, by method and path; rows are as wide as the sample."""
+    width = len(sample)
+
+    def one_row(body: bytes) -> Rows:
+        return decode_row(body, width, batch_rows)
+
+    def rows(body: bytes) -> Rows:
+        return decode_rows(body, width, batch_rows)
+
+    def label(job: Job) -> OneRow:
+        p = job.predictions[0]
+        return OneRow(job.job_id, labels[p.label or 0], p.outlier, p.score)
+
+    return {
+        ("POST", "/predict"): PatternCodec(one_row, _probabilities, body_bytes),
+        ("POST", "/predict/label"): PatternCodec(one_row, label, body_bytes),
+        ("POST", "/predict/batch"): PatternCodec(rows, _batch, body_bytes),
+        ("GET", "/predict/test"): SampleCodec(sample, _probabilities),
+        ("GET", "/predict/test/label"): SampleCodec(sample, label),
+    }
+
+
+def _probabilities(job: Job) -> OneRow:
+    p = job.predictions[0]
+    return OneRow(job.job_id, p.probabilities or [], p.outlier, p.score)
+
+
+def _batch(job: Job) -> ManyRows:
+    return ManyRows(job.job_id, [_item(p) for p in job.predictions])
+
+
+def _item(p: Prediction) -> Item:
+    return Item(p.probabilities or [], p.outlier, p.score)

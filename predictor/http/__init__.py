@@ -1,0 +1,1 @@
+"""HTTP: an ordinary aiohttp server, and a fast lane in front of it."""

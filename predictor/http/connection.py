@@ -1,0 +1,154 @@
+"""One client's connection of aiohttp: problems that come before any handler, and what aiohttp would fail on.
+
+Uses only what aiohttp shows: a subclass of its `RequestHandler` overrides public methods, and the server's public
+`request_factory` is wrapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from predictor.api.problems import own_fault
+from predictor.console import Throttle
+from predictor.errors import Kind, Problem
+from predictor.http.limits import bound_unread
+from predictor.http.responses import problem_response
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+_logger = logging.getLogger("predictor")
+_throttle = Throttle()
+
+
+class Fault(NamedTuple):
+    """What is wrong with a request that aiohttp's parser lets through."""
+
+    detail: str
+    ends: bool
+    """Whether the connection ends with the answer."""
+
+
+FAULT = web.RequestKey("fault", Fault)
+"""Of a request that stands for one which aiohttp would fail on: what was wrong with that."""
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection; its bounds and time-outs are aiohttp's own, but for unread answers."""
+
+    __slots__ = ("_idle", "answered", "fed", "last_answer", "lent", "persists")
+
+    def __init__(self, server: web.Server, *, idle: float, **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        """Take seconds that it may be silent, and aiohttp's limits."""
+        super().__init__(server, keepalive_timeout=idle, **limits)
+        self._idle = idle
+        self.last_answer = False
+        """Whether the next answer is to end the connection."""
+        self.lent = False
+        """Whether it is to end behind one request, without a word of that in the answer."""
+        self.fed = False
+        """Whether all of that request has come."""
+        self.answered = False
+        """Whether its handler has come to its end."""
+        self.persists = True
+        """Whether requests may follow the answer that was given last."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        bound_unread(transport, self._idle)
+
+    async def end_lent(self, request: web.BaseRequest) -> None:
+        """End behind the answer of the one request, or behind its body if that is still on its way."""
+        self.answered = True
+        if self.fed:
+            with contextlib.suppress(web.RequestPayloadError, ConnectionError):  # the connection ends for it
+                while not request.content.is_eof():  # aiohttp parses no more of it once it is told to close
+                    await request.content.readany()
+            self.close()
+
+    def force_close(self) -> None:
+        """Drop the connection."""
+        self.persists = False
+        super().force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer with a problem, without the tracebacks that anybody could fill the log with by what is no HTTP."""
+        self.persists = False
+        if request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            if _throttle.due():
+                _logger.error("a request failed outside of its handler", exc_info=exc)
+            problem = own_fault()
+        else:
+            reason = (message or "it cannot be parsed").splitlines()[0].rstrip(":")
+            problem = Problem(Kind.BAD_REQUEST, not_http(reason))
+        response = problem_response(problem)
+        response.force_close()
+        return response
+
+
+def checked(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Return a factory of requests that replaces what aiohttp's parser lets through and aiohttp then fails on."""
+
+    def make(message: RawRequestMessage, *more: Any) -> web.BaseRequest:  # noqa: ANN401 - aiohttp's own
+        fault = _fault(message)
+        if fault is None:
+            return factory(message, *more)
+        request = factory(_stand_in(message, ends=fault.ends), *more)
+        request[FAULT] = fault
+        return request
+
+    return make
+
+
+def not_http(reason: str) -> str:
+    """Return the detail of a problem with what is no HTTP/1.1."""
+    return f"this is not HTTP/1.1 as it is taken here: {reason}"
+
+
+def _fault(message: RawRequestMessage) -> Fault | None:
+    if message.version.major != 1:  # the answer would repeat it
+        return Fault(not_http(f"its version is HTTP/{message.version.major}.{message.version.minor}"), ends=True)
+    expected = message.headers.get("Expect")
+    if expected is not None and not expected.isascii():  # the refusal could not be encoded
+        return Fault(not_http("Expect is not ASCII"), ends=True)
+    if expected is not None and message.version == HttpVersion11 and expected.lower() != "100-continue":
+        return Fault(f"Unknown Expect: {expected}", ends=False)  # aiohttp's answer would be no problem details
+    if message.url.absolute:  # the connection's task would die of it
+        try:
+            _ = message.url.host
+        except ValueError:
+            return Fault(not_http("its host is no name"), ends=True)
+    return None
+
+
+def _stand_in(message: RawRequestMessage, *, ends: bool) -> RawRequestMessage:
+    return RawRequestMessage(
+        method=message.method,
+        path="/",
+        version=HttpVersion11,
+        headers=CIMultiDictProxy(CIMultiDict({"Host": ""})),
+        raw_headers=(),
+        should_close=ends or message.should_close,
+        compression=None,
+        upgrade=False,
+        chunked=False,
+        url=URL("/"),
+    )

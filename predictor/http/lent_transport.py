@@ -1,0 +1,109 @@
+"""A transport that is lent to an aiohttp handler for one request, and then returned with the connection still open."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from predictor.http.connection import Connection
+
+
+class _Returned(Protocol):
+    def __call__(self, rest: bytes, *, goes_on: bool) -> None:
+        """Take the connection back: bytes behind the request, and whether requests may follow."""
+
+
+class LentTransport(asyncio.Transport):
+    """Hands on what the handler writes; its `close` closes nothing, but returns the connection."""
+
+    def __init__(self, transport: asyncio.Transport, handler: Connection, length: int, returned: _Returned) -> None:
+        """Take the transport, who answers, how many bytes the request has, and whom to return the connection to."""
+        super().__init__()
+        self.handler = handler
+        self._transport = transport
+        self._missing = length
+        self._rest = b""
+        self._returned = returned
+        self._closing = False
+        self._paused = False
+
+    # What the lane calls
+    def begin(self, data: bytes) -> None:
+        """Let the handler answer; `data` begins with the request."""
+        self.handler.lent = True
+        self.handler.connection_made(self)
+        self.feed(data)
+
+    def feed(self, data: bytes) -> None:
+        """Give the handler what is of its request, keep the rest, and read no further then."""
+        part = data[: self._missing]
+        if len(part) < len(data):
+            self._rest += data[len(part) :]
+            self._transport.pause_reading()
+        if part and not self._closing:
+            self._missing -= len(part)
+            self.handler.data_received(part)
+            if not self._missing:
+                self.handler.fed = True
+                if self.handler.answered:
+                    self.handler.close()
+
+    def lost(self, exc: Exception | None) -> None:
+        """Tell the handler that the caller has gone."""
+        if not self._closing:
+            self._closing = True
+            self.handler.connection_lost(exc)
+
+    # What the handler calls
+    def close(self) -> None:
+        """Return the connection, once the handler has come to its end."""
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_soon(self._return)
+
+    def _return(self) -> None:
+        goes_on = self.handler.persists and not self._missing and not self._transport.is_closing()
+        self.handler.connection_lost(None)
+        self._returned(self._rest, goes_on=goes_on)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Tell whether nothing can be written."""
+        return self._closing or self._transport.is_closing()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write."""
+        self._transport.write(data)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write one after the other."""
+        self._transport.writelines(list_of_data)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
+        """Return what the transport has."""
+        return self._transport.get_extra_info(name, default)
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that the caller has not taken."""
+        return self._transport.get_write_buffer_size()
+
+    def is_reading(self) -> bool:
+        """Tell whether the request's body is being read."""
+        return not self._paused
+
+    def pause_reading(self) -> None:
+        """Read no more for a while."""
+        self._paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._paused = False
+        if not self._rest:
+            self._transport.resume_reading()

@@ -1,0 +1,182 @@
+"""Heads of requests as httptools reads them, and the cache of those that were read before.
+
+A caller's heads are often the same to the byte, and identical bytes mean the same thing: a look into a dict spares the
+parse. Heads of which each is another one (a trace, an id of the request) are not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httptools
+import msgspec
+from multidict import CIMultiDict
+
+from predictor.api.json_body import BodyHead
+from predictor.api.routes import Predict
+from predictor.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from predictor.api.pattern.predict import Codec
+    from predictor.api.routes import Route
+
+MOST_HEAD_BYTES = 16 << 10
+"""Of a head that has not come whole: a longer one is aiohttp's to take or to refuse."""
+_MOST_LINE, _MOST_HEADERS = 8190, 128
+"""Aiohttp's own bounds; a head beyond them is aiohttp's to refuse."""
+_MOST_CACHED = 256 << 10
+"""Bytes of all heads in the cache."""
+_LONGEST_CACHED = 2 << 10
+_ODD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
+"""What a plain head has not: control characters, lone line ends, lines that go on in the next one."""
+_METHODS = rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
+_FIRST_LINE = re.compile(_METHODS + rb" /[!-~]* HTTP/1\.1")
+_BEGUN_LINE = re.compile(rb"[A-Z]{1,7}|" + _METHODS + rb" (?:/[!-~]*(?: [HTP/.1]{0,8}\r?)?)?")
+_TARGET = re.compile(rb"/[!-~]*")
+_UNFRAMED = ("Transfer-Encoding", "Upgrade")
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    """A plain head, of a connection that is kept and with a body of `length` bytes."""
+
+    method: str
+    path: str
+    headers: CIMultiDict[str]
+    length: int
+    body: BodyHead
+    codec: Codec | None
+    """Of the call that the fast lane answers; None is aiohttp's."""
+
+
+class HeadReader:
+    """Reads heads."""
+
+    def __init__(self, routes: Sequence[Route], own: Iterable[str]) -> None:
+        """Take the table of calls, and the headers that are another one in each request."""
+        self._codecs = {
+            (route.method, route.path): route.meaning.codec for route in routes if isinstance(route.meaning, Predict)
+        }
+        self._own = (*own, "X-Request-Id")
+        self._cache: dict[bytes, RequestHead] = {}
+        self._cached = 0
+
+    def read(self, head: bytes) -> RequestHead | None:
+        """Return a head that ends with its empty line; None if it is not plain, and so aiohttp's to understand."""
+        found = self._cache.get(head)
+        if found is None:
+            found = self._parse(head)
+            if found and len(head) <= _LONGEST_CACHED and not any(name in found.headers for name in self._own):
+                self._keep(head, found)
+        return found
+
+    def _keep(self, head: bytes, found: RequestHead) -> None:
+        self._cache[head] = found
+        self._cached += len(head)
+        while self._cached > _MOST_CACHED:
+            oldest = next(iter(self._cache))
+            del self._cache[oldest]
+            self._cached -= len(oldest)
+
+    def _parse(self, head: bytes) -> RequestHead | None:
+        if _ODD.search(head):
+            return None
+        parts = _Parts()
+        parser = parts.parser = httptools.HttpRequestParser(parts)
+        try:
+            parser.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+        finally:
+            parts.parser = None  # no cycle is left for the collector to find
+        headers = parts.headers
+        plain = (
+            parts.complete
+            and parts.kept
+            and parser.get_http_version() == "1.1"
+            and _TARGET.fullmatch(parts.url)
+            and "Host" in headers
+            and not any(name in headers for name in _UNFRAMED)
+            and len(set(map(str.lower, headers))) == len(headers) < _MOST_HEADERS
+            and max(map(len, head.split(b"\r\n"))) < _MOST_LINE
+        )
+        if not plain:
+            return None
+        declared = headers.get("Content-Length", "0")
+        if not (declared.isascii() and declared.isdigit()):
+            return None
+        method, path, length = parser.get_method().decode(), parts.url.decode(), int(declared)
+        body = BodyHead(headers.get("Content-Type"), length)
+        codec = self._codecs.get((method, path))
+        if codec and not _takes(codec, body, headers):
+            codec = None
+        return RequestHead(method, path, headers, length, body, codec)
+
+
+def _takes(codec: Codec, body: BodyHead, headers: CIMultiDict[str]) -> bool:
+    """Tell whether the lane may answer: what must be refused or changed before its body is read is aiohttp's."""
+    if "Content-Encoding" in headers or "Expect" in headers:
+        return False
+    try:
+        codec.check(body)
+    except Problem:
+        return False
+    return True
+
+
+class _Parts:
+    """What httptools finds in a head."""
+
+    def __init__(self) -> None:
+        self.parser: httptools.HttpRequestParser | None = None
+        self.url = b""
+        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.complete = False
+        self.kept = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        text = value.strip(b" \t").decode("utf-8", "surrogateescape")
+        self.headers.add(name.decode("ascii", "surrogateescape"), text)
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+        # Here: behind a request without a body the parser speaks of the next one.
+        self.kept = self.parser is not None and self.parser.should_keep_alive()
+
+
+class _Begun:
+    """Counts messages that begin."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+
+    def on_message_begin(self) -> None:
+        self.messages += 1
+
+
+def may_become_plain(begun: bytes) -> bool:
+    """Tell whether a head that has not come whole may become a plain one."""
+    line, end, _ = begun.partition(b"\r\n")
+    fits = _FIRST_LINE.fullmatch(line) if end else _BEGUN_LINE.fullmatch(line)
+    if fits is None or _ODD.search(begun.removesuffix(b"\r")):
+        return False
+    try:
+        httptools.HttpRequestParser(_Parts()).feed_data(begun)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return False
+    return True
+
+
+def more_than_one(data: bytes) -> bool:
+    """Tell whether another request begins behind the first one."""
+    begun = _Begun()
+    try:
+        httptools.HttpRequestParser(begun).feed_data(data)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return False  # aiohttp ends the connection then
+    return begun.messages > 1

@@ -1,0 +1,28 @@
+"""Answers and problems as aiohttp's responses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from predictor.api.problems import encode_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from predictor.api.answers import Answer
+    from predictor.errors import Problem
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def response_of(answer: Answer) -> web.Response:
+    """Return an answer as a response."""
+    return web.Response(body=b"".join(answer.buffers), status=answer.status, headers=CIMultiDict(answer.headers))
+
+
+def problem_response(problem: Problem, instance: str | None = None) -> web.Response:
+    """Return a problem as a response; `instance` is the path that was asked for."""
+    return response_of(encode_problem(problem, instance))

@@ -1,0 +1,68 @@
+"""The runner: aiohttp's, with our server of connections in front of the application, and our order of ending."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from predictor.http.handlers import IN_FLIGHT, SERVER
+from predictor.http.server import HttpServer, Lane
+
+LANE: web.AppKey[Lane] = web.AppKey("LANE")
+_NEW = 0.5
+"""Seconds, before PREDICTOR_DRAIN, for the requests of connections that have just come."""
+_INSTANT = 0.001
+"""Seconds; to aiohttp a time-out of 0 is none at all."""
+
+
+class Runner(web.AppRunner):
+    """Serves one application; `predictor.http.server.HttpServer` makes its connections."""
+
+    __slots__ = ("_drain", "_drained", "_http", "_idle")
+
+    def __init__(self, app: web.Application, *, idle: float, drain: float) -> None:
+        """Take seconds that a connection may be silent, and that requests in flight get at the end."""
+        # By the time that aiohttp closes its connections nothing is in flight any more, or nobody waits for it.
+        super().__init__(app, access_log=None, shutdown_timeout=_INSTANT)
+        self._idle = idle
+        self._drain = drain
+        self._drained = False
+        self._http: HttpServer | None = None
+
+    async def setup(self) -> None:
+        """Start the application and make the server of connections."""
+        await super().setup()
+        server = super().server
+        assert server is not None  # noqa: S101 - tells mypy: it was just made
+        self._http = HttpServer(server, self.app.get(LANE), idle=self._idle)
+        self.app[SERVER].append(self._http)
+
+    @property
+    def server(self) -> HttpServer | None:  # type: ignore[override] # stands where aiohttp's would
+        """What sites and gunicorn's worker make connections with, and whose requests they count."""
+        return self._http
+
+    def leave(self) -> None:
+        """Let each answer from now on end its connection; new connections are still taken."""
+        if self._http:
+            self._http.leave()
+
+    async def cleanup(self) -> None:
+        """Stop listening, answer who has just connected, finish what is in flight; then end the application.
+
+        A connection of which no request was read yet is closed otherwise, whatever lies in its socket.
+        """
+        for site in self.sites:
+            await site.stop()
+        if self._http:
+            self._http.leave()
+            await self._http.empty(min(_NEW, self._drain))
+            await self.shutdown()
+            await self._http.drain(self.app[IN_FLIGHT].count, self._drain)
+        await super().cleanup()
+        self._http = None
+
+    async def shutdown(self) -> None:
+        """Call the application's shutdown hooks, once."""
+        if not self._drained:
+            self._drained = True
+            await super().shutdown()

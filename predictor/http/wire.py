@@ -1,0 +1,40 @@
+"""Answers as the bytes of HTTP/1.1, with the headers that aiohttp adds, in its order."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp.http import SERVER_SOFTWARE
+
+if TYPE_CHECKING:
+    from predictor.api.answers import Answer
+
+_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_MORE = f"\r\nServer: {SERVER_SOFTWARE}\r\n"
+_LAST = "Connection: close\r\n"
+
+
+class _Date:
+    """The header `Date`, made once a second."""
+
+    second = 0
+    text = ""
+
+    @classmethod
+    def now(cls) -> str:
+        second = int(time.time())
+        if second != cls.second:
+            cls.second, cls.text = second, formatdate(second, usegmt=True)
+        return cls.text
+
+
+def encode_answer(answer: Answer, *, last: bool) -> bytes:
+    """Return an answer as bytes; the last one of a connection says so."""
+    status, headers, buffers = answer
+    body = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    end = f"{_MORE}{_LAST}\r\n" if last else f"{_MORE}\r\n"
+    return f"{_LINES[status]}{lines}Content-Length: {len(body)}\r\nDate: {_Date.now()}{end}".encode() + body

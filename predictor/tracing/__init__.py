@@ -1,0 +1,1 @@
+"""Traces: ids, the sample, and the spans of a request."""

@@ -45,6 +45,11 @@ class Campaign:
         """How often somebody met a fault that can be met many times."""
         return self._strikes.met
 
+    @property
+    def cuts(self) -> list[float]:
+        """When the power was cut, as time.time."""
+        return self._strikes.cuts
+
     async def run(self, steps: Sequence[Step]) -> None:
         """Let all steps happen."""
         await self._well("the start")

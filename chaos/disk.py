@@ -1,31 +1,39 @@
-"""A disk of the outbox's own, of some megabytes, which can be filled to the last byte."""
+"""A disk of the outbox's own, of some megabytes, which can be filled to the last byte, fail, or lose its power."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import subprocess
+import time
 from typing import TYPE_CHECKING
+
+from powercut import Ext4, NotMountable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SIZE = "192m"  # room for what is answered during an outage of a minute; it is memory
+_SIZE = "192M"  # room for what is answered during an outage of a minute; it is memory, where it is a tmpfs
 _BLOCK = bytes(1 << 16)
+_PATIENCE = 30.0  # s, for processes that were killed to let go of their files
 
 
 class SmallDisk:
-    """A tmpfs, or, where mounting is not permitted, just a folder that cannot be full."""
+    """An ext4 on a loop device, else a tmpfs, else, where mounting is not permitted, a folder that is never full."""
 
     def __init__(self, path: Path) -> None:
         """Mount it."""
         self.path = path
-        path.mkdir()
         self._filler = path / "filler"
-        self.mounted = False
-        with contextlib.suppress(FileNotFoundError):
-            command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "chaos", str(path)]
-            self.mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+        self._ext4: Ext4 | None = None
+        self.without_power = ""
+        """Why its power cannot be cut; empty if it can."""
+        self.mounted = True
+        try:
+            self._ext4 = Ext4(path, _SIZE)
+        except NotMountable as error:
+            self.without_power = f"no ext4 on a loop device here: {error}"
+            self.mounted = self._mount_tmpfs()
 
     def fill(self) -> None:
         """Take all space that is left."""
@@ -42,9 +50,41 @@ class SmallDisk:
         """Give the space back."""
         self._filler.unlink(missing_ok=True)
 
+    def cut(self, *processes: int) -> None:
+        """Cut its power, and stop the processes that write to it at that moment (blocking)."""
+        assert self._ext4
+        self._ext4.cut(*processes)
+
+    def fail(self) -> None:
+        """Let the kernel make it read-only, as after an error of the disk."""
+        assert self._ext4
+        self._ext4.fail()
+
+    def restore(self) -> None:
+        """Bring it back; processes that were killed a moment ago may still hold a file (blocking)."""
+        assert self._ext4
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._ext4.restore()
+            except NotMountable as error:
+                if "busy" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
     def end(self) -> None:
         """Unmount it."""
-        if self.mounted:
+        if self._ext4:
+            self._ext4.end()
+        elif self.mounted:
             # Lazily: a worker that was killed a moment ago may still hold a file.
             subprocess.run(["umount", "--lazy", str(self.path)], check=True)
-            self.mounted = False
+        self.mounted = False
+
+    def _mount_tmpfs(self) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "chaos", str(self.path)]
+        with contextlib.suppress(FileNotFoundError):
+            return subprocess.run(command, check=False, capture_output=True).returncode == 0
+        return False

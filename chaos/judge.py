@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ledger import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from ledger import Key, Record
 
@@ -44,6 +44,8 @@ class Verdict:
     """Numbers that the streams declare as lost."""
     refused: int = 0
     """Records that the sink refused and the server keeps."""
+    cut: set[Key] = field(default_factory=set)
+    """Rows that went with a power cut, as its server's mode of fsync allows."""
     streams: Counter[str] = field(default_factory=Counter)
     """By the reason of their closing record."""
 
@@ -58,10 +60,12 @@ def judge(
     arrived: Iterable[Record],
     kept: Iterable[Record] = (),
     may_refuse: Iterable[Number] = (),
+    may_miss: Container[Key] = (),
 ) -> Verdict:
     """Compare the ledger with what arrived at the sink.
 
-    `kept` are records that the servers keep as refused by the sink, `may_refuse` what it did refuse.
+    `kept` are records that the servers keep as refused by the sink, `may_refuse` what it did refuse, `may_miss` the
+    rows that a power cut may have taken.
     """
     verdict = Verdict(acknowledged=sum(answer.logged for answer in answers.values()))
     streams = _by_stream(arrived, verdict)
@@ -76,7 +80,7 @@ def judge(
     for stream, records in streams.items():
         _judge_stream(stream, records, {number for name, number in refused if name == stream}, verdict)
     every = [record for records in streams.values() for record in records.values()]
-    _judge_rows(answers, [*every, *refused.values()], verdict)
+    _judge_rows(answers, [*every, *refused.values()], may_miss, verdict)
     return verdict
 
 
@@ -113,7 +117,9 @@ def _judge_stream(stream: str, records: Mapping[int, Record], refused: set[int],
         verdict.findings[OPEN].append(f"{stream} ends with {last.sequence}, {last.attributes[_EVENT]}")
 
 
-def _judge_rows(answers: Mapping[Key, Answer], records: Iterable[Record], verdict: Verdict) -> None:
+def _judge_rows(
+    answers: Mapping[Key, Answer], records: Iterable[Record], may_miss: Container[Key], verdict: Verdict
+) -> None:
     logged: dict[Key, Record] = {}
     for record in records:
         if record.attributes[_EVENT] != "prediction":
@@ -124,7 +130,9 @@ def _judge_rows(answers: Mapping[Key, Answer], records: Iterable[Record], verdic
     for key, answer in answers.items():
         found = logged.get(key)
         if found is None:
-            if answer.logged:
+            if answer.logged and key in may_miss:
+                verdict.cut.add(key)
+            elif answer.logged:
                 verdict.findings[MISSING].append(f"{key}: {answer}")
         elif not answer.logged:
             verdict.findings[UNTOLD].append(f"{key}: {_name(found[:2])}")

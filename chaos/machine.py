@@ -105,7 +105,10 @@ async def build(folder: Path, seed: int, *, loki: bool, rest: float) -> AsyncIte
             outbox,
             switch,
         )
+        rescued = folder / "rescued"  # not on the disk that fails
+        rescued.mkdir()
         common = {
+            "TMPDIR": str(rescued),
             "PREDICTOR_OUTBOX_BYTES": _BOUND,
             "PREDICTOR_THREADS": "1",
             "PREDICTOR_FLUSH": "5s",  # what is left then is for the next start

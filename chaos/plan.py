@@ -23,6 +23,10 @@ class Fault(Enum):
     KILL_LOKI = "kill -9: Loki"
     TERM_SERVER = "SIGTERM under load: the server"
     TERM_GUNICORN = "SIGTERM under load: gunicorn"
+    POWER_CUT = "power cut"
+    READ_ONLY = "file system made read-only, and everything ended"
+    SEGMENT_REMOVED = "segment removed under its writer"
+    FOLDER_REMOVED = "stream's folder removed under its writer"
     # What lasts for seconds, and may be met by a kill meanwhile.
     STOP_SERVER = "SIGSTOP: the server"
     STOP_WORKER = "SIGSTOP: a gunicorn worker"
@@ -53,8 +57,10 @@ KILLS = (
     Fault.KILL_MASTER,
     Fault.KILL_LOKI,
 )
-_TERMS = (Fault.TERM_SERVER, Fault.TERM_GUNICORN)
-LASTING = tuple(fault for fault in Fault if fault not in KILLS + _TERMS)
+POWER = (Fault.POWER_CUT, Fault.READ_ONLY)
+"""What takes a file system of the harness's own."""
+_BLOWS = (Fault.TERM_SERVER, Fault.TERM_GUNICORN, *POWER, Fault.SEGMENT_REMOVED, Fault.FOLDER_REMOVED)
+LASTING = tuple(fault for fault in Fault if fault not in KILLS + _BLOWS)
 _LONGEST = 1.0  # s before each fault, so that it meets any state of the others
 _LASTS = (0.5, 3.0)  # s; a gunicorn worker that is stopped for 30 would be killed by its master
 _BACK = (1.0, 3600.0)  # s
@@ -105,7 +111,7 @@ def plan(seed: int, kills: int, without: Collection[Fault] = ()) -> list[Step]:
     steps = [
         *_lasting(lasting, inside, chance),
         *(_blow(fault, chance) for fault in deadly[len(inside) :]),
-        *(_blow(fault, chance) for fault in _TERMS * rounds if fault not in without),
+        *(_blow(fault, chance) for fault in _BLOWS * rounds if fault not in without),
     ]
     chance.shuffle(steps)
     return steps

@@ -74,6 +74,7 @@ def counts(verdict: Verdict, ledgers: Sequence[Ledger]) -> dict[str, int]:
         "copies of them": verdict.copies,
         "numbers declared as lost": verdict.lost,
         "records refused by the sink, and kept": verdict.refused,
+        "rows of the last second before a power cut, gone": len(verdict.cut),
         **{f"streams closed: `{reason}`": times for reason, times in sorted(verdict.streams.items())},
     }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -15,6 +17,7 @@ from chaos.servers import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from chaos.machine import Machine
     from chaos.plan import Step
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 PATIENCE = 90.0
 """Seconds for a fact; a server waits up to 30 between two tries, and the machine may be busy."""
 
+UNWRITTEN = 3  # the exit status of a server that had to leave acknowledged rows in another folder
 _LOOK = 0.05  # s between two looks at a fact that nobody announces
 _DISK = {
     Fault.WRITE_NO_SPACE: switch.NO_SPACE,
@@ -44,6 +48,8 @@ class Strikes:
 
     def __init__(self, machine: Machine, seed: int) -> None:
         """Nothing is broken yet; the seed draws which of the workers it meets."""
+        self.cuts: list[float] = []
+        """When the power was cut, as time.time."""
         self.met: Counter[Fault] = Counter()
         """How often somebody met a fault that can be met many times."""
         self._machine = machine
@@ -71,12 +77,70 @@ class Strikes:
                 status = await post.terminate()
                 await post.start()
                 return status
+            case Fault.POWER_CUT:
+                await self._all_write()
+                await asyncio.to_thread(machine.disk.cut, machine.server.pid, *machine.gunicorn.living())
+                self.cuts.append(time.time())
+                await self._all_again()
+            case Fault.READ_ONLY:
+                return await self._read_only()
+            case Fault.SEGMENT_REMOVED | Fault.FOLDER_REMOVED:
+                await self._remove(folder=fault is Fault.FOLDER_REMOVED)
             case _:
                 part = machine.sink.loki if fault is Fault.KILL_LOKI else machine.sink.collector
                 assert part
                 await asyncio.to_thread(part.kill)
                 await asyncio.to_thread(part.start)
         return None
+
+    async def _all_write(self) -> None:
+        """Wait until every process has its stream: gunicorn shows a traceback of each worker that cannot start."""
+        machine = self._machine
+        await until(lambda: len(machine.gunicorn.living()) > 1 and len([*machine.outbox.glob("v1/*/reserve")]) > 2)
+
+    async def _all_again(self) -> None:
+        """Kill every server, bring the disk back, and start them."""
+        machine = self._machine
+        if machine.gunicorn.running:  # workers that were stopped would hold its stderr open
+            for process in (machine.gunicorn.pid, *machine.gunicorn.living()):
+                send(process, signal.SIGKILL)
+        for post in machine.posts:
+            await post.end()
+        await asyncio.to_thread(machine.disk.restore)
+        for post in machine.posts:
+            await post.start()
+
+    async def _read_only(self) -> int | None:
+        """Let the disk fail until rows were refused for it, and end both servers politely before it is mended."""
+        machine = self._machine
+        await self._all_write()
+        before = machine.troubled()
+        machine.disk.fail()
+        await until(lambda: machine.troubled() > before)
+        statuses = {await post.terminate() for post in machine.posts}
+        await self._all_again()
+        # Rows that the disk no longer took are in another folder, and that is said with this status.
+        return max(statuses - {UNWRITTEN}, default=None)
+
+    async def _remove(self, *, folder: bool) -> None:
+        """Remove what a server is writing, and wait until it goes on in another segment."""
+        victims: list[Path] = []
+
+        def found() -> bool:
+            # With what the sink refused its only copy would go, and with complete segments what nobody can have back.
+            streams = [path.parent for path in self._machine.outbox.glob("v1/*/reserve") if _is_held(path.parent)]
+            whole = [path for path in streams if len([*path.glob("logs/*.jsonl")]) == 1]
+            victims[:] = [path for path in whole if not (path / "rejected").exists()]
+            return bool(victims)
+
+        await until(found)
+        stream = self._chance.choice(sorted(victims))
+        (segment,) = stream.glob("logs/*.jsonl")
+        if folder:
+            await asyncio.to_thread(shutil.rmtree, stream)
+        else:
+            segment.unlink()
+        await until(lambda: any(path > segment for path in stream.glob("logs/*.jsonl")))
 
     async def begin(self, step: Step) -> Lasting:
         """Switch on what lasts."""
@@ -153,6 +217,18 @@ async def until(fact: Callable[[], bool], seconds: float = PATIENCE) -> None:
             msg = f"not within {seconds:g} s"
             raise TimeoutError(msg)
         await asyncio.sleep(_LOOK)
+
+
+def _is_held(stream: Path) -> bool:
+    """Tell whether a living process owns a stream; one that was killed a moment ago does not."""
+    try:
+        with (stream / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def _stop(pid: int) -> Lasting:

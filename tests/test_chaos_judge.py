@@ -176,3 +176,14 @@ def test_what_is_kept_must_be_what_was_answered() -> None:
     there = [each for each in whole() if each.sequence != 3]
     verdict = judge.judge(told(), there, [prediction(3, 1, output="[1,0]")], [("s", 3)])
     assert wrong(verdict) == {judge.ALTERED: 1}
+
+
+def test_what_a_power_cut_may_take_is_counted_and_no_more() -> None:
+    """A row that may be gone is counted if it is, and is judged like any other if it is there; others are missing."""
+    gone = [each for each in whole() if each.attributes.get("prediction.index") != 1]
+    may_miss = [key for key in told() if key[1] == 1]
+    verdict = judge.judge(told(), gone, may_miss=may_miss)
+    assert not verdict.findings[judge.MISSING]
+    assert verdict.cut == set(may_miss)
+    assert judge.judge(told(), whole(), may_miss=may_miss).cut == set()
+    assert len(judge.judge(told(), gone).findings[judge.MISSING]) == 1

@@ -318,3 +318,17 @@ async def test_urgent_lines_wait_too(files: SignalFiles, disk: Faulty) -> None:
     assert outbox.full is None
     assert list(files.lines()) == [line([1])]
     await outbox.aclose()
+
+
+async def test_a_segment_that_cannot_be_begun_moves_no_bound(files: SignalFiles, disk: Faulty) -> None:
+    """What is durable ends in the segment that was synced, whatever number the next one was to have.
+
+    `make chaos` found it: on a disk that went read-only a line was shipped that no sync had covered.
+    """
+    outbox = made(files, disk, segment_bytes=1)
+    outbox.append(line([1]))
+    disk.fail("open", errno.EROFS)
+    with pytest.raises(OutboxError):
+        outbox.append(line([2]))
+    await until(lambda: outbox.durable() == (1, len(line([1]))))
+    await outbox.aclose()

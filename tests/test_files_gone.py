@@ -299,6 +299,11 @@ async def test_a_read_only_disk_ends_with_the_rows_elsewhere(
                 if record.attributes["event.name"] == "prediction"
             }
         assert load.ledger.answers.keys() <= found
+        disk.restore()
+        async with sink.serve() as again, served(outbox, again):
+            pass
+        assert list(elsewhere.iterdir()) == [], "the next start takes them back"
+        check(load.ledger, [*arrived(takes), *arrived(again)])
     assert not any(record.exc_info for record in caplog.records)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictor import otlp
-from predictor.outbox import Outbox, watermark
+from predictor.outbox import Outbox, rescue, watermark
 from predictor.outbox.bound import Usage
 from predictor.outbox.disk import Disk
 from predictor.outbox.ownership import adopt, create
@@ -407,3 +407,34 @@ def test_a_damaged_watermark_is_none(files: StreamFiles, text: bytes) -> None:
     (logs.folder / "highest").write_bytes(text)
     repair(files, closing)
     assert list(logs.lines()) == [line(1), line(2, event=CLOSED)]
+
+
+def test_what_was_rescued_is_taken_back(files: StreamFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that a process could only write to another folder are in the stream again before it is closed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    logs = files.signal("logs")
+    logs.segment(1).write_bytes(line(1) + line(2))
+    path = rescue.rescue([line(2), line(3, 2), b"damaged\n"], files.stream_id)
+    repair(files, closing)
+    assert list(logs.lines()) == [line(1), line(2), line(2), line(3, 2), line(5, event=CLOSED)]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "of another"])
+def test_what_others_left_is_not_taken(
+    files: StreamFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """In a folder where anybody may write, only a file of the server's own user is believed to be its own."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path = tmp_path / f"predictor-{files.stream_id}.jsonl"
+    if kind == "link":
+        (tmp_path / "theirs").write_bytes(line(1))
+        path.symlink_to(tmp_path / "theirs")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(line(1))
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    repair(files, closing)
+    assert list(files.signal("logs").lines()) == [line(1, event=CLOSED)]
+    assert os.path.lexists(path)

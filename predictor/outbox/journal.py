@@ -188,7 +188,7 @@ class Journal:
         if self.suspect:
             return await self._write_once_more()
         mark, count, size, newest = self.appended, len(self._unsynced), self.unsynced_bytes, self._newest
-        end = Place(self._number, self.segment.size) if self.segment else self.durable_end
+        end = Place(_number(self.segment), self.segment.size) if self.segment else self.durable_end
         retired: list[Segment] = []
         if syncs:
             retired, self._retired = self._retired, []

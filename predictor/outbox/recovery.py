@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ from predictor import otlp
 from predictor.outbox import watermark
 from predictor.outbox.disk import Disk, Segment
 from predictor.outbox.gaps import Seen
+from predictor.outbox.rescue import bring_back
 from predictor.outbox.segments import Cursor, file_size, open_regular, sync_directory
 from predictor.outbox.undeclared import undeclared
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from predictor.outbox.segments import SignalFiles, StreamFiles
     from predictor.outbox.undeclared import Lost, Undeclared
 
+log = logging.getLogger(__name__)
 CLOSED = "prediction.stream.closed"
 _READ_BYTES = 1 << 20
 
@@ -56,6 +59,9 @@ def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) ->
     cursor = logs.cursor()
     # A gigabyte that is kept need not be read again at every start.
     if not (number and _ends_closed(logs.segment(number))):
+        if rescued := bring_back(files, disk or Disk()):
+            log.info("stream %s: took back what was rescued to %s", files.stream_id, rescued)
+            number = max(logs.numbers())
         _close(files, closing, cursor, number, disk or Disk())
     files.undeclared.unlink(missing_ok=True)
     logs.mend_cursor(cursor)

@@ -60,7 +60,7 @@ port-forward: ## Bring the cluster's API to 127.0.0.1:8000 and Grafana to 127.0.
 
 manifests: kustomize ## Hold every overlay and combination of components to strict schemas, the overlays to checkov too
 	@VENV=$(CHECKER) scripts/venv manifests
-	@PYTHONDONTWRITEBYTECODE=1 $(CHECKER)/bin/python scripts/manifests
+	@PYTHONDONTWRITEBYTECODE=1 $(CHECKER)/bin/python -m scripts.manifests
 
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows, in .cache/lowest; ARGS='-k http' runs a part
 	@VENV=$(LOWEST) scripts/venv lowest
@@ -82,7 +82,7 @@ venv-%:
 	@scripts/venv $*
 
 bench: venv-dev ## Measure beside bare aiohttp and other servers, for docs/benchmarks.md; ARGS='--parts alone' is shorter
-	$(BIN)/python bench/run.py --write docs/benchmarks.md $(ARGS)
+	$(BIN)/python -m bench --write docs/benchmarks.md $(ARGS)
 
 chaos: venv-dev collector ## Break everything under load and compare callers and sink; ARGS='--kills 100 --seed 7' is longer
 	$(BIN)/python -m chaos $(ARGS)

@@ -6,17 +6,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from pinned import BenchError
-from running import Running
-from sinks import Relayed, Sinks
+from bench.pinned import BenchError
+from bench.running import Running
+from bench.sinks import Relayed, Sinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pinned import Pinned
-    from running import Cores
-    from variants import Variant
+    from bench.pinned import Pinned
+    from bench.running import Cores
+    from bench.variants import Variant
 
 _REST = 1.0  # s after the first answer until the memory at rest is read
 _AFTER = 5.0  # s after the load and its records until the memory afterwards is read

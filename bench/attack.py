@@ -1,4 +1,4 @@
-"""What half-open connections cost good clients: `python bench/attack.py --half-open 2000 --seconds 8`.
+"""What half-open connections cost good clients: `python -m bench.attack --half-open 2000 --seconds 8`.
 
 In each round wrk loads the server twice, in turns first: alone, and beside thousands of connections on which no request
 is ever complete: silent ones, and others that send a byte now and then of a request line, a header, a body, a chunk.
@@ -19,18 +19,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-import dialects
-import wrk
-from pinned import BenchError, Pinned, free_port
-from programs import start
-from run import choose_cores
-from tables import spread
-from variants import VARIANTS
+from bench import dialects, wrk
+from bench.__main__ import choose_cores
+from bench.pinned import BenchError, Pinned, free_port
+from bench.programs import start
+from bench.tables import spread
+from bench.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from running import Cores
+    from bench.running import Cores
 
 _SAMPLE = b'{"data":[[6.7,3.0,5.2,2.3]]}'
 _PAUSE = 4.0  # s between two bytes of a connection

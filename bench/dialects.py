@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from pinned import BenchError
+
+from bench.pinned import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A peer's own environment: made on demand in .cache/bench/<peer> from requirements/bench-<peer>.txt."""
+"""A peer's own environment: made on demand in .cache/bench/<peer> from bench/peers/<peer>.txt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pinned import BenchError
+from bench.pinned import BenchError
 
 ROOT = Path(__file__).parent.parent
 _CACHE = ROOT / ".cache" / "bench"
@@ -79,7 +79,7 @@ def version(peer: str) -> str:
 
 
 def _lock(peer: str) -> Path:
-    return ROOT / "requirements" / f"bench-{peer}.txt"
+    return ROOT / "bench" / "peers" / f"{peer}.txt"
 
 
 def _do(command: list[str], peer: str) -> None:

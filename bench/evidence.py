@@ -8,13 +8,14 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pinned import BenchError
+
+from bench.pinned import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from variants import Variant
+    from bench.variants import Variant
 
 _SERVER = 2  # OTLP's SPAN_KIND_SERVER
 _FIVE_SIGMA = 5.0  # a fair sampler is outside once in two million rounds

@@ -1,4 +1,4 @@
-"""Where the server's processor time goes, by function: `python bench/hotspots.py`; needs py-spy (`pip install py-spy`).
+"""Where the server's processor time goes, by function: `python -m bench.hotspots`; needs py-spy (`pip install py-spy`).
 
 Sampled while the interpreter's lock is held: C extensions and system calls under the lock count for the Python function
 that called them; inference and writing to disk, which free the lock, do not show. The sampler stops the process for a
@@ -17,16 +17,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinned import BenchError
-from run import choose_cores
-from running import Running
-from sinks import Sinks
-from variants import VARIANTS
+from bench.__main__ import choose_cores
+from bench.pinned import BenchError
+from bench.running import Running
+from bench.sinks import Sinks
+from bench.variants import VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from variants import Variant
+    from bench.variants import Variant
 
 _RATE = 400  # samples a second
 _ROWS = 45

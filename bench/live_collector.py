@@ -6,8 +6,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from pinned import YIELDING, BenchError, Pinned
-from variants import ROOT
+from bench.pinned import YIELDING, BenchError, Pinned
+from bench.variants import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Watch the server's memory under load while the Collector is down: `python bench/memory.py --minutes 10`.
+"""Watch the server's memory under load while the Collector is down: `python -m bench.memory --minutes 10`.
 
 Prints one line for each slice of load: resident set, file descriptors, outbox bytes, requests a second.
 Needs disk: some 12 MB a second.
@@ -11,12 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import dialects
-import wrk
-from pinned import BenchError, Pinned, free_port
-from programs import start
-from run import choose_cores
-from variants import VARIANTS
+from bench import dialects, wrk
+from bench.__main__ import choose_cores
+from bench.pinned import BenchError, Pinned, free_port
+from bench.programs import start
+from bench.variants import VARIANTS
 
 _SLICE = 10  # s of load between two looks
 _SAMPLE = b'{"data":[[6.7,3.0,5.2,2.3]]}'

@@ -14,7 +14,6 @@ import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,8 +29,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-sys.path.append(str(Path(__file__).parent / "peers"))  # the model as the peers run it
-from iris import FEATURES, Iris
+from bench.peers.iris import FEATURES, Iris
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

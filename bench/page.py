@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import tables
+from bench import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from alone import Costs
-    from rounds import Results, Setting
-    from variants import Variant
+    from bench.alone import Costs
+    from bench.rounds import Results, Setting
+    from bench.variants import Variant
 
 _PACKAGES = ("aiohttp", "uvloop", "msgspec", "numpy", "onnxruntime", "opentelemetry-sdk")
 
 
 def marks(part: str) -> tuple[str, str]:
     """Return the lines between which a part's results stand."""
-    return f"<!-- {part}: written by bench/run.py from here on -->", f"<!-- {part}: to here -->"
+    return f"<!-- {part}: written by bench/__main__.py from here on -->", f"<!-- {part}: to here -->"
 
 
 def write(path: Path, part: str, lines: Sequence[str]) -> None:
@@ -96,4 +96,4 @@ def _processor() -> str:
 
 def _command_line() -> str:
     """Return the command as a person would type it."""
-    return " ".join(["python", "bench/run.py", *sys.argv[1:]])
+    return " ".join(["python", "bench/__main__.py", *sys.argv[1:]])

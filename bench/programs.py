@@ -6,14 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-import environments
-from pinned import free_port
-from variants import BARE, ROOT
+from bench import environments
+from bench.pinned import free_port
+from bench.variants import BARE, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from variants import Variant
+    from bench.variants import Variant
 
 _BENCH = ROOT / "bench"
 _PEERS = _BENCH / "peers"
@@ -41,8 +41,9 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
     elif variant.program == BARE:
         command, more = [sys.executable, str(_BENCH / "bare.py"), str(port)], {}
     elif variant.program == "obvious":
-        command, more = [sys.executable, str(_BENCH / "obvious.py"), str(port)], {}
+        command, more = [sys.executable, "-m", "bench.obvious", str(port)], {}
         more = {
+            "PYTHONPATH": str(ROOT),  # it starts in a folder of its own
             "OTEL_EXPORTER_OTLP_ENDPOINT": sink or "",
             "OTEL_SERVICE_NAME": "obvious",
             "OTEL_SEMCONV_STABILITY_OPT_IN": "http",

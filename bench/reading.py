@@ -1,4 +1,4 @@
-"""How long the log readers take, and how much memory: `python bench/reading.py --records 1000000`.
+"""How long the log readers take, and how much memory: `python -m bench.reading --records 1000000`.
 
 Writes an outbox of so many predictions of iris by the server's own encoder (0.9 KB each, eight a line, every tenth line
 twice), then runs `predictor log` on it and prints seconds and the peak of resident memory of each verb.
@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 from predictor import otlp
-from predictor.encoding import RecordEncoder, numbered
-from predictor.ids import uuid7
-from predictor.prediction import Origin, Prediction
-from predictor.record import Schema
-from predictor.stream_events import closed, opened
+from predictor.core.ids import uuid7
+from predictor.core.result import Origin, Prediction
+from predictor.recording.encoder import RecordEncoder, numbered
+from predictor.recording.record_schema import Schema
+from predictor.recording.stream_events import closed, opened
 
 _FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 _IRIS = Schema("iris@1", _FEATURES, ("setosa", "versicolor", "virginica"))

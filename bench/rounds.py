@@ -9,17 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from pinned import BenchError
-from running import Running
-from sinks import Sinks
-from variants import BARE
+
+from bench.pinned import BenchError
+from bench.running import Running
+from bench.sinks import Sinks
+from bench.variants import BARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from running import Cores, Measured
-    from variants import Variant
+    from bench.running import Cores, Measured
+    from bench.variants import Variant
 
 _WARM_UP = 1  # s of load before the first round, at most
 

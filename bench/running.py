@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import dialects
-import wrk
-from pinned import BenchError, Pinned, core_time, free_port
-from programs import start
-from trail import Trail
-from variants import ROOT
-
-sys.path.append(str(ROOT / "bench" / "peers"))  # the model as the peers run it
-from iris import Iris
+from bench import dialects, wrk
+from bench.peers.iris import Iris
+from bench.pinned import BenchError, Pinned, core_time, free_port
+from bench.programs import start
+from bench.trail import Trail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sinks import Sink
-    from variants import Variant
+    from bench.sinks import Sink
+    from bench.variants import Variant
 
 _model = Iris()
 

@@ -6,14 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from live_collector import LiveCollector
-from pinned import YIELDING, Pinned, free_port
-from variants import ROOT
+from bench.live_collector import LiveCollector
+from bench.pinned import YIELDING, Pinned, free_port
+from bench.variants import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from variants import Variant
+    from bench.variants import Variant
 
 _SLOW = 1.0  # s before an answer of a slow sink reaches the server; its exporters give up after ten
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from variants import BARE, OFF
+from bench.variants import BARE, OFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from alone import Costs
-    from rounds import Results, Setting
-    from running import Measured
-    from variants import Variant
+    from bench.alone import Costs
+    from bench.rounds import Results, Setting
+    from bench.running import Measured
+    from bench.variants import Variant
 
 _SIDE_BY_SIDE = (
     "",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from evidence import Evidence, since, sizes
+from bench.evidence import Evidence, since, sizes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sinks import Sink
-    from variants import Variant
+    from bench.sinks import Sink
+    from bench.variants import Variant
 
 _QUIET = 0.7  # s without anything new: over twice what the shipper and the Collector's exporter hold back
 _ARRIVED = 30.0  # s for the rest to arrive after a round

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import dialects
-from environments import AGENT_VERSION, ROOT, version
+from bench import dialects
+from bench.environments import AGENT_VERSION, ROOT, version
 
 __all__ = ["BARE", "OFF", "ROOT", "VARIANTS", "Variant"]
 

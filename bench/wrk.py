@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import msgspec
-from pinned import BenchError
+
+from bench.pinned import BenchError
 
 _SCRIPT = Path(__file__).with_name("predict.lua")
 _PATIENCE = 20  # s; a slow answer is one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import collector
+from tests.support import collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from powercut import Ext4, NotMountable
+from tests.support.power_cut import Ext4, NotMountable
 
 if TYPE_CHECKING:
     from pathlib import Path

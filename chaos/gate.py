@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
-from ledger import records_of
 
 from chaos.plan import Fault
+from tests.support.ledger import records_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from ledger import Record
-
     from chaos.judge import Number
+    from tests.support.ledger import Record
 
 TIMEOUT = 3.0
 """Seconds that the servers are set to wait for an answer."""

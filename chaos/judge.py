@@ -1,6 +1,7 @@
 """Compares what callers were told with what the sink has, and counts every way in which they can differ.
 
-It takes records as `tests/ledger.py` and `tests/lokilog.py` read them, which is plain JSON; no code of the server's.
+It takes records as `tests/support/ledger.py` and `tests/support/loki_client.py` read them, which is plain JSON; no
+code of the server's.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ledger import Answer
+from tests.support.ledger import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-    from ledger import Key, Record
+    from tests.support.ledger import Key, Record
 
 Number = tuple[str, int]
 """A stream and a number in it."""

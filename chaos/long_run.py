@@ -20,15 +20,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import collector
 import pytest
-from server import Server
 
 from chaos import drawing
 from chaos.counting import Counting
 from chaos.drawing import Look
 from chaos.full_load import run
 from chaos.picture import Band
+from tests.support import collector
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,23 +7,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector import free_port
-from ledger import records_of
-
 from chaos import sinks
 from chaos.disk import SmallDisk
 from chaos.gate import TIMEOUT, Gate
 from chaos.servers import Gunicorn, Post
 from chaos.switch import Switch
+from tests.support.collector import free_port
+from tests.support.ledger import records_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from ledger import Answer as Told
-    from ledger import Key, Ledger, Load, Record
-
     from chaos.sinks import Sink
+    from tests.support.ledger import Answer as Told
+    from tests.support.ledger import Key, Ledger, Load, Record
 
 _BOUND = "96MiB"  # half of the small disk: who is full by the bound can still be full by the disk
 _LAST_FLUSH = "180s"  # for what is left in the end, with a backoff of up to 30 s in it

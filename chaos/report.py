@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from ledger import Ledger
-
     from chaos.campaign import Campaign
     from chaos.judge import Verdict
+    from tests.support.ledger import Ledger
 
 MARKS = "<!-- written by make chaos from here on -->", "<!-- to here -->"
 

@@ -16,22 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import collector
 import pytest
-from ledger import Ledger, check
 
 from chaos import campaign, evidence, judge, machine, plan, report, sinks
 from chaos.plan import Fault
+from tests.support import collector
+from tests.support.ledger import Ledger, check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from ledger import Key
 
     from chaos.campaign import Campaign
     from chaos.judge import Verdict
     from chaos.machine import Machine
     from chaos.plan import Step
+    from tests.support.ledger import Key
 
 _LAST_SECOND = 2.0  # s: a second between two syncs, and a sync on a busy machine
 _ROOT = Path(__file__).parent.parent

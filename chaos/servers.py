@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger import Load
-from server import Server
+from tests.support.ledger import Load
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,16 +7,14 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import collector
-import external
-import lokilog
-from ledger import records_of
+from tests.support import collector, external_programs, loki_client
+from tests.support.ledger import records_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from ledger import Record
+    from tests.support.ledger import Record
 
 NAMESPACE = "chaos"
 """The Kubernetes namespace that the servers say they run in, which tells their records from others'."""
@@ -115,7 +113,7 @@ class LokiSink:
 
     def __init__(self, folder: Path, tempo: str) -> None:
         """Start nothing yet; `tempo` is the URL that takes spans."""
-        from stack.stack import Stack  # noqa: PLC0415 - needs kustomize and what the tests of manifests need
+        from tests.stack.stack import Stack  # noqa: PLC0415 - needs kustomize and what the tests of manifests need
 
         self._stack = Stack("minikube", folder, tempo)
         self.title = "Loki, by log queries"
@@ -125,12 +123,12 @@ class LokiSink:
 
     def records(self) -> Iterator[Record]:
         """Yield what log queries return."""
-        return lokilog.records(self._stack.stored(NAMESPACE))
+        return loki_client.records(self._stack.stored(NAMESPACE))
 
 
 def has_loki() -> bool:
     """Tell whether Loki can be the sink here: as a program, since a container cannot be stopped by its process."""
-    return external.loki_program() is not None and (external.CACHE / "bin" / "kustomize").exists()
+    return external_programs.loki_program() is not None and (external_programs.CACHE / "bin" / "kustomize").exists()
 
 
 @asynccontextmanager
@@ -144,7 +142,7 @@ async def run(folder: Path, *, loki: bool) -> AsyncIterator[Sink]:
         finally:
             sink.kill()
         return
-    from stack.spans import Receiver  # noqa: PLC0415 - as above
+    from tests.stack.spans import Receiver  # noqa: PLC0415 - as above
 
     with Receiver() as spans:
         whole = LokiSink(folder, spans.endpoint)

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from predictor import early_signals
+from predictor.server import early_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from predictor.settings import Settings
+    from predictor.config.settings import Settings
 
 _FAILED_TO_START = 2
 
@@ -27,10 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in ([], ["serve"]):
         early_signals.take()
-    from predictor import __version__, console  # noqa: PLC0415 - after the signals
-    from predictor.settings import SettingsError, load  # noqa: PLC0415 - as above
+    from predictor import __version__  # noqa: PLC0415 - after the signals
+    from predictor.config.settings import SettingsError, load  # noqa: PLC0415 - as above
+    from predictor.core import operator_log  # noqa: PLC0415 - after the signals
 
-    console.occupy()
+    operator_log.occupy()
     if arguments[:1] == ["log"]:
         return _log(arguments[1:])
     if arguments[:1] == ["load"]:
@@ -58,24 +59,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load()
         return _VERBS[verb](settings)
     except (SettingsError, OSError, ValueError) as error:
-        console.show(f"predictor: {_sentence(error, settings)}")
+        operator_log.show(f"predictor: {_sentence(error, settings)}")
         return _FAILED_TO_START
 
 
 def _serve(settings: Settings) -> int:
-    from predictor.serve import serve  # noqa: PLC0415 - a verb imports its own
+    from predictor.server.lifecycle import serve  # noqa: PLC0415 - a verb imports its own
 
     return serve(settings)
 
 
 def _check(settings: Settings) -> int:
-    from predictor.check import check  # noqa: PLC0415 - a verb imports its own
+    from predictor.server.check import check  # noqa: PLC0415 - a verb imports its own
 
     return check(settings)
 
 
 def _log(arguments: Sequence[str]) -> int:
-    from predictor.log.cli import main as log  # noqa: PLC0415 - a verb imports its own
+    from predictor.reader.cli import main as log  # noqa: PLC0415 - a verb imports its own
 
     return log(arguments)
 

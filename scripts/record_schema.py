@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from predictor import record, stream_events
-from predictor.record import SCHEMA_VERSION
+from predictor.recording import record_schema, stream_events
+from predictor.recording.record_schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from predictor.record import Attribute
+    from predictor.recording.record_schema import Attribute
 
 FILE = Path(__file__).parent.parent / "docs" / "schema" / f"record-{SCHEMA_VERSION}.json"
 _INTEGER = {"type": "string", "pattern": r"^-?(0|[1-9]\d*)$"}  # 64 bits do not fit into JSON's numbers everywhere
@@ -41,10 +41,13 @@ _SOME = {"prediction.stream.sequence", "event.name"}  # what every record has
 def schema() -> dict[str, Any]:
     """Return the schema of one line: a LogsData object with records of ours only."""
     kinds = {
-        record.EVENT_NAME: (record.TABLE, {"prediction.job_id", "prediction.duration.total", "http.route"}),
-        record.FEEDBACK_EVENT: (record.FEEDBACK, {"prediction.job_id", "prediction.index", "http.route"}),
+        record_schema.EVENT_NAME: (
+            record_schema.TABLE,
+            {"prediction.job_id", "prediction.duration.total", "http.route"},
+        ),
+        record_schema.FEEDBACK_EVENT: (record_schema.FEEDBACK, {"prediction.job_id", "prediction.index", "http.route"}),
     }
-    check = record.CHECK_EVENT
+    check = record_schema.CHECK_EVENT
     for name, own in stream_events.TABLE.items():
         kinds[name] = (stream_events.whole(name), {each.name for each in own})
     return {
@@ -73,7 +76,7 @@ def schema() -> dict[str, Any]:
             "check_scope": _check_scope(),
             "record": {"oneOf": [_ref(name) for name in kinds]},
             **{name: _record(name, table, _SOME | needed) for name, (table, needed) in kinds.items()},
-            check: _record(check, record.CHECK, {"event.name"}),
+            check: _record(check, record_schema.CHECK, {"event.name"}),
         },
     }
 
@@ -88,7 +91,7 @@ def _record(name: str, table: Iterable[Attribute], needed: set[str]) -> dict[str
         "body": _object(stringValue={"type": "string"}),
         "eventName": {"const": name},
     }
-    if name in {record.EVENT_NAME, record.FEEDBACK_EVENT, record.CHECK_EVENT}:
+    if name in {record_schema.EVENT_NAME, record_schema.FEEDBACK_EVENT, record_schema.CHECK_EVENT}:
         ids = {field: {"type": "string", "pattern": f"^[0-9a-f]{{{digits}}}$"} for field, digits in _HEX.items()}
         whole = _object(**fields, **ids)
         whole["properties"]["flags"] = {"const": 1}  # there are spans; absent otherwise
@@ -120,7 +123,7 @@ def _version() -> dict[str, Any]:
 def _scope_with(*pairs: dict[str, Any], must: tuple[str, ...]) -> dict[str, Any]:
     there = [{"contains": {"properties": {"key": {"const": name}}}} for name in must]
     attributes = {"type": "array", "items": {"oneOf": list(pairs)}, "allOf": there}
-    return _object(name={"const": record.SCOPE_NAME}, version={"type": "string"}, attributes=attributes)
+    return _object(name={"const": record_schema.SCOPE_NAME}, version={"type": "string"}, attributes=attributes)
 
 
 def _ref(name: str) -> dict[str, Any]:

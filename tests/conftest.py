@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
-from gate import Gate
-from server import DEFAULTS, Here, serve
+
+from tests.support.gated_model import Gate
+from tests.support.server import DEFAULTS, Here, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping

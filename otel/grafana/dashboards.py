@@ -1,4 +1,4 @@
-"""Write dashboards/*.json: `python otel/grafana/dashboards.py`, or into another folder that is named.
+"""Write dashboards/*.json: `python -m otel.grafana.dashboards`, or into another folder that is named.
 
 The files are committed, since Grafana reads them; a test holds them to what is written here.
 """
@@ -9,12 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-import health
-import known
-import predictions
-import trace_view
-import variables
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from otel.grafana import health, known, predictions, trace_view, variables
 
 FOLDER = Path(__file__).parent / "dashboards"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import panels
 from grafana_foundation_sdk.builders import common, dashboard
 from grafana_foundation_sdk.models import common as kinds
 from grafana_foundation_sdk.models.dashboard import Threshold, ThresholdsMode
-from logql import COPIES, PREDICTIONS, extreme, quantile
-from panels import RED, Line
+
+from otel.grafana import panels
+from otel.grafana.logql import COPIES, PREDICTIONS, extreme, quantile
+from otel.grafana.panels import RED, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import timeseries
     from grafana_foundation_sdk.cog.builder import Builder
     from grafana_foundation_sdk.models.dashboard import Panel
-    from known import Known
+
+    from otel.grafana.known import Known
 
 
 def build(model: Known) -> Iterator[Builder[Panel]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import feedback_logql as logql
-import panels
-from logql import or_zero
-from panels import Column, Line
+from otel.grafana import feedback_logql as logql
+from otel.grafana import panels
+from otel.grafana.logql import or_zero
+from otel.grafana.panels import Column, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

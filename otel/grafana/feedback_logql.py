@@ -7,7 +7,7 @@ whose random last digits it names, on both sides alike.
 
 from __future__ import annotations
 
-from logql import PREDICTIONS, RECORDS
+from otel.grafana.logql import PREDICTIONS, RECORDS
 
 MODEL = "prediction_model_name, prediction_model_version, prediction_model_digest"
 _ROW = "prediction_job_id, prediction_index"

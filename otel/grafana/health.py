@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import panels
-import stream_table
-import variables
 from grafana_foundation_sdk.builders import dashboard
-from logql import (
+
+from otel.grafana import panels, stream_table, variables
+from otel.grafana.logql import (
     ABANDONED,
     CLOSED,
     LOST,
@@ -22,7 +21,7 @@ from logql import (
     or_zero,
     said,
 )
-from panels import Line
+from otel.grafana.panels import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

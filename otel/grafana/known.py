@@ -6,8 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-from predictor.inference import description
-from predictor.record import WIDE
+from predictor.inference import manifest
+from predictor.recording.record_schema import WIDE
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -35,7 +35,7 @@ def models() -> list[Known]:
 
 
 def _read(folder: Path) -> Known:
-    about = description.read(folder)
+    about = manifest.read(folder)
     training = folder / "training.toml"
     ranges = tomllib.loads(training.read_text(encoding="utf-8"))["range"] if training.exists() else {}
     # What is dropped or hashed is no number in the record, and a wide row is one text.

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import features
-import feedback
-import panels
-import variables
 from grafana_foundation_sdk.builders import dashboard
-from logql import ATTEMPTS, COPIES, KEPT, OUTLIER_SHARE, PREDICTIONS, count, events, or_zero, quantile
-from panels import LOKI, Column, Line
+
+from otel.grafana import features, feedback, panels, variables
+from otel.grafana.logql import ATTEMPTS, COPIES, KEPT, OUTLIER_SHARE, PREDICTIONS, count, events, or_zero, quantile
+from otel.grafana.panels import LOKI, Column, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from grafana_foundation_sdk.cog.builder import Builder
     from grafana_foundation_sdk.models.dashboard import Panel
-    from known import Known
+
+    from otel.grafana.known import Known
 
 _DURATIONS = {
     "total": "from the arrival of the request to the writing of the record",

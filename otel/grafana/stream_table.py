@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import panels
-from logql import (
+from otel.grafana import panels
+from otel.grafana.logql import (
     ABANDONED,
     CLOSED,
     GAPS,
@@ -21,7 +21,7 @@ from logql import (
     bound_of_one,
     said,
 )
-from panels import Column
+from otel.grafana.panels import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import panels
-import variables
 from grafana_foundation_sdk.builders import dashboard
-from logql import KEPT, RECORDS
-from panels import Column
+
+from otel.grafana import panels, variables
+from otel.grafana.logql import KEPT, RECORDS
+from otel.grafana.panels import Column
 
 _RECORD = (
     Column("prediction_label", "Label", width=110),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType, VariableOption, VariableRefresh
-from panels import LOKI
+
+from otel.grafana.panels import LOKI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from predictor.api.json_body import JSON, encode
 
 if TYPE_CHECKING:
-    from predictor.prediction import Origin
+    from predictor.core.result import Origin
 
 Headers = list[tuple[str, str]]
 

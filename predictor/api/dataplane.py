@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from predictor.api.problems import problem_of
-from predictor.errors import Kind, Problem
+from predictor.api.problem_details import problem_of
+from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from predictor.job import Job
-    from predictor.pipeline import Pipeline
-    from predictor.prediction import Origin, Rows
+    from predictor.core.result import Origin, Rows
+    from predictor.serving.job import Job
+    from predictor.serving.pipeline import Pipeline
     from predictor.tracing.tracer import Tracer
 
     Refused = Callable[[Origin, Kind], None]

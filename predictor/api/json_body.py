@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from predictor.errors import Kind, Problem
+from predictor.core.problems import Kind, Problem
 
 JSON = "application/json"
 _WORDS = 100

@@ -16,9 +16,9 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from predictor.api.problems import own_fault
-from predictor.console import Throttle
-from predictor.errors import Kind, Problem
+from predictor.api.problem_details import own_fault
+from predictor.core.operator_log import Throttle
+from predictor.core.problems import Kind, Problem
 from predictor.http.limits import bound_unread
 from predictor.http.responses import problem_response
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, cast
 
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE
-from predictor.deadlines import Deadlines
-from predictor.errors import Kind, Problem
+from predictor.core.problems import Kind, Problem
 from predictor.http.lent_transport import LentTransport
 from predictor.http.limits import bound_unread
 from predictor.http.request_head import MOST_HEAD_BYTES, HeadReader, may_become_plain, more_than_one
 from predictor.http.wire import encode_answer
+from predictor.serving.deadlines import Deadlines
 from predictor.tracing.server_spans import Exchanged
 
 if TYPE_CHECKING:

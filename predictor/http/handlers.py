@@ -10,9 +10,9 @@ from aiohttp import web
 from predictor.api.answers import identify
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE, BodyHead, check_size
-from predictor.api.problems import encode_problem, own_fault
+from predictor.api.problem_details import encode_problem, own_fault
 from predictor.api.routes import Document, Feedback, Predict, Probe
-from predictor.errors import Kind, Problem
+from predictor.core.problems import Kind, Problem
 from predictor.http.connection import FAULT, Connection
 from predictor.http.responses import problem_response, response_of
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from predictor.api.pattern.feedback import FeedbackCall
     from predictor.api.pattern.predict import Codec
     from predictor.api.routes import Route
-    from predictor.http.page import Page
     from predictor.http.responses import Handler
     from predictor.http.server import HttpServer
 
@@ -84,7 +83,7 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     return response
 
 
-def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Route], page: Page | None) -> None:
+def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Route]) -> None:
     """Register every call, and last what answers where no call is."""
     handlers = _Handlers(plane)
     for route in routes:
@@ -95,8 +94,6 @@ def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Rou
             )  # HEAD never predicts
         else:
             router.add_route(route.method, route.path, handler)
-    if page:
-        page.add_routes(router)
     router.add_route("*", _ANY, handlers.unmatched())
 
 

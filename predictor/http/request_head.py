@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from predictor.api.json_body import BodyHead
 from predictor.api.routes import Predict
-from predictor.errors import Problem
+from predictor.core.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

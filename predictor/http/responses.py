@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from multidict import CIMultiDict
 
-from predictor.api.problems import encode_problem
+from predictor.api.problem_details import encode_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from predictor.api.answers import Answer
-    from predictor.errors import Problem
+    from predictor.core.problems import Problem
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

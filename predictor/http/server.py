@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiohttp import web
 
-from predictor.console import Throttle
+from predictor.core.operator_log import Throttle
 from predictor.http.connection import Connection, checked
 from predictor.http.limits import most_connections
 

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictor.inference import labels as order
-from predictor.inference.checked import TENSOR, Checked, checked, tried
-from predictor.inference.graph import classes_of
+from predictor.inference import label_order as order
+from predictor.inference.checked_file import TENSOR, Checked, checked, tried
+from predictor.inference.onnx_graph import classes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from predictor.inference.description import Description
-    from predictor.inference.graph import Classes
-    from predictor.inference.labels import Agreement, Places
-    from predictor.inference.session import Floats, Session
-    from predictor.inference.trial import Parts, Run
+    from predictor.inference.batch_trial import Parts, Run
+    from predictor.inference.label_order import Agreement, Places
+    from predictor.inference.manifest import Description
+    from predictor.inference.onnx_graph import Classes
+    from predictor.inference.onnx_session import Floats, Session
 
 # What skl2onnx writes by default: a map a row.
 _NUMBERS, _TEXTS = "seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from predictor.inference import classifier, description, training
-from predictor.inference.checked import TENSOR, Checked, checked, tried
-from predictor.inference.failures import ModelError
-from predictor.inference.session import Session
-from predictor.inference.trial import Mode, rows_to_try
+from predictor.inference import classifier, manifest, training_ranges
+from predictor.inference.batch_trial import Mode, rows_to_try
+from predictor.inference.checked_file import TENSOR, Checked, checked, tried
+from predictor.inference.onnx_session import Session
+from predictor.inference.runtime_errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from predictor.inference.description import Description
-    from predictor.inference.session import Floats
-    from predictor.inference.trial import Parts
+    from predictor.inference.batch_trial import Parts
+    from predictor.inference.manifest import Description
+    from predictor.inference.onnx_session import Floats
 
 __all__ = ["Model", "ModelError", "Outputs", "load"]
 
@@ -48,7 +48,7 @@ class Model:
     """A loaded model; `load` makes it."""
 
     def __init__(
-        self, about: Description, digest: str, classify: Checked, score: Checked | None, ranges: training.Ranges
+        self, about: Description, digest: str, classify: Checked, score: Checked | None, ranges: training_ranges.Ranges
     ) -> None:
         """Take over what `load` has checked."""
         self.description = about
@@ -86,12 +86,12 @@ def load(folder: Path, batch_rows: int = BATCH_ROWS) -> Model:
     The digest is the SHA-256 of what sha256sum prints for the description and its ONNX files in the order of their
     names, for example `LC_ALL=C sha256sum classifier.onnx model.toml outlier.onnx | sha256sum`.
     """
-    about = description.read(folder)
+    about = manifest.read(folder)
     named = [about.classifier.file] + ([about.outlier.file] if about.outlier else [])
-    files = {name: _content(folder / name) for name in sorted({description.FILE, *named})}
+    files = {name: _content(folder / name) for name in sorted({manifest.FILE, *named})}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
     digest = f"sha256:{hashlib.sha256(sums.encode()).hexdigest()}"
-    ranges = training.ranges(folder)
+    ranges = training_ranges.ranges(folder)
     by_column = {at: ranges[each.name] for at, each in enumerate(about.features) if each.name in ranges}
     rows = rows_to_try([feature.sample for feature in about.features], by_column)
     most = max(batch_rows, 2)

@@ -9,10 +9,10 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from predictor.console import show
+from predictor.config.parsers import count, duration
+from predictor.core.operator_log import show
 from predictor.load import rows, sender
 from predictor.load.tally import Tally
-from predictor.units import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

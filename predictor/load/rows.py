@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from predictor.inference.description import read as description
-from predictor.inference.training import ranges
+from predictor.inference.manifest import read as description
+from predictor.inference.training_ranges import ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

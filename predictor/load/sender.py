@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 
-from predictor.console import Throttle, show
+from predictor.core.operator_log import Throttle, show
 from predictor.load.tally import ANSWERED
 
 if TYPE_CHECKING:

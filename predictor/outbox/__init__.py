@@ -3,6 +3,6 @@
 Knows nothing of the network, and of what is in a line only what `otlp` tells it.
 """
 
-from predictor.outbox.writer import Outbox, OutboxError
+from predictor.outbox.outbox import Outbox, OutboxError
 
 __all__ = ["Outbox", "OutboxError"]

@@ -17,17 +17,17 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from predictor.console import Throttle
-from predictor.outbox.disk import Disk
-from predictor.outbox.recovery import repair
-from predictor.outbox.securing import secure
-from predictor.outbox.segments import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
+from predictor.core.operator_log import Throttle
+from predictor.outbox.layout import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
+from predictor.outbox.recovery.repair import repair
+from predictor.outbox.recovery.secure import secure
+from predictor.outbox.writing.segment_file import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from predictor.outbox.recovery import Closing
+    from predictor.outbox.recovery.repair import Closing
 
 # What `lock` is called while a stream that was shipped is being removed: whoever finds it goes on removing.
 _SHIPPED = "shipped"

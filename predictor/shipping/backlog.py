@@ -12,14 +12,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor import otlp
-from predictor.outbox.segments import Cursor, Lines, file_size
+from predictor.outbox.layout import Cursor, Lines, file_size
 from predictor.shipping.probes import probes
 from predictor.shipping.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from predictor.outbox.segments import Signal, StreamFiles
+    from predictor.outbox.layout import Signal, StreamFiles
 
 Durable = Callable[[], tuple[int, int]]
 """Returns the place, segment and offset, before which a power cut takes nothing back."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from predictor.shipping.delivery import Endpoint
+from predictor.shipping.otlp_http import Endpoint
 
 if TYPE_CHECKING:
-    from predictor.otlp_settings import Target
+    from predictor.config.otel_env import Target
 
 
 def endpoint(target: Target) -> Endpoint:

@@ -6,12 +6,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.outbox.segments import Cursor
+from predictor.outbox.layout import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from predictor.outbox.segments import Lines, Signal
+    from predictor.outbox.layout import Lines, Signal
 
 _SEARCHED = 16 << 20  # B between two tries, while an item of a rare event is searched for
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from predictor import otlp
-from predictor.outbox.segments import Cursor
+from predictor.outbox.layout import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from predictor.outbox.segments import Signal
-    from predictor.shipping.delivery import Refused
-    from predictor.shipping.pace import Backoff
+    from predictor.outbox.layout import Signal
+    from predictor.shipping.flow_control import Backoff
+    from predictor.shipping.otlp_http import Refused
 
 MOST_BELIEVED = 10  # of the last RECENT items of a stream; more are an outage
 RECENT = 1000

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from predictor.outbox.segments import file_size, replace_file, sync_directory
+from predictor.outbox.layout import file_size, replace_file, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from predictor.outbox.segments import Signal, StreamFiles
+    from predictor.outbox.layout import Signal, StreamFiles
 
 LIMITS: Mapping[Signal, int] = {"logs": 64 << 20, "traces": 16 << 20}  # B of a stream; spans take no record's room
 

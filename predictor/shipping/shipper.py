@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 from predictor import otlp
 from predictor.shipping import refusals
 from predictor.shipping.backlog import BODY, Backlog, body
-from predictor.shipping.delivery import Accepted, Delivery, Refused, Retry
-from predictor.shipping.pace import Backoff, Window
+from predictor.shipping.flow_control import Backoff, Window
+from predictor.shipping.otlp_http import Accepted, Delivery, Refused, Retry
 from predictor.shipping.refusals import Unproved
 from predictor.shipping.rejected import Reason
-from predictor.shipping.report import Report
+from predictor.shipping.status import Report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from predictor.outbox.segments import Signal, StreamFiles
+    from predictor.outbox.layout import Signal, StreamFiles
     from predictor.shipping.backlog import Durable, Piece
-    from predictor.shipping.delivery import Endpoint, Outcome
+    from predictor.shipping.otlp_http import Endpoint, Outcome
     from predictor.shipping.rejected import Reject
-    from predictor.shipping.report import Counters
+    from predictor.shipping.status import Counters
 
 _LINGER = 0.2  # s without anything new; a body gathers meanwhile, and a record is at the sink within half a second
 _STORE = 1.0  # s between two cursors of a stream: storing one costs two fsyncs

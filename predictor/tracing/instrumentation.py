@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from opentelemetry.sdk.resources import Resource
 
-    from predictor.prediction import Origin
+    from predictor.core.result import Origin
     from predictor.tracing.span_writer import SpanWriter
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

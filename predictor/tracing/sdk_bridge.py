@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 
-from predictor import ids
+from predictor.core import ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import Attributes
 
-    from predictor.prediction import Origin
+    from predictor.core.result import Origin
 
 _ROOT_RATIO = re.compile(r"ParentBased\{root:TraceIdRatioBased\{([0-9.e+-]+)\},")
 """How the SDK describes a parent-based sampler with a ratio at its root; the ratio stands there with all its digits."""

@@ -1,7 +1,7 @@
 """Server spans from a template, in the words of the official instrumentation of aiohttp's server.
 
-For the fast lane, which has no request of aiohttp to show to the instrumentation. tests/test_tracing.py sends the same
-requests by either way and holds the spans equal: names and order of the attributes, captured headers, limits.
+For the fast lane, which has no request of aiohttp to show to the instrumentation. tests/tracing/test_tracer.py sends
+the same requests by either way and holds the spans equal: names and order of the attributes, captured headers, limits.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from predictor import otlp
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from predictor.core.result import Origin
     from predictor.otlp import JSON
-    from predictor.prediction import Origin
     from predictor.tracing.span_writer import SpanWriter
 
 _OFFICIAL = InstrumentationScope("opentelemetry.instrumentation.aiohttp_server", instrumentation_version)

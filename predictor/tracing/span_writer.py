@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from predictor import ids, otlp, record
+from predictor import otlp
+from predictor.core import ids
 from predictor.outbox import OutboxError
+from predictor.recording import record_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from predictor.core.result import Origin, Prediction
     from predictor.otlp import JSON
-    from predictor.prediction import Origin, Prediction
-    from predictor.record import Schema
+    from predictor.recording.record_schema import Schema
 
 _logger = logging.getLogger("predictor.spans")
 _GATHER = 0.1
@@ -51,7 +53,7 @@ class SpanWriter(SpanProcessor):
         self._outbox = outbox
         self._gather = gather
         self._resource = resource
-        self._own = otlp.head("traces", resource, otlp.scope_json(record.SCOPE_NAME, version))
+        self._own = otlp.head("traces", resource, otlp.scope_json(record_schema.SCOPE_NAME, version))
         self._heads: dict[InstrumentationScope | None, bytes] = {}
         self._gathered: dict[bytes, list[bytes]] = {}
         self.dropped = 0

@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.util.http import get_excluded_urls
 
-from predictor import ids
-from predictor.prediction import Origin
-from predictor.rate import PerSecond
+from predictor.core import ids
+from predictor.core.rate_limit import PerSecond
+from predictor.core.result import Origin
 from predictor.tracing.instrumentation import Instrumentation
 from predictor.tracing.sdk_bridge import wanted_traces
 from predictor.tracing.server_spans import ServerSpans
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
-    from predictor.prediction import Prediction
-    from predictor.record import Schema
+    from predictor.core.result import Prediction
+    from predictor.recording.record_schema import Schema
     from predictor.tracing.span_writer import SpanWriter
 
 _KEPT_A_SECOND = 10

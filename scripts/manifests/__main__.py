@@ -10,11 +10,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import policy
-import rendering
-from judge import Judge
-from rendering import RenderingError
-from schemas import Schemas, definitions
+from scripts.manifests import policy, rendering
+from scripts.manifests.judge import Judge
+from scripts.manifests.rendering import RenderingError
+from scripts.manifests.schemas import Schemas, definitions
 
 
 def main(files: list[str]) -> int:

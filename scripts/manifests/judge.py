@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import rendering
+from scripts.manifests import rendering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from policy import Finding
-    from rendering import Manifest
+    from scripts.manifests.policy import Finding
+    from scripts.manifests.rendering import Manifest
 
 
 class Checks(Protocol):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from rendering import FOLDER
+
+from scripts.manifests.rendering import FOLDER
 
 EXCEPTIONS = FOLDER / "checkov.yaml"
 _LEAST = 20  # checks that pass on any workload; fewer mean that checkov has not read the file

@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
-from rendering import ROOT, Manifest, name_of
+
+from scripts.manifests.rendering import ROOT, Manifest, name_of
 
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.3.0"  # fields that are newer than this, a GKE of today need not know
 OWN = ROOT / "tests" / "schemas"

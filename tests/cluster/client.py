@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from ledger import Answer, Ledger
 
-from cluster import program
-from cluster.kubectl import KubectlError, until
+from tests.cluster import program
+from tests.cluster.kubectl import KubectlError, until
+from tests.support.ledger import Answer, Ledger
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from cluster.kubectl import Kubectl
+    from tests.cluster.kubectl import Kubectl
 
 _URL = "http://api:8000"
 _PACE = 0.05  # s; the cluster may be one small machine, and every row is read back from Loki

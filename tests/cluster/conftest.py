@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.evidence import Since
-from cluster.kill import tidy
-from cluster.kubectl import NAMESPACE, Kubectl, KubectlError, until
+from tests.cluster.evidence import Since
+from tests.cluster.kill import tidy
+from tests.cluster.kubectl import NAMESPACE, Kubectl, KubectlError, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,15 +9,14 @@ import uuid
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ledger import Found, Ledger, check
-from lokilog import Entry, Loki, records
-
-from cluster.kubectl import KubectlError
+from tests.cluster.kubectl import KubectlError
+from tests.support.ledger import Found, Ledger, check
+from tests.support.loki_client import Entry, Loki, records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cluster.kubectl import Kubectl
+    from tests.cluster.kubectl import Kubectl
 
 _ALL = '{service_name="predictor"}'
 _SLACK = 60 * 10**9  # ns between the clocks of this machine and the nodes

@@ -10,10 +10,10 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cluster.kubectl import until
+from tests.cluster.kubectl import until
 
 if TYPE_CHECKING:
-    from cluster.kubectl import Kubectl
+    from tests.cluster.kubectl import Kubectl
 
 _END = "import resource; resource.prlimit(1, resource.RLIMIT_CPU, (1, 1))"
 _SIGKILL = 137

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import aiohttp
-from ledger import Answer, Key, Load
+
+from tests.support.ledger import Answer, Key, Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster.client import Client
-from cluster.conftest import need
-from cluster.kubectl import KubectlError, until
+from tests.cluster.client import Client
+from tests.cluster.conftest import need
+from tests.cluster.kubectl import KubectlError, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cluster.evidence import Since
-    from cluster.kubectl import Kubectl
+    from tests.cluster.evidence import Since
+    from tests.cluster.kubectl import Kubectl
 
 _FEW = 50  # rows
 _OUTLIER = {"data": [[50.0, 40.0, 30.0, 20.0]]}  # kept by every sampler

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.client import Client
-from cluster.kill import kill, until_ready
-from cluster.kubectl import until
+from tests.cluster.client import Client
+from tests.cluster.kill import kill, until_ready
+from tests.cluster.kubectl import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cluster.evidence import Since
-    from cluster.kubectl import Kubectl
+    from tests.cluster.evidence import Since
+    from tests.cluster.kubectl import Kubectl
 
 _ROWS = 200
 

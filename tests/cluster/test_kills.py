@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.client import Client
-from cluster.conftest import need
-from cluster.kill import kill, until_ready
+from tests.cluster.client import Client
+from tests.cluster.conftest import need
+from tests.cluster.kill import kill, until_ready
 
 if TYPE_CHECKING:
-    from cluster.evidence import Since
-    from cluster.kubectl import Kubectl
+    from tests.cluster.evidence import Since
+    from tests.cluster.kubectl import Kubectl
 
 _ROWS = 200  # acknowledged before, after and between the kills
 _ROUNDS = 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.kubectl import Kubectl
+from tests.cluster.kubectl import Kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

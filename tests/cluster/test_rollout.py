@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.client import Client
+from tests.cluster.client import Client
 
 if TYPE_CHECKING:
-    from cluster.evidence import Since
-    from cluster.kubectl import Kubectl
+    from tests.cluster.evidence import Since
+    from tests.cluster.kubectl import Kubectl
 
 _ROWS = 200
 

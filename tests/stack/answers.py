@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from stack.planting import Fact
+    from tests.stack.planting import Fact
 
 Labels = frozenset[tuple[str, str]]
 Answer = dict[Labels, float]

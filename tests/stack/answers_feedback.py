@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from stack.answers import Answer, Asked, one, unique
+from tests.stack.answers import Answer, Asked, one, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stack.planting import Fact
+    from tests.stack.planting import Fact
 
 Row = tuple[str, int]
 MODEL = ("prediction_model_name", "prediction_model_version", "prediction_model_digest")

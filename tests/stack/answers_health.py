@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stack.answers import STREAM, Answer, Asked, counts, figures, last_said, most_said, number, one, unique
+from tests.stack.answers import STREAM, Answer, Asked, counts, figures, last_said, most_said, number, one, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stack.planting import Fact
+    from tests.stack.planting import Fact
 
 OPENED, OPEN, SHUT_DOWN, CRASHED, ABANDONED = 6, 3, 2, 1, 1
 LOST, REJECTED, MISSING, UNRECORDED = 3, 2, 3, 7

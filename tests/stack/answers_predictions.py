@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stack.answers import Answer, Asked, counts, figures, one, quantile, unique
+from tests.stack.answers import Answer, Asked, counts, figures, one, quantile, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stack.planting import Fact
+    from tests.stack.planting import Fact
 
 _FEATURES = {
     "sepal_length": (4.3, 7.9),

@@ -7,19 +7,18 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
 
-from boards import ROOT, Query, panels
-from collector import free_port
-from lokilog import Loki
-
 from predictor import otlp
-from stack import loki as programs
-from stack import planted
-from stack.planting import BEGIN, END, MINUTE, NAMESPACE, SECOND, SERVICE, Fact, facts
+from tests.stack import loki as programs
+from tests.stack import planted
+from tests.stack.planting import BEGIN, END, MINUTE, NAMESPACE, SECOND, SERVICE, Fact, facts
+from tests.support.collector import free_port
+from tests.support.grafana_dashboards import ROOT, Query, panels
+from tests.support.loki_client import Loki
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stack.answers import Labels
+    from tests.stack.answers import Labels
 
 START = BEGIN - 2 * MINUTE
 """What lies at the beginning of a range is not in it, and the streams are opened at `BEGIN`."""

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from stack.spans import Receiver
-from stack.stack import Stack
-from stack.tempo import Tempo
+from tests.stack.spans import Receiver
+from tests.stack.stack import Stack
+from tests.stack.tempo import Tempo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lokilog import Entry
+    from tests.support.loki_client import Entry
 
 INDEX = ("service.name", "k8s.namespace.name", "service.instance.id")
 _LEVELS = {"INFO": "info", "WARN": "warn", "ERROR": "error"}

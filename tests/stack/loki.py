@@ -7,9 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import external
-
-from stack.programs import Program
+from tests.stack.programs import Program
+from tests.support import external_programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,9 +31,9 @@ class Loki(Program):
     def start(self) -> None:
         """Start it and wait for nothing."""
         name = f"loki-{uuid4().hex[:12]}"  # another one each time: an engine gives a name free in its own time
-        beginning = external.loki(*self._folders, environment=self._said, name=name)
+        beginning = external_programs.loki(*self._folders, environment=self._said, name=name)
         self._command = [*beginning, *self._arguments]
-        if external.loki_program() is None:
+        if external_programs.loki_program() is None:
             self._container = name
             self._environment = (
                 dict(os.environ) | self._environment | {"HOME": os.environ.get("HOME", "/")}

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from predictor.errors import Kind
-from predictor.prediction import Feedback, Origin, Prediction
-from stack import planted_feedback
-from stack.planting import BEGIN, CHURN, ELSEWHERE, IRIS_2, MINUTE, MINUTES, SECOND, Stream
+from predictor.core.problems import Kind
+from predictor.core.result import Feedback, Origin, Prediction
+from tests.stack import planted_feedback
+from tests.stack.planting import BEGIN, CHURN, ELSEWHERE, IRIS_2, MINUTE, MINUTES, SECOND, Stream
 
 if TYPE_CHECKING:
-    from predictor.prediction import Kept
+    from predictor.core.result import Kept
 
 
 def row(minute: int, place: int, **changes: object) -> Prediction:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from predictor.prediction import Feedback, Origin
-from stack.planting import BEGIN, CHURN, IRIS, IRIS_2, MINUTE, SECOND
+from predictor.core.result import Feedback, Origin
+from tests.stack.planting import BEGIN, CHURN, IRIS, IRIS_2, MINUTE, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stack.planting import Model
+    from tests.stack.planting import Model
 
 LATER = 3
 """Minutes until the truth is known."""

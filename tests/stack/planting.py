@@ -7,16 +7,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from predictor import otlp, record, stream_events
-from predictor.encoding import RecordEncoder, encode_event
+from predictor import otlp
 from predictor.outbox import OutboxError
-from predictor.record import Schema
-from predictor.stream import LogStream
-from predictor.stream_events import Status
+from predictor.recording import record_schema, stream_events
+from predictor.recording.encoder import RecordEncoder, encode_event
+from predictor.recording.record_schema import Schema
+from predictor.recording.stream import LogStream
+from predictor.recording.stream_events import Status
 
 if TYPE_CHECKING:
-    from predictor.outbox.writer import Reason
-    from predictor.prediction import Feedback, Prediction
+    from predictor.core.result import Feedback, Prediction
+    from predictor.outbox.outbox import Reason
 
 MINUTES = 20
 SECOND = 10**9
@@ -113,10 +114,10 @@ class Stream:
         """Write what a caller said, at the time at which it came; `model` is the one that this server has then."""
         origin = feedback.origin
         encoded = encode_event(
-            attributes=record.feedback_attributes(feedback),
-            body=record.feedback_body(model.schema, feedback),
-            severity=record.INFO,
-            event_name=record.FEEDBACK_EVENT,
+            attributes=record_schema.feedback_attributes(feedback),
+            body=record_schema.feedback_body(model.schema, feedback),
+            severity=record_schema.INFO,
+            event_name=record_schema.FEEDBACK_EVENT,
             time_ns=origin.received_ns,
             observed_ns=origin.received_ns + SECOND // 1000,
             trace=(origin.trace_id, origin.span_id, bool(origin.kept)),
@@ -135,7 +136,7 @@ class Stream:
         closing = encode_event(
             attributes=pairs,
             body="stream closed: crash",
-            severity=record.WARN,
+            severity=record_schema.WARN,
             event_name=stream_events.CLOSED,
             time_ns=self.now,
             observed_ns=self.now,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import manifests
+from tests.support import rendered_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Pod:
 
 def pod(overlay: str, name: str) -> Pod:
     """Return the first container of the pods with this name in an overlay; `client` is in none, so with all parts."""
-    rendering = manifests.full(overlay) if name == "client" else manifests.overlay(overlay)
+    rendering = rendered_manifests.full(overlay) if name == "client" else rendered_manifests.overlay(overlay)
     spec = rendering.pod(name).spec
     container = spec["containers"][0]
     volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}

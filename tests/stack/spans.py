@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 from http.server import BaseHTTPRequestHandler
 
-from loopback import Loopback
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.support.loopback_server import Loopback
 
 
 class Receiver(Loopback):

@@ -9,21 +9,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import external
-import lokilog
 import pytest
-import rendering
-from collector import free_port
-from server import Server
 
-from stack.loki import Loki
-from stack.programs import Program
-from stack.rendered import pod
+from scripts.manifests import rendering
+from tests.stack.loki import Loki
+from tests.stack.programs import Program
+from tests.stack.rendered import pod
+from tests.support import external_programs, loki_client
+from tests.support.collector import free_port
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lokilog import Entry
+    from tests.support.loki_client import Entry
 
 every_overlay = pytest.mark.parametrize("stack", rendering.overlays(), indirect=True)
 _HOUR = 3600 * 10**9  # ns
@@ -38,7 +37,7 @@ class Stack:
         self.overlay = overlay
         self.loki = _loki(overlay, folder / "loki", port := free_port())
         self.loki_data = folder / "loki" / "data"
-        self.log = lokilog.Loki(f"http://127.0.0.1:{port}")
+        self.log = loki_client.Loki(f"http://127.0.0.1:{port}")
         self._otlp = free_port()
         self.collector = _collector(
             overlay, folder / "collector", self._otlp, LOKI_ENDPOINT=f"{self.log.url}/otlp", TEMPO_ENDPOINT=tempo
@@ -120,5 +119,5 @@ def _collector(overlay: str, folder: Path, port: int, **endpoints: str) -> Progr
         **endpoints,
     )
     arguments = [each for each in collector.lay_out(folder) if not each.endswith("/kubernetes.yaml")]
-    command: list[str | Path] = [external.collector(), *arguments]
+    command: list[str | Path] = [external_programs.collector(), *arguments]
     return Program("collector", command, environment, folder, f"http://127.0.0.1:{health}")

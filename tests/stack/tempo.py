@@ -9,10 +9,9 @@ import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from collector import free_port
-
-from stack.programs import Program
-from stack.rendered import pod
+from tests.stack.programs import Program
+from tests.stack.rendered import pod
+from tests.support.collector import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

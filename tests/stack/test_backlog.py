@@ -9,18 +9,16 @@ import time
 import urllib.request
 from typing import TYPE_CHECKING
 
-import lokilog
-from ledger import Ledger, Load, check
-
-from stack.stack import ship_out
-from stack.waiting import shipped
+from tests.stack.stack import ship_out
+from tests.stack.waiting import shipped
+from tests.support import loki_client
+from tests.support.ledger import Ledger, Load, check
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lokilog import Entry
-
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
+    from tests.support.loki_client import Entry
 
 _AGE = 24 * 3600 * 10**9  # ns
 _TIMES = re.compile(rb'"((?:observedT|t)imeUnixNano)":"(\d+)"')
@@ -60,7 +58,7 @@ async def test_beside_fresh_records(stack: Stack, outbox: Path, namespace: str, 
 
 
 def _check(entries: list[Entry], ledger: Ledger) -> None:
-    found = check(ledger, lokilog.records(entries))
+    found = check(ledger, loki_client.records(entries))
     assert found.copies == 0
     assert list(found.streams.values()) == ["shutdown"] * 4
     aged = [entry for entry in entries if entry.time < time.time_ns() - _AGE]

@@ -9,17 +9,16 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import lokilog
-from ledger import Load
-from server import ROOT
-
-from stack.rendered import pod
-from stack.stack import ship_out
+from tests.stack.rendered import pod
+from tests.stack.stack import ship_out
+from tests.support import loki_client
+from tests.support.ledger import Load
+from tests.support.server import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
 
 
 def _run(url: str, *more: str, **settings: str) -> tuple[int, dict[str, Any]]:
@@ -54,7 +53,7 @@ async def test_all_it_sent_is_in_loki(stack: Stack, outbox: Path, namespace: str
     assert asked + summary["not_sent"] == 400
     rows = Counter(
         record.attributes["prediction.job_id"]
-        for record in lokilog.records(stack.stored(namespace))
+        for record in loki_client.records(stack.stored(namespace))
         if record.attributes["event.name"] == "prediction"
     )
     assert len(rows) == asked

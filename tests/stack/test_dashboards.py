@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from boards import Query, choices, data_source, panels, queries
 
-from stack import answers_feedback, answers_health, answers_predictions
-from stack.answers import Asked, number, unique
-from stack.asking import START, TRACE, Log, plant, prepare, push, windows
-from stack.planted import judged, long
-from stack.planting import ELSEWHERE, END, NAMESPACE, SECOND, SERVICE
+from tests.stack import answers_feedback, answers_health, answers_predictions
+from tests.stack.answers import Asked, number, unique
+from tests.stack.asking import START, TRACE, Log, plant, prepare, push, windows
+from tests.stack.planted import judged, long
+from tests.stack.planting import ELSEWHERE, END, NAMESPACE, SECOND, SERVICE
+from tests.support.grafana_dashboards import Query, choices, data_source, panels, queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stack.answers import Labels
+    from tests.stack.answers import Labels
 
 NUMBERS = answers_predictions.NUMBERS | answers_feedback.NUMBERS | answers_health.NUMBERS
 RECORDS = answers_predictions.RECORDS | answers_feedback.RECORDS | answers_health.RECORDS

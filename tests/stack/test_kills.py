@@ -8,19 +8,17 @@ import random
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import lokilog
-from ledger import Load, check
-
-from stack.stack import ship_out
-from stack.waiting import shipped
+from tests.stack.stack import ship_out
+from tests.stack.waiting import shipped
+from tests.support import loki_client
+from tests.support.ledger import Load, check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from server import Server
-
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
+    from tests.support.server import Server
 
 _COLLECTOR_KILLS = 8
 _LOKI_KILLS = 4
@@ -42,7 +40,7 @@ async def nothing_is_missing(
     await asyncio.to_thread(stack.loki.wait_ready)
     assert load.ledger.cut == 0
     assert not load.ledger.refusals
-    found = check(load.ledger, lokilog.records(stack.stored(namespace)))
+    found = check(load.ledger, loki_client.records(stack.stored(namespace)))
     assert found.copies == 0
     assert list(found.streams.values()) == ["shutdown"]
 

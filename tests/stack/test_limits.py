@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import numpy as np
-from graphs import graph, tensor, write
-from server import records
 
-from stack.expected import compare
-from stack.stack import ship_out
+from tests.stack.expected import compare
+from tests.stack.stack import ship_out
+from tests.support.onnx_graphs import graph, tensor, write
+from tests.support.server import records
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from graphs import Node
-
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
+    from tests.support.onnx_graphs import Node
 
 _WIDTH = 2500  # features, of which a record takes 32 KiB; as many as classes, so that each is a logit
 _CLASSES = 2500  # 50 KiB of probabilities

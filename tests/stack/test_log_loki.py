@@ -14,22 +14,22 @@ import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
-import loglines
 import pytest
-from loglines import SECOND, Stream, changed, line, lines
-from server import ROOT, ROW, environment
 
-from predictor.log.source import Access, source
-from predictor.log.verdict import sentences
-from predictor.log.verify import Report, verify
-from predictor.log.window import Window
-from stack.stack import Stack, ship_out
+from predictor.reader.sources.source import Access, source
+from predictor.reader.time_range import Window
+from predictor.reader.verify.command import sentences
+from predictor.reader.verify.completeness import Report, verify
+from tests.stack.stack import Stack, ship_out
+from tests.support import log_files
+from tests.support.log_files import SECOND, Stream, changed, line, lines
+from tests.support.server import ROOT, ROW, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from loglines import Record
+    from tests.support.log_files import Record
 
 _OUTLIER = [100.0, 100.0, 100.0, 100.0]
 _VERBS = {
@@ -168,7 +168,7 @@ def push(stack: Stack, service: str, texts: Sequence[bytes]) -> None:
     groups = []
     for text in texts:
         (group,) = json.loads(text)["resourceLogs"]
-        groups.append(group | {"resource": {"attributes": loglines.pairs({"service.name": service})}})
+        groups.append(group | {"resource": {"attributes": log_files.pairs({"service.name": service})}})
     request = urllib.request.Request(
         f"{stack.log.url}/otlp/v1/logs",
         json.dumps({"resourceLogs": groups}).encode(),

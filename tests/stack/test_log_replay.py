@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import numpy as np
-from server import IRIS, run
 
-from stack.stack import Stack, ship_out
+from tests.stack.stack import Stack, ship_out
+from tests.support.server import IRIS, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,16 +6,15 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-import lokilog
-from ledger import Load, Record, check
-
-from stack.stack import every_overlay, ship_out
+from tests.stack.stack import every_overlay, ship_out
+from tests.support import loki_client
+from tests.support.ledger import Load, Record, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
 
 _ROWS = 20_000
 _ATTRIBUTE = re.compile(r" (?=(?:prediction|http|error|event)\.[a-z_.]+=)")
@@ -38,7 +37,7 @@ async def test_every_record_is_printed_and_stored(stack: Stack, outbox: Path, na
     assert not load.ledger.refusals
     shown = check(load.ledger, _printed(stack.collector.stdout, namespace))
     entries = stack.stored(namespace)
-    stored = check(load.ledger, lokilog.records(entries))
+    stored = check(load.ledger, loki_client.records(entries))
     assert stored.copies == 0
     assert stored.records == shown.records > answers
     assert list(stored.streams.values()) == ["shutdown"]
@@ -48,7 +47,7 @@ async def test_every_record_is_printed_and_stored(stack: Stack, outbox: Path, na
 
 def _printed(stdout: Path, namespace: str) -> Iterator[Record]:
     """Yield what a person reads in `kubectl logs` as records: one on a line, the display line and then attributes."""
-    published = dict(lokilog.published().values())
+    published = dict(loki_client.published().values())
     ours, stream = False, ""
     with stdout.open(encoding="utf-8") as lines:
         for line in lines:

@@ -9,18 +9,18 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import aiohttp
-from ledger import Load, check
-from lokilog import records as records_in
-from server import ROW, records
 
-import models
-from stack.expected import compare
-from stack.stack import every_overlay, of, ship_out
+from tests.stack.expected import compare
+from tests.stack.stack import every_overlay, of, ship_out
+from tests.support import model_folders
+from tests.support.ledger import Load, check
+from tests.support.loki_client import records as records_in
+from tests.support.server import ROW, records
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
 
 _OUTLIER = [100.0, 100.0, 100.0, 100.0]
 _PARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}
@@ -31,7 +31,7 @@ _ASKED = [
     ("/predict", json.dumps({"data": [ROW, ROW]}), {}, 422),
     ("/predict", '{"data": [[NaN]]}', {}, 400),
 ]
-_FAILS = json.dumps({"data": [[models.FAILS_ABOVE * 2, 1.0]]})
+_FAILS = json.dumps({"data": [[model_folders.FAILS_ABOVE * 2, 1.0]]})
 
 
 @every_overlay
@@ -41,7 +41,7 @@ async def test_all_of_every_record(stack: Stack, outbox: Path, namespace: str, t
     What the records are is read from the outbox, where servers
     without a Collector keep them, until the next one ships them.
     """
-    failing = str(models.failing(tmp_path / "failing"))
+    failing = str(model_folders.failing(tmp_path / "failing"))
     of_failing = [("/predict", _FAILS, _PARENT, 500)]
     for model, asked in (({}, _ASKED), ({"PREDICTOR_MODEL": failing}, of_failing)):
         alone = stack.server(outbox, namespace, OTEL_EXPORTER_OTLP_ENDPOINT="", **model)

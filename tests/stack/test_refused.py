@@ -6,12 +6,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-import collector
-from collector import free_port
-from ledger import Load
-from server import ROOT, Server, run
-
-from stack.loki import Loki
+from tests.stack.loki import Loki
+from tests.support import collector
+from tests.support.collector import free_port
+from tests.support.ledger import Load
+from tests.support.server import ROOT, Server, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,16 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
-from server import ROW
 
-from stack.stack import every_overlay, ship_out
+from tests.stack.stack import every_overlay, ship_out
+from tests.support.server import ROW
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stack.spans import Receiver
-    from stack.stack import Stack
-    from stack.tempo import Tempo
+    from tests.stack.spans import Receiver
+    from tests.stack.stack import Stack
+    from tests.stack.tempo import Tempo
 
 _OUTLIER = [100.0, 100.0, 100.0, 100.0]
 _SPANS = {"POST /predict", "predict", "queue", "inference"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from stack.stack import Stack
+    from tests.stack.stack import Stack
 
 _WRITERS = 8
 _RECORDS = 8  # a request

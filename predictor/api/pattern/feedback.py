@@ -10,13 +10,13 @@ import msgspec
 
 from predictor.api.answers import Answer, json_answer
 from predictor.api.json_body import BodyHead, check_head, undecodable
-from predictor.errors import Kind, Problem
-from predictor.prediction import Feedback
+from predictor.core.problems import Kind, Problem
+from predictor.core.result import Feedback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from predictor.prediction import Origin
+    from predictor.core.result import Origin
 
     Write = Callable[[Feedback], Awaitable[bool]]
 

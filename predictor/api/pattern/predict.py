@@ -10,14 +10,14 @@ from predictor.api.answers import Answer, Headers, identify
 from predictor.api.dataplane import InferRequest, Reply
 from predictor.api.json_body import JSON, BodyHead, check_head, check_size, encode
 from predictor.api.pattern.rows import decode_row, decode_rows
-from predictor.api.problems import encode_problem, own_fault
-from predictor.errors import Problem
+from predictor.api.problem_details import encode_problem, own_fault
+from predictor.core.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from predictor.job import Job
-    from predictor.prediction import Prediction, Rows
+    from predictor.core.result import Prediction, Rows
+    from predictor.serving.job import Job
 
     Payload = Callable[[Job], msgspec.Struct]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from predictor.api.json_body import undecodable
-from predictor.errors import Kind, Problem
+from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from predictor.prediction import Rows
+    from predictor.core.result import Rows
 
 FLOAT32_OVERFLOW = 2.0**128 - 2.0**103
 """The least double that rounds to infinity as float32."""

@@ -1,0 +1,1 @@
+"""`make bench`: this server beside bare aiohttp and its peers; `python -m bench --help`."""

@@ -1,0 +1,1 @@
+"""The settings: one reader of the environment, its parsers, and OpenTelemetry's variables."""

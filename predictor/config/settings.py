@@ -1,0 +1,164 @@
+"""The only reader of the environment: our own variables here, OpenTelemetry's export variables in `otlp_settings`.
+
+A bad value or an unknown `PREDICTOR_` variable stops the start with one sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from predictor.config.otel_env import Export, read_export
+from predictor.config.parsers import (
+    choice,
+    count,
+    duration,
+    folder,
+    optional_file,
+    optional_url,
+    port,
+    size,
+    switch,
+    text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+PREFIX = "PREDICTOR_"
+_SEMCONV = "OTEL_SEMCONV_STABILITY_OPT_IN"
+
+
+class SettingsError(Exception):
+    """One sentence: which variable, which value, what was wanted."""
+
+
+class Row(NamedTuple):
+    """One line of the table in docs/settings.md."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+def _setting(default: str, parse: Callable[[str], Any], meaning: str, *, secret: bool = False) -> Any:  # noqa: ANN401 - a dataclass field
+    return field(metadata={"default": default, "parse": parse, "meaning": meaning}, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says; sizes in bytes, times in seconds."""
+
+    host: str = _setting("127.0.0.1", text, "address to listen on")
+    port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
+    model: Path = _setting("models/iris", folder, "model folder to serve")
+    outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
+    outbox_bytes: int = _setting(
+        "1GiB", size(1 << 20), "bound of the outbox while an endpoint is set, refused records included"
+    )
+    outbox_full: Literal["refuse", "lose"] = _setting(
+        "refuse",
+        choice("refuse", "lose"),
+        "a full outbox or a failing disk: `refuse` answers 503 before inference, "
+        "`lose` answers with `X-Prediction-Logged: false` and declares the lost numbers",
+    )
+    outbox_fsync: Literal["second", "batch", "never"] = _setting(
+        "second",
+        choice("second", "batch", "never"),
+        "fsync `second`: at least once a second; `batch`: before every answer; `never`: left to the kernel",
+    )
+    keep_bytes: int = _setting("1GiB", size(1 << 20), "without an endpoint: the log keeps this much, the newest")
+    keep_age: float = _setting("7d", duration(1), "without an endpoint: the log keeps records this long")
+    batch_rows: int = _setting("256", count(1, 4096), "rows that run together at most, and rows of one request at most")
+    threads: int = _setting(
+        "0",
+        count(0),
+        "batches that run at once; 0 is one for each core this process may use, a CPU quota rounded up included",
+    )
+    queue_rows: int = _setting("4096", count(1), "rows that may wait; beyond them 503")
+    body_bytes: int = _setting("1MiB", size(1), "largest request body, after decompression")
+    deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
+    idle: float = _setting(
+        "75s", duration(0.1), "a connection without a whole request header, or that takes no answer, ends after this"
+    )
+    slow: float = _setting("250ms", duration(0), "predictions slower than this keep their trace")
+    shutdown_delay: float = _setting("0s", duration(0), "on SIGTERM: time between not ready and closing the socket")
+    drain: float = _setting("10s", duration(0), "on shutdown: longest wait for requests in flight")
+    flush: float = _setting("10s", duration(0), "on shutdown: longest time to ship what is left")
+    feedback: bool = _setting("false", switch, "`true`: `POST /feedback/{job_id}` takes what a prediction truly was")
+    feedback_token: str = _setting(
+        "", text, "if set, feedback must come with it: `Authorization: Bearer …`", secret=True
+    )
+    feedback_bytes: int = _setting("4KiB", size(64), "largest body of a feedback")
+    hash_key_file: Path | None = _setting(
+        "", optional_file, "the secret for features that `model.toml` has hashed in the log"
+    )
+    display: str = _setting(
+        "auto", choice("auto", "on", "off"), "prediction lines on stderr; `auto`: if it is a terminal"
+    )
+    page: str = _setting(
+        "auto",
+        choice("auto", "on", "off"),
+        "the page at `/`, which shows inputs; `auto`: if `PREDICTOR_HOST` is a loopback address",
+    )
+    grafana_url: str = _setting("", optional_url, "the page links a prediction to this Grafana")
+    fast_lane: str = _setting(
+        "on", choice("on", "off"), "`off`: aiohttp answers every call, the same at about twice the price"
+    )
+    log: str = _setting("on", choice("on", "off"), "`off` writes no prediction log: for benchmarks only")
+
+    export: Export
+    semconv: str = "http"
+    """`OTEL_SEMCONV_STABILITY_OPT_IN`: by which names server spans call their attributes."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether an unloggable prediction is refused (and not lost)."""
+        return self.outbox_full == "refuse"
+
+
+def _own() -> list[Any]:
+    return [item for item in fields(Settings) if item.metadata]
+
+
+def table() -> list[Row]:
+    """Return our own variables with default and meaning, as docs/settings.md lists them."""
+    return [Row(PREFIX + item.name.upper(), item.metadata["default"], item.metadata["meaning"]) for item in _own()]
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of `environ` (default: the process's); raises SettingsError."""
+    if environ is None:
+        environ = os.environ
+        # The instrumentation reads this itself and would use names that OpenTelemetry has given up.
+        os.environ.setdefault(_SEMCONV, "http")
+    values: dict[str, Any] = {}
+    for item in _own():
+        variable = PREFIX + item.name.upper()
+        given = environ.get(variable, "").strip() or item.metadata["default"]
+        try:
+            values[item.name] = item.metadata["parse"](given)
+        except ValueError as error:
+            raise SettingsError(_sentence(variable, given, str(error))) from None
+    known = {row.variable for row in table()}
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            msg = f"{variable} is not a setting; the settings are {', '.join(sorted(known))}{_service_link(variable)}"
+            raise SettingsError(msg)
+    try:
+        return Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _sentence(variable: str, given: str, wanted: str) -> str:
+    hint = _service_link(variable) if "://" in given else ""
+    return f"{variable} is {given!r}, wanted {wanted}{hint}"
+
+
+def _service_link(variable: str) -> str:
+    if variable == PREFIX + "PORT" or variable.startswith((PREFIX + "PORT_", PREFIX + "SERVICE_")):
+        return " (Kubernetes sets it beside a Service called predictor: set enableServiceLinks: false in the pod)"
+    return ""

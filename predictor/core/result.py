@@ -1,0 +1,70 @@
+"""What is remembered of one prediction, or of what was said of it later, passed to whoever writes it down."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from predictor.core.problems import Kind
+
+Kept = Literal["head", "outlier", "error", "slow"]
+Rows = list[list[float]]
+"""Validated rows of one request: as many numbers each as the model has features."""
+
+
+class Origin(msgspec.Struct, gc=False):
+    """The request that a prediction belongs to; times are Unix nanoseconds and `time.monotonic` seconds."""
+
+    trace_id: str
+    span_id: str
+    route: str
+    received_ns: int
+    received: float
+    request_id: str | None = None
+    parent_span_id: str | None = None
+    kept: Kept | None = None
+    """Why a span is written; set once, before the first record of the request is."""
+    recorded: bool = False
+    """A record is written: whether there is a span is said there and stays so."""
+    sample: Any = None
+    """What the head sampler answered, if it wants the request."""
+
+    def elapsed(self) -> float:
+        """Return the seconds since the request arrived."""
+        return time.monotonic() - self.received
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """One row of one request: a success, or a failure if `error` is set (then what is not known is None).
+
+    Probabilities and score are the model's float32 outputs as Python floats; durations are seconds.
+    """
+
+    job_id: str
+    origin: Origin
+    index: int | None = None
+    features: tuple[float, ...] | list[float] | None = None
+    probabilities: list[float] | None = None
+    label: int | None = None
+    outlier: bool | None = None
+    score: float | None = None
+    queue: float | None = None
+    inference: float | None = None
+    total: float = 0.0
+    batch_size: int | None = None
+    error: Kind | None = None
+
+
+class Feedback(msgspec.Struct, frozen=True, gc=False):
+    """The truth of one row, or a remark on it; at least one of label, value and comment is there."""
+
+    job_id: str
+    index: int
+    origin: Origin
+    """The request that brings the feedback, not the one that it speaks of."""
+    label: str | None = None
+    value: float | None = None
+    comment: str | None = None

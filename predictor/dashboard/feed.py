@@ -1,0 +1,142 @@
+"""The last predictions, in memory, and those who listen to them.
+
+What a batch pays is `observe`: an append to a ring. All else is done by a task that runs while anybody listens,
+four times a second, and sends at most `NEWS` predictions each time, whatever the rate. It encodes them once for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from predictor.dashboard.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from predictor.core.result import Prediction
+    from predictor.dashboard.view import Shown, View
+
+KEPT = 300
+"""Predictions in memory, and in a page that was just opened: enough for plots, 0.2 MB of JSON."""
+NEWS = 50
+"""Predictions sent at once, a quarter of a millisecond of the loop; of more, the newest."""
+MOST_LISTENERS = 16
+"""Open pages; each may hold a few hundred kilobytes of what it has not read."""
+_KEPT_VALUES = 100_000
+"""Features in memory over all predictions, 3 MB: a row of a wide model may hold a hundred thousand."""
+_SENT_LABELS = 5_000
+"""Probabilities looked at at once, for a model that tells a thousand classes apart."""
+_FEWEST = 5
+_TICK = 0.25
+"""Seconds between two looks; a person does not read faster."""
+_BEATS = 60
+"""Ticks of silence after which a comment is sent, so that no proxy takes the connection for dead."""
+_HEARTBEAT = b":\n\n"
+
+_logger = logging.getLogger("predictor.page")
+
+
+class _News(msgspec.Struct):
+    observed: int
+    """Predictions since the start of this server, those that were never sent included."""
+    predictions: list[Shown]
+    """The oldest first."""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Feed:
+    """A ring of predictions, and the listeners."""
+
+    def __init__(self, view: View, features: int, labels: int) -> None:
+        """Take how predictions are shown, and how many features and probabilities each has."""
+        self.observed = 0
+        self.closed = False
+        self._view = view
+        self._ring: deque[Prediction] = deque(maxlen=max(_FEWEST, min(KEPT, _KEPT_VALUES // features)))
+        self._most = max(_FEWEST, min(NEWS, _SENT_LABELS // labels))
+        self._listeners: set[Listener] = set()
+        self._teller: asyncio.Task[None] | None = None
+
+    def observe(self, predictions: Sequence[Prediction]) -> None:
+        """Keep predictions that have been logged."""
+        self._ring.extend(predictions)
+        self.observed += len(predictions)
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may listen."""
+        return len(self._listeners) >= MOST_LISTENERS
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
+    def join(self, transport: asyncio.WriteTransport) -> Listener:
+        """Return a new listener, who hears what comes from now on; it must `leave`."""
+        listener = Listener(transport)
+        self._listeners.add(listener)
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._tell())
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Forget a listener."""
+        self._listeners.discard(listener)
+
+    def history(self) -> Iterator[bytes]:
+        """Yield what is kept as events, in pieces between which the loop may do something else."""
+        last = self.observed
+        after = last - len(self._ring)
+        yield self._event("snapshot", after)
+        while (after := after + self._most) < last:
+            yield self._event("news", after)
+
+    def close(self) -> None:
+        """End all listeners at once: they must not hold up a shutdown."""
+        self.closed = True
+        for listener in self._listeners:
+            listener.end()
+        if self._teller:
+            self._teller.cancel()
+
+    async def _tell(self) -> None:
+        """Send what is new until nobody listens."""
+        told, silent = self.observed, 0
+        try:
+            while self._listeners:
+                await asyncio.sleep(_TICK)
+                silent += 1
+                if self.observed > told:
+                    self._send(self._event("news", max(told, self.observed - self._most)))
+                    told, silent = self.observed, 0
+                else:
+                    self._send(_HEARTBEAT if silent % _BEATS == 0 else b"")
+        except Exception:  # a fault of the page is no reason to leave its listeners waiting
+            _logger.exception("the page's stream failed")
+            for listener in self._listeners:
+                listener.end()
+
+    def _send(self, chunk: bytes) -> None:
+        for listener in [*self._listeners]:
+            if listener.gone or not listener.offer(chunk):
+                self.leave(listener)
+                listener.end()
+
+    def _event(self, name: str, after: int) -> bytes:
+        """Return a server-sent event with the next predictions after that number, as far as they are kept."""
+        shown = [self._view.of(number, prediction) for number, prediction in self._since(after)]
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(_News(self.observed, shown)))
+
+    def _since(self, after: int) -> Iterable[tuple[int, Prediction]]:
+        oldest = self.observed - len(self._ring) + 1
+        start = max(0, after + 1 - oldest)
+        return islice(enumerate(self._ring, oldest), start, start + self._most)

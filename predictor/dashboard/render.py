@@ -1,0 +1,77 @@
+"""The HTML of the page, made once at the start, and the files that it names."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from predictor import __version__
+from predictor.dashboard.view import MOST_FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from predictor.inference.model import Model
+    from predictor.inference.training_ranges import Range
+
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+class File(NamedTuple):
+    """A file as a browser gets it."""
+
+    content_type: str
+    content: bytes
+
+
+def files() -> dict[str, File]:
+    """Return by name the files that the page loads."""
+    found = {}
+    for each in resources.files(__package__).joinpath("files").iterdir():
+        content_type = _TYPES.get("." + each.name.rpartition(".")[2])
+        if content_type:
+            found[each.name] = File(content_type, each.read_bytes())
+    return found
+
+
+def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None) -> bytes:
+    """Return the page for a model; `stream_id` names this start's log, if there is one."""
+    about = model.description
+    features = [
+        {
+            "name": each.name,
+            "unit": "" if each.unit == "1" else each.unit,
+            "sample": each.sample,
+            "range": ranges.get(each.name),
+            "log": each.log,
+        }
+        for each in about.features
+    ]
+    environment = Environment(
+        loader=PackageLoader(__package__, "files"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return (
+        environment.get_template("page.html")
+        .render(
+            version=__version__,
+            about=about,
+            digest=model.digest,
+            features=features,
+            wide=len(features) > MOST_FEATURES,
+            script={
+                "labels": about.labels,
+                "features": features[:MOST_FEATURES],
+                "width": len(features),
+                "ownLabel": model.own_label,
+            },
+            samples=[each.sample for each in about.features],
+            stream_id=stream_id,
+        )
+        .encode()
+    )

@@ -1,0 +1,131 @@
+"""`GET /`: the page, its files, and its stream of predictions. Without ids and traces: none of it predicts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from predictor.core.problems import Kind, Problem
+from predictor.http.responses import problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from predictor.dashboard.feed import Feed
+    from predictor.dashboard.render import File
+    from predictor.http.responses import Handler
+
+_RETRY_AFTER = 5
+_HEADERS = {
+    # Our own files only, nothing inline, in nobody's frame, and no script may have text parsed as HTML.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Page:
+    """The page of one server."""
+
+    def __init__(self, feed: Feed, html: bytes, files: Mapping[str, File], *, loopback_only: bool) -> None:
+        """Take what is shown; with `loopback_only` it is shown to whoever asks a loopback name for it.
+
+        Else any web page that a developer visits could read it, by pointing a name of its own at 127.0.0.1.
+        """
+        self.feed = feed
+        self._html = html
+        self._files = files
+        self._loopback_only = loopback_only
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Register the page's calls."""
+        router.add_get("/", self._guarded(self._page))
+        router.add_get("/page/events", self._guarded(self._events), allow_head=False)
+        router.add_get("/page/{file}", self._guarded(self._file))
+
+    def _guarded(self, handler: Handler) -> Handler:
+        @wraps(handler)
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                self._check(request)
+                return await handler(request)
+            except Problem as problem:
+                return problem_response(problem, request.path)
+
+        return guarded
+
+    def _check(self, request: web.Request) -> None:
+        """Refuse who may not see the page; raises Problem."""
+        if self._loopback_only and not is_loopback(_name(request.host)):
+            detail = "the page is shown under a loopback name only; PREDICTOR_PAGE=on shows it under any"
+            raise Problem(Kind.NOT_FOUND, detail)
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._html,
+            content_type="text/html",
+            charset="utf-8",
+            headers=_HEADERS | {"Cache-Control": "no-store"},  # the next start may have another model
+        )
+
+    async def _file(self, request: web.Request) -> web.Response:
+        file = self._files.get(request.match_info["file"])
+        if file is None:
+            raise Problem(Kind.NOT_FOUND, f"nothing is at {request.path}; the page is at /")
+        return web.Response(
+            body=file.content,
+            content_type=file.content_type,
+            charset="utf-8",
+            headers=_HEADERS | {"Cache-Control": "no-cache"},
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if self.feed.closed:
+            raise Problem(Kind.DRAINING, "this server is shutting down", retry_after=_RETRY_AFTER)
+        if self.feed.full:
+            detail = f"{self.feed.listeners} pages listen already, more may not"
+            raise Problem(Kind.PAGE_BUSY, detail, retry_after=_RETRY_AFTER)
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+            # It could not be read there, but it would take a listener's place.
+            raise Problem(Kind.NOT_FOUND, "the stream is for the page of this server only")
+        transport = request.transport
+        if transport is None:  # the caller has gone
+            raise Problem(Kind.BAD_REQUEST, "the connection is closed")
+        headers = _HEADERS | {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        response = web.StreamResponse(headers=headers | {"X-Accel-Buffering": "no"})
+        listener = self.feed.join(transport)
+        try:
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):  # whoever listened has gone
+                for piece in self.feed.history():
+                    await response.write(piece)
+                    await asyncio.sleep(0)  # a write to a fast reader does not wait
+                async for chunk in listener:
+                    await response.write(chunk)
+        finally:
+            self.feed.leave(listener)
+        return response
+
+
+def is_loopback(name: str) -> bool:
+    """Tell whether a host name or address is this machine and no other."""
+    try:
+        return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _name(host: str) -> str:
+    """Return the name in a `Host` header: without the port, without an IPv6 address's brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

@@ -1,0 +1,92 @@
+"""What a browser is told of a prediction: never a feature that `model.toml` keeps out of the log."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from predictor.core.grafana_links import link
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from predictor.core.result import Prediction
+    from predictor.inference.manifest import Feature
+
+MOST_FEATURES = 32
+"""Of each row; a wide model's rows would make the stream wide too, and nobody reads a thousand plots."""
+MOST_LABELS = 10
+"""Of each row, the most probable ones."""
+
+
+class Shown(msgspec.Struct, gc=False, omit_defaults=True):
+    """One prediction as JSON; durations in seconds, the time in Unix milliseconds."""
+
+    n: int
+    """1, 2, 3 … since the start of this server."""
+    job_id: str
+    time: int
+    route: str
+    trace_id: str
+    total: float
+    index: int | None = None
+    features: list[float | None] | None = None
+    """In the model's order, null where the value is not shown."""
+    label: int | None = None
+    probabilities: list[tuple[int, float]] | None = None
+    """Of labels by their index, the most probable first."""
+    outlier: bool | None = None
+    score: float | None = None
+    queue: float | None = None
+    inference: float | None = None
+    batch: int | None = None
+    error: str | None = None
+    kept: str | None = None
+    request_id: str | None = None
+    link: str | None = None
+
+
+class View:
+    """How predictions of one model are shown."""
+
+    def __init__(self, features: Sequence[Feature], grafana: str) -> None:
+        """Take the model's features, and the URL of a Grafana to link to, or ""."""
+        self._hidden = frozenset(place for place, feature in enumerate(features) if feature.log != "keep")
+        self._grafana = grafana
+
+    def of(self, number: int, prediction: Prediction) -> Shown:
+        """Return one prediction as it is shown."""
+        p, origin = prediction, prediction.origin
+        return Shown(
+            number,
+            p.job_id,
+            origin.received_ns // 1_000_000,
+            origin.route,
+            origin.trace_id,
+            p.total,
+            index=p.index,
+            features=None if p.features is None else self._values(p.features),
+            label=p.label,
+            probabilities=None if p.probabilities is None else _most_probable(p.probabilities),
+            outlier=p.outlier,
+            score=p.score,
+            queue=p.queue,
+            inference=p.inference,
+            batch=p.batch_size,
+            error=p.error.word if p.error else None,
+            kept=origin.kept,
+            request_id=origin.request_id,
+            link=link(self._grafana, origin.trace_id, p.job_id, origin.received_ns) if self._grafana else None,
+        )
+
+    def _values(self, row: Sequence[float]) -> list[float | None]:
+        head = row[:MOST_FEATURES]
+        if not self._hidden:
+            return list(head)
+        return [None if place in self._hidden else value for place, value in enumerate(head)]
+
+
+def _most_probable(probabilities: list[float]) -> list[tuple[int, float]]:
+    return sorted(enumerate(probabilities), key=itemgetter(1), reverse=True)[:MOST_LABELS]  # faster than nlargest

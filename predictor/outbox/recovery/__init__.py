@@ -1,0 +1,1 @@
+"""What a dead process left: secured, repaired, closed, its losses declared."""

@@ -1,0 +1,1 @@
+"""`predictor log export`: predictions as a table in a file."""

@@ -1,0 +1,114 @@
+"""The columns of an export: the fixed ones, and those of the features and classes that the records turn out to have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from predictor.reader.class_names import Classes, probabilities, wide_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from predictor.reader.record import Entry, Model
+
+Type = Literal["time", "string", "int", "double", "bool"]
+INPUT, HASH = "prediction.input.", "prediction.hashed_input."
+
+
+class Column(NamedTuple):
+    """One column and the type of all its values; any may be absent."""
+
+    name: str
+    type: Type
+
+
+_BEFORE = (Column("time", "time"), Column("job_id", "string"), Column("index", "int"))
+_AFTER = {
+    "prediction.input_json": Column("input_json", "string"),
+    "prediction.label": Column("label", "string"),
+    "prediction.confidence": Column("confidence", "double"),
+    "prediction.outlier": Column("outlier", "bool"),
+    "prediction.outlier_score": Column("outlier_score", "double"),
+    "error.type": Column("error", "string"),
+    "prediction.duration.queue": Column("duration_queue", "double"),
+    "prediction.duration.inference": Column("duration_inference", "double"),
+    "prediction.duration.total": Column("duration_total", "double"),
+    "prediction.batch.size": Column("batch_size", "int"),
+    "http.route": Column("route", "string"),
+    "prediction.request_id": Column("request_id", "string"),
+}
+_LAST = (
+    *(Column(f"model_{part}", "string") for part in ("name", "version", "digest")),
+    Column("trace_id", "string"),
+    Column("stream", "string"),
+    Column("sequence", "int"),
+)
+FEEDBACK = (
+    Column("feedback_label", "string"),
+    Column("feedback_value", "double"),
+    Column("feedback_comment", "string"),
+    Column("feedback_time", "time"),
+)
+Row = dict[str, Any]
+"""Values by column name; absent ones are left out."""
+
+
+class Learned:
+    """What a first pass finds out about the records, and with it their rows."""
+
+    def __init__(self, labels: Sequence[str] = (), features: Sequence[str] = ()) -> None:
+        """Take names for the classes, and for the features of a wide row, where the log does not have them."""
+        self._labels = labels
+        self._features = features
+        self._inputs: dict[str, Column] = {}
+        self._classes: dict[Model | None, Classes] = {}
+        self._names: dict[Model | None, list[str]] = {}
+
+    def learn(self, entry: Entry) -> None:
+        """Take one prediction in; raises ValueError if its probabilities cannot be read."""
+        classes = self._classes.setdefault(entry.model, Classes())
+        said = entry.attributes
+        classes.learn(probabilities(said), said.get("prediction.label"), said.get("prediction.confidence"))
+        for key in entry.attributes:
+            if key.startswith(INPUT) and key not in self._inputs:
+                self._inputs[key] = Column(f"input_{key.removeprefix(INPUT)}", "double")
+            elif key.startswith(HASH) and key not in self._inputs:
+                self._inputs[key] = Column(f"hash_{key.removeprefix(HASH)}", "string")
+        for name in self._features if "prediction.input_json" in entry.attributes else ():
+            if name not in entry.redaction:
+                self._inputs.setdefault(INPUT + name, Column(f"input_{name}", "double"))
+            elif entry.redaction[name] == "hash":
+                self._inputs.setdefault(HASH + name, Column(f"hash_{name}", "string"))
+
+    def columns(self) -> list[Column]:
+        """Return all columns in their order; learning ends here. Raises ValueError if no model has so many labels."""
+        sizes = {len(classes) for classes in self._classes.values()} - {0}
+        if self._labels and sizes and len(self._labels) not in sizes:
+            msg = f"{len(self._labels)} labels are given, wanted {' or '.join(map(str, sorted(sizes)))} as the log has"
+            raise ValueError(msg)
+        self._names = {model: classes.columns(self._labels) for model, classes in self._classes.items()}
+        classes = dict.fromkeys(name for names in self._names.values() for name in names)
+        outputs = [Column(name, "double") for name in classes]
+        # Loki keeps no order of attributes, and every source must give the same columns.
+        order = {f"input_{name}": at for at, name in enumerate(self._features)}
+        inputs = sorted(self._inputs.values(), key=lambda column: (order.get(column.name, len(order)), column.name))
+        return [*_BEFORE, *inputs, *outputs, *_AFTER.values(), *_LAST, *FEEDBACK]
+
+    def row(self, entry: Entry) -> Row:
+        """Return a prediction's values; `columns` must have been called."""
+        said = entry.attributes
+        row: Row = {"time": entry.time_ns, "job_id": entry.job_id, "index": entry.row}
+        row |= {column.name: said[key] for key, column in self._inputs.items() if key in said}
+        row |= self._wide(said)
+        row |= dict(zip(self._names[entry.model], probabilities(said), strict=False))
+        row |= {column.name: said[key] for key, column in _AFTER.items() if key in said}
+        if entry.model:
+            row |= {f"model_{part}": value for part, value in entry.model._asdict().items()}
+        return row | {"trace_id": entry.trace_id or None, "stream": entry.stream, "sequence": entry.sequence}
+
+    def _wide(self, said: dict[str, Any]) -> Row:
+        if not self._features or said.get("prediction.input_truncated"):
+            return {}
+        kinds = {float: "input", str: "hash"}
+        values = zip(self._features, wide_row(said), strict=False)
+        return {f"{kinds[type(value)]}_{name}": value for name, value in values if value is not None}

@@ -1,0 +1,113 @@
+"""`predictor log export FILE`: all predictions of a window as Parquet, CSV or JSON lines, in constant memory."""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from predictor.inference import manifest
+from predictor.reader.command import FINE, Verb
+from predictor.reader.export.columns import Learned
+from predictor.reader.export.spool import Spool
+from predictor.reader.export.writers import WRITERS
+from predictor.reader.sequence_sets import Numbers
+from predictor.reader.sources.errors import SourceError
+from predictor.reader.time_range import Window
+from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
+
+if TYPE_CHECKING:
+    from predictor.reader.command import Asked
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=_file, metavar="FILE", help="ends in .parquet, .csv or .jsonl")
+    names = parser.add_mutually_exclusive_group()
+    names.add_argument(
+        "--labels", type=_labels, default=(), metavar="A,B,C", help="names of the probabilities, in order"
+    )
+    names.add_argument("--model", type=Path, metavar="FOLDER", help="the names that a model folder has")
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in WRITERS:
+        msg = f"{text!r} is no file to export to; wanted a name that ends in {', '.join(WRITERS)}"
+        raise argparse.ArgumentTypeError(msg)
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        msg = "Parquet needs pyarrow: pip install 'prediction-log-server[log]', or export to .csv or .jsonl"
+        raise argparse.ArgumentTypeError(msg)
+    return path
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    labels = tuple(label.strip() for label in text.split(","))
+    if not all(labels) or len(set(labels)) < len(labels):
+        msg = f"{text!r}, wanted different names with commas between them"
+        raise argparse.ArgumentTypeError(msg)
+    return labels
+
+
+def _run(asked: Asked) -> int:
+    path: Path = asked.options.file
+    if not path.parent.is_dir():
+        raise SourceError(str(path), f"there is no folder {path.parent}; wanted a file in one that exists")
+    learned = _names(asked)
+    with Spool(path) as spool:
+        _read(asked, spool, learned)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            _write(asked, spool, learned, partial)
+            partial.replace(path)  # whole, or not there
+        finally:
+            partial.unlink(missing_ok=True)
+        if asked.output.as_json:
+            asked.output.json({"file": str(path), "predictions": spool.records, "feedback": spool.judged})
+        else:
+            asked.output.line(f"{path}: {spool.records} predictions, {spool.judged} feedback records")
+    return FINE
+
+
+def _names(asked: Asked) -> Learned:
+    if not asked.options.model:
+        return Learned(asked.options.labels)
+    model = manifest.read(asked.options.model)
+    return Learned(model.labels, [feature.name for feature in model.features])
+
+
+def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
+    """Put aside every prediction once, and all feedback; what was sent again is told by a bit for each number."""
+    seen: defaultdict[str, Numbers] = defaultdict(Numbers)
+    with asked.output.progress("reading", asked.source) as tick:
+        for entry in asked.source.read(asked.window):
+            tick(entry)
+            if entry.event == EVENT_NAME and seen[entry.stream].add(entry.sequence):
+                try:
+                    learned.learn(entry)
+                except ValueError as error:
+                    raise SourceError(asked.source.name, f"{entry.stream} number {entry.sequence}: {error}") from error
+                spool.keep(entry)
+            elif entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
+                spool.keep_feedback(entry)
+        if asked.window.end is not None:  # the truth comes later than the prediction
+            for entry in asked.source.read(Window(asked.window.end), {"event.name": FEEDBACK_EVENT}):
+                tick(entry)
+                if entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
+                    spool.keep_feedback(entry)
+
+
+def _write(asked: Asked, spool: Spool, learned: Learned, path: Path) -> None:
+    writer = WRITERS[asked.options.file.suffix](path, learned.columns())
+    try:
+        with asked.output.progress("writing") as tick:
+            for entry in spool.read():
+                tick(entry)
+                judged = spool.feedback(entry)
+                writer.write(learned.row(entry) | (judged._asdict() if judged else {}))
+    finally:
+        writer.close()
+
+
+VERB = Verb("all predictions as Parquet, CSV or JSON lines, one row each", _options, _run)

@@ -1,0 +1,70 @@
+"""`predictor log list`: the newest records, the newest last."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from predictor.config.parsers import count
+from predictor.reader.command import FAILED, FINE, Verb
+from predictor.reader.record_view import COLUMNS, Filter, add_filters, as_json, as_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor.reader.command import Asked
+    from predictor.reader.record import Entry
+    from predictor.reader.sources.source import Source
+    from predictor.reader.time_range import Window
+
+
+def newest(
+    source: Source, window: Window, limit: int, wants: Callable[[Entry], bool], progress: Callable[[Entry], object]
+) -> list[Entry]:
+    """Return the newest records of a window that are wanted, oldest first, copies dropped; raises SourceError."""
+    kept: dict[tuple[str, int], Entry] = {}
+    for part in source.recent(window):
+        for entry in source.read(part):
+            progress(entry)
+            if wants(entry):
+                kept.setdefault(entry[:2], entry)
+                if len(kept) > 2 * limit + 1000:  # seldom, since sorting costs more than keeping
+                    kept = {each[:2]: each for each in _latest(kept, limit)}
+        if len(kept) >= limit:
+            break
+    return _latest(kept, limit)
+
+
+def _latest(kept: dict[tuple[str, int], Entry], limit: int) -> list[Entry]:
+    return sorted(kept.values(), key=lambda entry: (entry.time_ns, entry.stream, entry.sequence))[-limit:]
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_limit, default=20, metavar="N", help="so many (default: %(default)s)")
+    add_filters(parser)
+
+
+def _limit(text: str) -> int:
+    try:
+        return count(1)(text)
+    except ValueError as error:
+        msg = f"{text!r}; wanted {error}"
+        raise argparse.ArgumentTypeError(msg) from error
+
+
+def _run(asked: Asked) -> int:
+    output = asked.output
+    with output.progress("reading", asked.source) as tick:
+        wants = Filter(asked.options).wants
+        found = newest(asked.source, asked.window, asked.options.limit, wants, tick)
+    if output.as_json:
+        for entry in found:
+            output.json(as_json(entry))
+    elif found:
+        output.table(COLUMNS, [as_row(entry) for entry in found])
+    else:
+        output.note(f"nothing of the kind in {asked.source.name}")
+    return FAILED if asked.source.damaged and not found else FINE  # it may be no log at all
+
+
+VERB = Verb("the newest predictions, the newest last", _options, _run)

@@ -1,0 +1,101 @@
+"""How a record looks: as a JSON object, as a row of a table, and which records a filter lets through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from predictor.reader import time_range
+from predictor.reader.output import Column, number
+from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
+
+if TYPE_CHECKING:
+    import argparse
+
+    from predictor.reader.record import Entry
+
+COLUMNS = (
+    Column("time"),
+    Column("label"),
+    Column("confidence", right=True),
+    Column("outlier"),
+    Column("ms", right=True),
+    Column("model"),
+    Column("job id"),
+    Column("row", right=True),
+)
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Return what `--json` prints of a record; docs/reading.md describes it."""
+    return {
+        "time": time_range.shown(entry.time_ns, digits=9),
+        "observed": time_range.shown(entry.observed_ns, digits=9) if entry.observed_ns else None,
+        "stream": entry.stream,
+        "sequence": entry.sequence,
+        "event": entry.event,
+        "severity": entry.severity,
+        "body": entry.body,
+        "trace_id": entry.trace_id or None,
+        "span_id": entry.span_id or None,
+        "sampled": entry.sampled,
+        "model": entry.model._asdict() if entry.model else None,
+        "attributes": dict(sorted(entry.attributes.items())),
+        "redaction": entry.redaction,
+    }
+
+
+def as_row(entry: Entry) -> list[str]:
+    """Return a record as COLUMNS."""
+    said = entry.attributes
+    total = said.get("prediction.duration.total")
+    return [
+        time_range.shown(entry.time_ns),
+        said.get("error.type") or said.get("prediction.label") or entry.body,
+        number(said.get("prediction.confidence"), 3),
+        "outlier" if said.get("prediction.outlier") else "",
+        number(None if total is None else total * 1000, 1),
+        str(entry.model or ""),
+        entry.job_id or "",
+        "" if entry.row is None else str(entry.row),
+    ]
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `Filter` reads."""
+    group = parser.add_argument_group("which records")
+    group.add_argument("--label", action="append", help="only predictions of this label; may be given again")
+    group.add_argument("--outlier", action="store_true", help="only outliers")
+    group.add_argument("--error", nargs="?", const="", metavar="TYPE", help="only failures, or those of this type")
+    group.add_argument("--model", metavar="NAME[@VERSION]", help="only of this model")
+    group.add_argument("--events", action="store_true", help="the stream's own events too")
+
+
+class Filter:
+    """Which records a person wants to see: predictions and feedback, unless more is asked for or less."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Take the parsed options."""
+        self._labels = frozenset(options.label or ())
+        self._outlier: bool = options.outlier
+        self._error: str | None = options.error
+        self._model: str | None = options.model
+        self._events: bool = options.events
+        self._picky = bool(self._labels or self._outlier or self._error is not None or self._model)
+
+    def wants(self, entry: Entry) -> bool:
+        """Tell whether a record passes."""
+        if entry.event != EVENT_NAME:
+            return self._events if entry.event != FEEDBACK_EVENT else not self._picky
+        said = entry.attributes
+        return (
+            (not self._labels or said.get("prediction.label") in self._labels)
+            and (not self._outlier or bool(said.get("prediction.outlier")))
+            and (self._error is None or _fails(said.get("error.type"), self._error))
+            and (
+                self._model is None or (entry.model is not None and self._model in {entry.model.name, str(entry.model)})
+            )
+        )
+
+
+def _fails(found: str | None, wanted: str) -> bool:
+    return found is not None and wanted in {"", found}

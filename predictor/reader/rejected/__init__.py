@@ -1,0 +1,1 @@
+"""`predictor log rejected` and `resend`: what the sink refused."""

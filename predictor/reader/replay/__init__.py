@@ -1,0 +1,1 @@
+"""`predictor log replay`: logged inputs through a model once more, compared."""

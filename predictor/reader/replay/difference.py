@@ -1,0 +1,47 @@
+"""One prediction as it was logged beside what comes of it now."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from predictor.reader.replay.rows import Logged
+    from predictor.reader.replay.run import Replayed
+
+
+class Change(NamedTuple):
+    """One row that came out otherwise."""
+
+    logged: Logged
+    now: Replayed | None
+    probability: float
+    """What the model now gives the label that was logged; 0 if it knows no such label, or fails."""
+    distance: float
+    """The largest difference between a number that was logged and the same now; infinite if one is not there."""
+
+    @property
+    def change(self) -> float:
+        """By how much the label that was logged has become more probable, or less."""
+        return self.probability - self.logged.confidence
+
+
+def compare(logged: Logged, now: Replayed | None, places: Mapping[str, int]) -> Change:
+    """Return what has changed; `places` says which probability is of which label now."""
+    if now is None:
+        return Change(logged, None, 0.0, math.inf)
+    place = places.get(logged.label)
+    return Change(logged, now, 0.0 if place is None else now.probabilities[place], _distance(logged, now))
+
+
+def _distance(logged: Logged, now: Replayed) -> float:
+    if len(logged.probabilities) != len(now.probabilities) or (logged.score is None) is not (now.score is None):
+        return math.inf
+    if logged.probabilities == now.probabilities and logged.score == now.score:  # by far the most frequent
+        return 0.0
+    pairs = [*zip(logged.probabilities, now.probabilities, strict=True)]
+    if logged.score is not None and now.score is not None:
+        pairs.append((logged.score, now.score))
+    return max(abs(one - other) for one, other in pairs)

@@ -1,0 +1,1 @@
+"""`predictor log score`: predictions joined with the feedback on them."""

@@ -1,0 +1,140 @@
+"""`predictor log score`: how right each model was, by what feedback has said since."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from predictor.reader.command import FINE, Verb
+from predictor.reader.output import Column, number
+from predictor.reader.score.join import Score, Table
+from predictor.reader.time_range import Window
+from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
+
+if TYPE_CHECKING:
+    import argparse
+
+    from predictor.reader.command import Asked
+
+_COLUMNS = (
+    Column("model"),
+    Column("digest"),
+    *(Column(title, right=True) for title in ("predictions", "with feedback", "coverage", "right", "of", "accuracy")),
+    Column("95 %"),
+)
+_NUMBERS = (Column("model"), *(Column(title, right=True) for title in ("numbers", "mean", "least", "most")))
+_SHORT = 12  # of a digest's 64 digits
+_Z = 1.959964  # standard deviations that hold 95 %
+_MOST_LABELS = 10  # a side of a table that fits a terminal; of more labels the pairs are listed
+
+
+def interval(right: int, of: int) -> tuple[float, float] | None:
+    """Return between which bounds the accuracy lies with 95 % confidence (Wilson); None if nothing was judged.
+
+    That holds if the rows with feedback are a fair sample of all.
+    """
+    if not of:
+        return None
+    share, spread = right / of, _Z * _Z / of
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z * math.sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="NAME[@VERSION]", help="only predictions of this model")
+
+
+def _run(asked: Asked) -> int:
+    wanted: str | None = asked.options.model
+    with Table() as table:
+        with asked.output.progress("reading", asked.source) as tick:
+            for entry in asked.source.read(asked.window):
+                tick(entry)
+                if entry.event == FEEDBACK_EVENT:
+                    table.told(entry)
+                elif entry.event == EVENT_NAME and (
+                    not wanted or (entry.model and wanted in {entry.model.name, str(entry.model)})
+                ):
+                    table.predicted(entry)
+            if asked.window.end is not None:  # the truth comes later than the prediction
+                for entry in asked.source.read(Window(asked.window.end), {"event.name": FEEDBACK_EVENT}):
+                    tick(entry)
+                    if entry.event == FEEDBACK_EVENT:
+                        table.told(entry)
+        scores, stray = table.scores(), table.stray()
+    if asked.output.as_json:
+        asked.output.json({"models": [_json(score) for score in scores], "feedback_without_prediction": stray})
+    else:
+        _tell(asked, scores, stray)
+    return FINE
+
+
+def _tell(asked: Asked, scores: list[Score], stray: int) -> None:
+    output = asked.output
+    output.table(_COLUMNS, [_row(score) for score in scores])
+    for score in scores:
+        if score.pairs:
+            output.line(f"\n{score.model}: rows what was predicted, columns what it truly was", escape=False)
+            output.table(*_confusion(score))
+    numbers = [(score.model, score.numbers) for score in scores if score.numbers]
+    if numbers:
+        output.line("")
+    rows = [
+        [str(model), str(of.count), *(f"{each:.6g}" for each in (of.mean, of.least, of.most))] for model, of in numbers
+    ]
+    output.table(_NUMBERS, rows)
+    if not scores:
+        output.line("no predictions there: nothing to score")
+    elif not any(score.covered for score in scores):
+        output.line("no feedback on any of them")
+    if stray:
+        output.line(f"feedback on {stray} rows whose prediction is not among these")
+
+
+def _row(score: Score) -> list[str]:
+    bounds = interval(score.right, score.judged)
+    return [
+        str(score.model or ""),
+        score.model.digest.removeprefix("sha256:")[:_SHORT] if score.model else "",
+        str(score.predictions),
+        str(score.covered),
+        f"{score.covered / score.predictions:.1%}",
+        str(score.right) if score.judged else "",
+        str(score.judged) if score.judged else "",
+        number(score.right / score.judged if score.judged else None, 3),
+        f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "",
+    ]
+
+
+def _confusion(score: Score) -> tuple[list[Column], list[list[str]]]:
+    """Return the confusion table's columns and rows."""
+    labels = sorted({label for pair in score.pairs for label in pair})
+    if len(labels) > _MOST_LABELS:
+        pairs = sorted(score.pairs.items(), key=lambda item: (-item[1], item[0]))
+        rows = [[called, truly, str(count)] for (called, truly), count in pairs]
+        return [Column("predicted"), Column("truly"), Column("predictions", right=True)], rows
+    columns = [Column("predicted"), *(Column(label, right=True) for label in labels)]
+    return columns, [[called, *(str(score.pairs.get((called, truly), 0)) for truly in labels)] for called in labels]
+
+
+def _json(score: Score) -> dict[str, Any]:
+    bounds = interval(score.right, score.judged)
+    return {
+        "model": score.model._asdict() if score.model else None,
+        "predictions": score.predictions,
+        "with_feedback": score.covered,
+        "coverage": score.covered / score.predictions,
+        "judged": score.judged,
+        "right": score.right,
+        "accuracy": score.right / score.judged if score.judged else None,
+        "accuracy_95": bounds,
+        "confusion": [
+            {"predicted": called, "truly": truly, "predictions": count}
+            for (called, truly), count in score.pairs.items()
+        ],
+        "numbers": vars(score.numbers) if score.numbers else None,
+    }
+
+
+VERB = Verb("accuracy, confusion and coverage of each model, by feedback", _options, _run)

@@ -1,0 +1,129 @@
+"""Predictions and what was truly so, joined on disk: memory does not grow with the log.
+
+SQLite keeps both in a temporary file of its own (where TMPDIR says): some 60 bytes a prediction, 8 MB of them in
+memory. A row counts once, whatever was sent again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from predictor.reader.record import Entry, Model
+
+_PREPARE = (
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA cache_size = -8192",
+    "CREATE TABLE prediction (job TEXT, row INT, model INT, label TEXT, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    "CREATE TABLE label (job TEXT, row INT, at INT, said TEXT, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    "CREATE TABLE value (job TEXT, row INT, at INT, said REAL, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    "BEGIN",
+)
+# Of two at one nanosecond the one that was read later counts.
+_NEWER = " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at, said = excluded.said WHERE excluded.at >= at"
+_SAY = {
+    "prediction.feedback.label": "INSERT INTO label" + _NEWER,
+    "prediction.feedback.value": "INSERT INTO value" + _NEWER,
+}
+_SAID = "(SELECT job, row FROM label UNION SELECT job, row FROM value)"
+_COUNTED = "SELECT model, count(*) FROM prediction GROUP BY model ORDER BY 2 DESC, 1"
+_COVERED = f"SELECT model, count(*) FROM {_SAID} JOIN prediction USING (job, row) GROUP BY model"  # noqa: S608
+_STRAY = f"SELECT count(*) FROM {_SAID} LEFT JOIN prediction USING (job, row) WHERE model IS NULL"  # noqa: S608 - no parameter
+_PAIRS = "SELECT model, prediction.label, said, count(*) FROM label JOIN prediction USING (job, row) GROUP BY 1, 2, 3"
+_NUMBERS = (
+    "SELECT model, count(*), avg(said), min(said), max(said) FROM value JOIN prediction USING (job, row) GROUP BY 1"
+)
+
+
+@dataclass
+class Numbers:
+    """The numbers that feedback gave."""
+
+    count: int
+    mean: float
+    least: float
+    most: float
+
+
+@dataclass
+class Score:
+    """One model's predictions and what was said of them."""
+
+    model: Model | None
+    predictions: int
+    covered: int = 0
+    """Those of which feedback says a label or a number."""
+    pairs: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many were called the first and truly were the second."""
+    numbers: Numbers | None = None
+
+    @property
+    def judged(self) -> int:
+        """How many have a true label."""
+        return sum(self.pairs.values())
+
+    @property
+    def right(self) -> int:
+        """How many were truly what they were called."""
+        return sum(count for (called, truly), count in self.pairs.items() if called == truly)
+
+
+class Table:
+    """Takes records in any order, then answers."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self._database = sqlite3.connect("", isolation_level=None)  # "": a file that only this process sees
+        for statement in _PREPARE:
+            self._database.execute(statement)
+        self._models: dict[Model | None, int] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the file."""
+        self._database.close()
+
+    def predicted(self, entry: Entry) -> None:
+        """Take a prediction; one that failed has called nothing anything and is left out."""
+        label = entry.attributes.get("prediction.label")
+        if label is not None:
+            model = self._models.setdefault(entry.model, len(self._models))
+            self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?)", entry.job_id, entry.row or 0, model, label)
+
+    def told(self, entry: Entry) -> None:
+        """Take feedback; the latest label of a row counts, and the latest number."""
+        for name, statement in _SAY.items():
+            if (said := entry.attributes.get(name)) is not None:
+                self._do(statement, entry.job_id, entry.row or 0, entry.time_ns, said)
+
+    def scores(self) -> list[Score]:
+        """Return what each model has come to, the one with the most predictions first."""
+        models = list(self._models)
+        found = {model: Score(models[model], count) for model, count in self._do(_COUNTED)}
+        for model, count in self._do(_COVERED):
+            found[model].covered = count
+        for model, called, truly, count in self._do(_PAIRS):
+            found[model].pairs[called, truly] = count
+        for model, *numbers in self._do(_NUMBERS):
+            found[model].numbers = Numbers(*numbers)
+        return list(found.values())
+
+    def stray(self) -> int:
+        """Return of how many rows there is feedback and no prediction."""
+        ((count,),) = self._do(_STRAY)
+        return int(count)
+
+    def _do(self, statement: str, *values: object) -> Iterator[Any]:
+        return self._database.execute(statement, values)

@@ -1,0 +1,89 @@
+"""`predictor log show JOB_ID`: everything of one prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from predictor.core.grafana_links import link
+from predictor.reader import time_range
+from predictor.reader.command import FINE, FOUND, Verb
+from predictor.reader.output import Column
+from predictor.reader.record_view import as_json
+from predictor.reader.time_range import MARGIN_NS
+from predictor.reader.verify.completeness import opened_ns
+from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
+
+if TYPE_CHECKING:
+    import argparse
+
+    from predictor.reader.command import Asked
+    from predictor.reader.record import Entry
+
+_PLACES = {each.name: at for at, each in enumerate((*TABLE, *FEEDBACK))}
+_HEAD = {"prediction.job_id", "prediction.stream.sequence", "event.name"}
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job_id", metavar="JOB_ID", help="as the answer says it")
+    parser.add_argument("--grafana", metavar="URL", help="where Grafana is, for a link to the trace")
+
+
+def _run(asked: Asked) -> int:
+    job_id, output = asked.options.job_id, asked.output
+    found: dict[tuple[str, int], Entry] = {}
+    with output.progress("reading", asked.source) as tick:
+        for entry in asked.source.read(_window(asked), {"prediction.job_id": job_id}):
+            tick(entry)
+            if entry.job_id == job_id:
+                found.setdefault(entry[:2], entry)
+    ordered = sorted(found.values(), key=lambda entry: (entry.time_ns, entry.row or 0, entry.sequence))
+    rows = [entry for entry in ordered if entry.event == EVENT_NAME]
+    feedback = [entry for entry in ordered if entry.event == FEEDBACK_EVENT]
+    trace_id = rows[0].trace_id if rows else ""
+    grafana = asked.options.grafana
+    url = link(grafana, trace_id, job_id, rows[0].time_ns) if grafana and rows else None
+    if output.as_json:
+        shown = {"rows": [as_json(entry) for entry in rows], "feedback": [as_json(entry) for entry in feedback]}
+        output.json({"job_id": job_id, "trace_id": trace_id or None, "grafana": url} | shown)
+    elif ordered:
+        output.line(f"job {job_id}: {len(rows)} rows, {len(feedback)} feedback records")
+        if url:
+            output.line(f"trace {url}", escape=False)
+        for entry in ordered:
+            output.line("")
+            output.table((Column(""), Column(entry.event)), [[key, _text(value)] for key, value in _facts(entry)])
+    else:
+        output.note(f"no record of job {job_id} in {asked.source.name}")
+    return FINE if ordered else FOUND
+
+
+def _window(asked: Asked) -> time_range.Window:
+    """Return the given window; a job id is a UUIDv7, so nothing of it is older than it says."""
+    given, began = asked.window, opened_ns(asked.options.job_id)
+    return given if given.start is not None or not began else given._replace(start=began - MARGIN_NS)
+
+
+def _facts(entry: Entry) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = [
+        ("time", time_range.shown(entry.time_ns, digits=9)),
+        ("trace", f"{entry.trace_id}{'' if entry.sampled else ' (no span was written)'}" if entry.trace_id else ""),
+        ("stream", f"{entry.stream} number {entry.sequence}"),
+        ("model", f"{entry.model} {entry.model.digest}" if entry.model else ""),
+        ("redaction", ", ".join(f"{name}: {how}" for name, how in entry.redaction.items())),
+    ]
+    said = sorted(entry.attributes.items(), key=lambda pair: _place(pair[0]))
+    facts += [(key.removeprefix("prediction."), value) for key, value in said if key not in _HEAD]
+    return [(key, value) for key, value in facts if value != ""]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Return where an attribute stands: in the order of the published tables, since Loki keeps none."""
+    family = f"{name.rpartition('.')[0]}.<feature>"
+    return _PLACES.get(name, _PLACES.get(family, len(_PLACES))), name
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever an attribute holds
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+VERB = Verb("everything of one prediction: its rows, their timings, feedback, trace", _options, _run)

@@ -1,0 +1,94 @@
+"""A record as Loki returns it, made whole again: names with dots, values with the types of the published table.
+
+Loki keeps resource, scope and record attributes in one map of texts, dots turned into underscores.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from predictor.reader.record import (
+    MODEL,
+    REDACTION,
+    SCHEMA,
+    SEQUENCE,
+    STREAM,
+    Entry,
+    check,
+    check_schema,
+    model_of,
+    redaction_of,
+)
+from predictor.recording.loki_names import FIELDS
+from predictor.recording.record_schema import FEEDBACK, TABLE
+from predictor.recording.stream_events import TABLE as EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _stored(attribute: str) -> str:
+    return attribute.replace(".", "_")
+
+
+_TYPES: Mapping[str, Callable[[str], Any]] = {
+    "int": int,
+    "double": float,
+    "bool": {"true": True, "false": False}.__getitem__,
+    "string": str,
+}
+_INPUT, _HASH = "prediction.input.", "prediction.hashed_input."
+_ATTRIBUTES = {
+    _stored(each.name): (each.name, _TYPES[each.type])
+    for table in (TABLE, FEEDBACK, *EVENTS.values())
+    for each in table
+    if "<" not in each.name  # the features' own
+}
+_SCOPE = {_stored(name): name for name in (STREAM, SCHEMA, REDACTION, *MODEL)}
+
+
+class UnreadableError(Exception):
+    """A record that says it is ours has a value that the published table does not allow."""
+
+
+def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
+    """Return the record, None if it is not one of ours; raises UnreadableError or UnknownSchemaError."""
+    scope: dict[str, Any] = {name: held[key] for key, name in _SCOPE.items() if key in held}
+    if STREAM not in scope:
+        return None
+    try:
+        scope[SCHEMA] = int(scope.get(SCHEMA, 0))
+        check_schema(scope)
+        attributes: dict[str, Any] = {}
+        resource = {}
+        for key, value in held.items():
+            if key in _ATTRIBUTES:
+                name, typed = _ATTRIBUTES[key]
+                attributes[name] = typed(value)
+            elif key.startswith(_stored(_HASH)):
+                attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
+            elif key.startswith(_stored(_INPUT)):
+                attributes[_INPUT + key.removeprefix(_stored(_INPUT))] = float(value)
+            elif key not in _SCOPE and key not in FIELDS:
+                resource[key] = value
+        event = attributes.get("event.name", "")
+        check(event, attributes)
+        return Entry(
+            stream=scope[STREAM],
+            sequence=attributes[SEQUENCE],
+            event=event,
+            time_ns=time_ns,
+            observed_ns=int(held.get("observed_timestamp", 0)),
+            severity=held.get("severity_text", ""),
+            body=line,
+            trace_id=held.get("trace_id", ""),
+            span_id=held.get("span_id", ""),
+            sampled=bool(int(held.get("flags", 0)) & 1),
+            attributes=attributes,
+            model=model_of(scope),
+            resource=resource,
+            redaction=redaction_of(scope),
+        )
+    except (KeyError, ValueError) as error:  # the former from a bool that is none
+        msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"
+        raise UnreadableError(msg) from error

@@ -1,0 +1,150 @@
+"""Sources on this machine: the outbox itself, and what both local sources have in common."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from predictor.outbox import layout
+from predictor.reader.record import UnknownSchemaError
+from predictor.reader.sources.errors import SourceError
+from predictor.reader.sources.otlp_record import entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from predictor.reader.record import Entry
+    from predictor.reader.time_range import Window
+
+_BYTES = 4 << 20  # read at a time
+GONE = sys.maxsize
+"""`kept_from` of a stream that was taken away as a whole while it was read."""
+# A value that JSON writes in one way only, so that lines without it need no parsing.
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+").fullmatch
+
+
+class Line(NamedTuple):
+    """One line and where it stands."""
+
+    place: str
+    text: bytes
+
+
+class Local:
+    """What the local sources share: from lines to records, and what to do with a line that cannot be read."""
+
+    oldest: int | None = None
+    """Everything that is there is looked at if nobody says from when on."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the file or folder."""
+        self._path = path
+        self.damaged: list[str] = []
+        self.fraction = 0.0
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self._path)
+
+    def read(self, window: Window, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
+        """Yield the records of a window; see `Source.read`."""
+        wanted = [value.encode() for value in (exactly or {}).values() if _PLAIN(value)]
+        size, done = self.size() or 1, 0
+        try:
+            for line in self.lines(window.start):
+                done += len(line.text)
+                self.fraction = min(done / size, 1.0)
+                if all(value in line.text for value in wanted):
+                    yield from self.entries(line, window)
+        except OSError as error:
+            raise SourceError(str(error.filename or self._path), error.strerror or str(error)) from error
+
+    def recent(self, window: Window) -> Iterator[Window]:
+        """Yield the window as it is: the newest are found no faster than all."""
+        yield window
+
+    def lines(self, since: int | None = None) -> Iterator[Line]:
+        """Yield all complete lines, perhaps without files that nobody wrote to `since`; raises OSError."""
+        raise NotImplementedError
+
+    def size(self) -> int:
+        """Return about how many bytes there are to read."""
+        raise NotImplementedError
+
+    def entries(self, line: Line, window: Window) -> Iterator[Entry]:
+        """Yield a line's records; raises SourceError for a record of a later schema."""
+        try:
+            found = list(entries(line.text))
+        except UnknownSchemaError as error:
+            raise SourceError(line.place, str(error)) from error
+        except ValueError as error:
+            self.damaged.append(f"{line.place}: {error}")
+            return
+        yield from (entry for entry in found if window.holds(entry.time_ns))
+
+
+class Outbox(Local):
+    """The folder that PREDICTOR_OUTBOX names; a server may be writing to it and taking away what it has shipped."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the outbox."""
+        super().__init__(path)
+        self._kept: dict[str, int] = {}
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
+    def lines(self, since: int | None = None) -> Iterator[Line]:
+        """Yield the lines of all streams, oldest stream first."""
+        for stream in layout.streams(self._path):
+            files = stream.signal("logs")
+            self._kept[stream.stream_id] = files.cursor().sequence + 1
+            for text in files.lines(_after(files, since)):
+                yield Line(str(stream.path), text)
+
+    def size(self) -> int:
+        """Return the bytes of all segments."""
+        every = (stream.signal("logs") for stream in layout.streams(self._path))
+        return sum(files.backlog(layout.Cursor()) for files in every)
+
+    def kept_from(self, stream: str) -> int:
+        """Return the number after the last that the sink has, or that made room for later ones."""
+        files = layout.StreamFiles(self._path / layout.LAYOUT / stream)
+        if not files.path.is_dir():  # shipped to its end while it was read: nothing of it need be here
+            return GONE if stream in self._kept else 1
+        return max(self._kept.get(stream, 1), files.signal("logs").cursor().sequence + 1)
+
+    def follow(self, window: Window) -> Iterator[Entry | None]:
+        """Yield what is there and what comes, streams that begin later included."""
+        places: dict[str, tuple[int, int]] = {}
+        while True:
+            for stream in layout.streams(self._path):
+                files = stream.signal("logs")
+                if stream.stream_id not in places:
+                    places[stream.stream_id] = _after(files, window.start).segment, 0
+                while (batch := files.read(*places[stream.stream_id], _BYTES)).lines:
+                    places[stream.stream_id] = batch.segment, batch.offset
+                    for text in batch.lines:
+                        yield from self.entries(Line(str(stream.path), text), window)
+            yield None
+
+
+def written_since(path: Path, since: int | None) -> bool:
+    """Tell whether a file can hold records of requests that arrived later; one that is gone cannot."""
+    try:
+        return since is None or path.stat().st_mtime_ns >= since
+    except FileNotFoundError:
+        return False
+
+
+def _after(files: layout.SignalFiles, since: int | None) -> layout.Cursor:
+    """Return where the segments begin that can hold later records."""
+    numbers = files.numbers()
+    return layout.Cursor(
+        next((number for number in numbers if written_since(files.segment(number), since)), max(numbers, default=1))
+    )

@@ -1,0 +1,84 @@
+"""Where a log is read from: one contract for the outbox, OTLP JSON-lines files, and Loki."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from predictor.outbox.layout import LAYOUT
+from predictor.reader.sources.errors import SourceError
+from predictor.reader.sources.files import Files
+from predictor.reader.sources.loki import Loki
+from predictor.reader.sources.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from predictor.reader.record import Entry
+    from predictor.reader.time_range import Window
+
+
+class Source(Protocol):
+    """One place that holds records."""
+
+    @property
+    def name(self) -> str:
+        """What a person is told: the path or the URL."""
+
+    @property
+    def damaged(self) -> list[str]:
+        """What could not be read so far, one sentence each."""
+
+    @property
+    def fraction(self) -> float:
+        """How much of the present reading is done, about: 0 to 1."""
+
+    @property
+    def oldest(self) -> int | None:
+        """From when on it is looked at if nobody says, Unix nanoseconds; None: from its beginning."""
+
+    def read(self, window: Window, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
+        """Yield the records of a window, copies included, each stream in about the order of its numbers.
+
+        `exactly` names text attributes and their values: a source may leave out other records, and need not.
+        Raises SourceError if the place cannot be read.
+        """
+
+    def recent(self, window: Window) -> Iterator[Window]:
+        """Yield parts of a window, the newest first: who wants the newest records may stop after any of them."""
+
+    def follow(self, window: Window) -> Iterator[Entry | None]:
+        """Yield what `read` does and then what comes, without end; None each time that there is nothing new for now."""
+
+    def kept_from(self, stream: str) -> int:
+        """Return the number from which on a stream must be here: what was shipped, say, leaves the outbox."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to be let in, for a source that asks."""
+
+    tenant: str | None = None
+    """Loki's X-Scope-OrgID."""
+    token: str | None = field(default=None, repr=False)
+    """Sent as a bearer token."""
+    selector: str = '{service_name="predictor"}'
+    """Loki's stream selector."""
+
+
+def source(where: str, access: Access | None = None) -> Source:
+    """Return the source that `where` names: a URL of Loki, an outbox folder, a file or a folder of files.
+
+    Raises SourceError if there is nothing of the kind.
+    """
+    access = access or Access()
+    if where.startswith(("http://", "https://")):
+        if "@" in where.partition("://")[2].partition("/")[0]:  # stderr would tell it
+            place = "the URL of Loki"
+            raise SourceError(place, "it holds a user or a password; wanted --token-file instead")
+        return Loki(where, tenant=access.tenant, token=access.token, selector=access.selector)
+    path = Path(where).expanduser()
+    if (path / LAYOUT).is_dir():
+        return Outbox(path)
+    return Files(path)

@@ -1,0 +1,55 @@
+"""Which time a reader looks at: from and to, written as RFC 3339 or as an age such as `15m`."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from predictor.config.parsers import duration
+
+MARGIN_NS = 60_000_000_000
+"""Numbers follow the writing of the records, a window follows the arrival of their requests; no deadline is longer."""
+
+
+class Window(NamedTuple):
+    """From `start` on and before `end`, Unix nanoseconds of the requests' arrival; None is unbounded."""
+
+    start: int | None = None
+    end: int | None = None
+
+    def holds(self, time_ns: int) -> bool:
+        """Tell whether a record of this time is looked at."""
+        return (self.start is None or time_ns >= self.start) and (self.end is None or time_ns < self.end)
+
+    def wider(self) -> Window:
+        """Return the window with the margin in which neighbouring numbers may lie."""
+        start = None if self.start is None else self.start - MARGIN_NS
+        return Window(start, None if self.end is None else self.end + MARGIN_NS)
+
+
+def moment(text: str, now_ns: int | None = None) -> int:
+    """Return Unix nanoseconds for `2026-11-23T08:15:00Z` or for an age such as `15m`, `2h`, `7d`; raises ValueError."""
+    try:
+        age = duration(0)(text)
+    except ValueError:
+        return _rfc3339(text)
+    return (time.time_ns() if now_ns is None else now_ns) - int(age * 1e9)
+
+
+def _rfc3339(text: str) -> int:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        msg = f"{text!r} is no time; wanted RFC 3339 with a zone, such as 2026-11-23T08:15:00Z, or an age such as 15m"
+        raise ValueError(msg)
+    since = when - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+
+
+def shown(time_ns: int, digits: int = 3) -> str:
+    """Return a time as RFC 3339 in UTC, to the millisecond or with as many `digits` (at most 9)."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{f'{rest:09d}'[:digits]}Z"

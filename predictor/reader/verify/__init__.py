@@ -1,0 +1,1 @@
+"""`predictor log verify`: is the log complete."""

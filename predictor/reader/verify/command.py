@@ -1,0 +1,162 @@
+"""`predictor log verify` on the command line: what `verify` has found, as a table, as sentences, as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from predictor.reader.command import FINE, FOUND, Verb
+from predictor.reader.output import Column
+from predictor.reader.sources.outbox import Outbox
+from predictor.reader.verify.completeness import Report, Verdict, verify
+from predictor.reader.verify.stream_state import shown, size
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from predictor.reader.command import Asked
+    from predictor.reader.verify.outbox_contents import Lack
+
+_COLUMNS = (
+    Column("stream"),
+    Column("state"),
+    *(Column(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
+)
+_MOST = 20  # sentences of one kind: a damaged disk has thousands
+
+
+def sentences(report: Report) -> Iterator[str]:
+    """Yield what is wrong, one sentence each."""
+    for verdict in report.verdicts:
+        stream = verdict.stream
+        about = f"stream {stream.id}"
+        if verdict.unexplained:
+            more = f" ({verdict.refused} of them refused by the sink)" if verdict.refused else ""
+            yield f"{about}: missing {shown(verdict.missing)}{more}"
+        if stream.altered:
+            numbers = [(number, number) for number in sorted(set(stream.altered))]
+            yield f"{about}: altered, one number with two contents: {shown(numbers)}"
+        if verdict.beyond:
+            yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
+        if verdict.state == "abandoned":
+            yield f"{about}: abandoned after record {stream.last}, with {stream.pending} bytes that nobody ships"
+    for lack in report.lacks:
+        yield from _lacks(lack, of_outbox=report.of_outbox)
+    for job_id, row in report.twice[:_MOST]:
+        yield f"job {job_id} row {row} has more than one number"
+    yield from report.damaged[:_MOST]
+    for count in (len(report.twice), len(report.damaged)):
+        if count > _MOST:
+            yield f"and {count - _MOST} more"
+
+
+def _lacks(lack: Lack, *, of_outbox: bool) -> Iterator[str]:
+    about = f"stream {lack.stream}"
+    if of_outbox:
+        if lack.rejected:
+            yield f"{about}: the sink has refused {shown(lack.rejected)}, kept in rejected/ (`predictor log resend`)"
+    else:
+        if lack.absent:
+            yield f"{about}: the sink has no record of it"
+        if lack.rejected:
+            yield f"{about}: the sink lacks {shown(lack.rejected)}, which it refused: rejected/ of the outbox has them"
+        if lack.segments:
+            yield f"{about}: the sink lacks {shown(lack.segments)}, which the outbox has"
+    if lack.unreadable:
+        names = ", ".join(lack.unreadable[:5]) + (" …" if len(lack.unreadable) > 5 else "")  # noqa: PLR2004 - as `shown`
+        yield f"{about}: rejected/ has {len(lack.unreadable)} that cannot be read as records: {names}"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return what `--json` prints; docs/reading.md describes it."""
+    return {
+        "sound": report.sound,
+        "streams": [_stream(verdict) for verdict in report.verdicts],
+        "twice": [{"job_id": job_id, "index": row} for job_id, row in report.twice],
+        "damaged": report.damaged,
+        "lacking": [
+            {
+                "stream": lack.stream,
+                "rejected": lack.rejected,
+                "outbox": lack.segments,
+                "unreadable": lack.unreadable,
+                "absent": lack.absent,
+            }
+            for lack in report.lacks
+        ],
+        "rejected_spans": report.rejected_spans,
+    }
+
+
+def _stream(verdict: Verdict) -> dict[str, Any]:
+    stream = verdict.stream
+    return {
+        "stream": stream.id,
+        "sound": verdict.sound,
+        "state": verdict.state,
+        "closed": stream.closed,
+        "from": verdict.first,
+        "to": stream.last,
+        "records": stream.records,
+        "copies": stream.copies,
+        "missing": verdict.missing,
+        "lost": stream.lost,
+        "refused": verdict.refused,
+        "altered": sorted(set(stream.altered)),
+        "beyond_closed": verdict.beyond,
+        "unrecorded": stream.unrecorded,
+        "pending_bytes": stream.pending,
+    }
+
+
+def _row(verdict: Verdict) -> list[str]:
+    stream = verdict.stream
+    state = f"{verdict.state} ({stream.closed})" if stream.closed else verdict.state
+    numbers = (
+        min(verdict.first, stream.last + 1),
+        stream.last,
+        stream.records,
+        stream.copies,
+        size(stream.lost),
+        verdict.refused,
+        verdict.unexplained,
+    )
+    return [stream.id, state, *map(str, numbers)]
+
+
+def _total(rows: Sequence[Sequence[str]]) -> list[str]:
+    sums = [str(sum(int(row[at]) for row in rows)) for at in range(4, len(_COLUMNS))]
+    return [f"{len(rows)} in all", "", "", "", *sums]
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--outbox", type=Path, metavar="DIR", help="the sink must have what this outbox holds and what was refused"
+    )
+
+
+def _run(asked: Asked) -> int:
+    output, outbox = asked.output, asked.options.outbox
+    if outbox and isinstance(asked.source, Outbox):
+        msg = f"--outbox compares a sink with an outbox, and {asked.source.name} is one; wanted --from with the sink"
+        raise ValueError(msg)
+    with output.progress("reading", asked.source) as tick:
+        report = verify(asked.source, asked.window, tick, outbox=outbox)
+    if output.as_json:
+        output.json(as_json(report))
+        return FINE if report.sound else FOUND
+    rows = [_row(verdict) for verdict in report.verdicts]
+    output.table(_COLUMNS, [*rows, _total(rows)] if rows else [])
+    for sentence in sentences(report):
+        output.line(sentence)
+    if unrecorded := sum(verdict.stream.unrecorded for verdict in report.verdicts):
+        output.line(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
+    if report.rejected_spans:
+        output.line(f"{report.rejected_spans} refused spans are in rejected/: traces are a sample")
+    if report.sound:
+        output.line("nothing is missing" if rows else "no records there: nothing to prove")
+    return FINE if report.sound else FOUND
+
+
+VERB = Verb("is anything missing? exit status 1 on anything that the log does not explain", _options, _run)

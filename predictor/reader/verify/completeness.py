@@ -1,0 +1,195 @@
+"""`predictor log verify`: is anything missing? By the rules of docs/record.md, from the log alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from predictor.reader.sequence_sets import Once
+from predictor.reader.sources.outbox import GONE, Outbox
+from predictor.reader.verify.outbox_contents import Held, Lack, held, lacking, rejected
+from predictor.reader.verify.stream_state import Range, Stream, size
+from predictor.recording.record_schema import EVENT_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from predictor.reader.record import Entry
+    from predictor.reader.sequence_sets import Fingerprints
+    from predictor.reader.sources.source import Source
+    from predictor.reader.time_range import Window
+    from predictor.reader.verify.stream_state import State
+
+_SHIPS = 2.0
+"""Seconds: a server that can ships a record within half a one."""
+
+
+@dataclass
+class Verdict:
+    """What is known of one stream."""
+
+    stream: Stream
+    state: State
+    first: int
+    """Numbers are judged from here on: 1, or the first that is kept, or the first in the window."""
+    missing: list[Range] = field(default_factory=list)
+    """Neither here nor declared lost."""
+    beyond: bool = False
+    """Whether there are numbers after the closing record."""
+    refused: int = 0
+    """How many of the missing the servers themselves say that the sink has refused for their content."""
+
+    @property
+    def unexplained(self) -> int:
+        """How many numbers are missing for no reason that the log names."""
+        return size(self.missing) - self.refused
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything is there or explained."""
+        return not (self.unexplained or self.stream.altered or self.beyond or self.state == "abandoned")
+
+
+@dataclass
+class Report:
+    """What a source holds, stream by stream, and what is wrong with it as a whole."""
+
+    verdicts: list[Verdict]
+    twice: list[tuple[str, int | None]]
+    """(job id, index) under more than one number."""
+    damaged: list[str]
+    """What could not be read."""
+    lacks: list[Lack] = field(default_factory=list)
+    """What the outbox has and the sink lacks; of an outbox itself, what lies in `rejected/`."""
+    rejected_spans: int = 0
+    """Spans in `rejected/`: no fault, since traces are a sample."""
+    of_outbox: bool = False
+    """Whether an outbox was judged and not a sink."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is unexplained."""
+        fine = all(verdict.sound for verdict in self.verdicts)
+        return fine and not (self.twice or self.damaged or self.lacks)
+
+
+def verify(
+    source: Source,
+    window: Window,
+    progress: Callable[[Entry], object] = lambda _: None,
+    now_ns: int | None = None,
+    *,
+    outbox: Path | None = None,
+    wait: Callable[[], object] = lambda: time.sleep(_SHIPS),
+) -> Report:
+    """Read a source once and judge each of its streams; `progress` is told of each record.
+
+    With `outbox` the source is a sink, which must have what that folder holds; `wait` lets a server ship what is on
+    its way. Where numbers are missing all is read once more: records may have arrived behind the reader's back.
+    Memory is about 16 bytes a record. Raises SourceError.
+    """
+    # The outbox first: what is shipped while the sink is read is seen there.
+    kept, broken = _held(source, window, progress, outbox)
+    if window.start is None:
+        window = window._replace(start=source.oldest)
+    streams: dict[str, Stream] = {}
+    jobs = Once()
+
+    def begun(stream: str) -> Stream:
+        early = window.start is not None and opened_ns(stream) < window.start
+        return Stream(stream, partial=early or source.kept_from(stream) > 1)
+
+    def take(entry: Entry) -> None:
+        progress(entry)
+        stream = streams.get(entry.stream) or streams.setdefault(entry.stream, begun(entry.stream))
+        known = stream.records
+        stream.add(entry, judged=window.holds(entry.time_ns))
+        if stream.records > known and entry.event == EVENT_NAME:
+            jobs.add(_fingerprint(entry))
+
+    for entry in source.read(window.wider()):
+        take(entry)
+    now = time.time_ns() if now_ns is None else now_ns
+    as_of = now if window.end is None or window.end >= now else None
+
+    def seen(stream: str) -> Fingerprints | None:
+        return streams[stream].seen if stream in streams else None
+
+    again = {stream.id for stream in streams.values() if _judge(source, stream, window, as_of).missing}
+    lacks = lacking(kept, seen) if outbox else []
+    if any(lack.segments for lack in lacks):
+        wait()
+    again |= {lack.stream for lack in lacks}
+    for entry in source.read(window.wider()) if again else ():
+        if entry.stream in again and entry.sequence not in (seen(entry.stream) or ()):
+            take(entry)
+    judged = [_judge(source, stream, window, as_of) for stream in streams.values() if stream.lowest_judged]
+    judged.sort(key=lambda verdict: verdict.stream.id)
+    _explain(judged)
+    twice = _named(source, window, jobs.twice())
+    damaged = list(dict.fromkeys([*source.damaged, *broken]))  # some were read twice
+    spans = sum(each.spans for each in kept.values())
+    # What the sink refused may lie in the outbox's own segments still.
+    lacks = lacking(kept, seen if outbox else lambda _: None)
+    return Report(judged, twice, damaged, lacks, spans, of_outbox=isinstance(source, Outbox))
+
+
+def _held(
+    source: Source, window: Window, progress: Callable[[Entry], object], outbox: Path | None
+) -> tuple[dict[str, Held], list[str]]:
+    """Return what the sink should have, or was refused of the outbox that is judged, and what cannot be read there."""
+    if outbox:
+        return held(outbox, window, source.oldest if window.start is None else None, progress)
+    return rejected(source.path, window) if isinstance(source, Outbox) else {}, []
+
+
+def opened_ns(stream: str) -> int:
+    """Return when a stream began, Unix nanoseconds, as its UUIDv7 says; 0 if it is none."""
+    try:
+        return (UUID(stream).int >> 80) * 1_000_000
+    except ValueError:
+        return 0
+
+
+def _explain(verdicts: list[Verdict]) -> None:
+    """Set what of the missing was refused: a server counts its own records first, then those that it adopted."""
+    spare = 0
+    for verdict in verdicts:
+        declared = verdict.stream.rejected - verdict.stream.rejected_before
+        verdict.refused = min(declared, size(verdict.missing))
+        spare += declared - verdict.refused
+    for verdict in verdicts:
+        if not verdict.stream.closed:
+            continue  # not ended: nobody has adopted it
+        more = min(spare, verdict.unexplained)
+        verdict.refused += more
+        spare -= more
+
+
+def _judge(source: Source, stream: Stream, window: Window, now_ns: int | None) -> Verdict:
+    first = source.kept_from(stream.id)
+    if window.start is not None and opened_ns(stream.id) < window.start:
+        first = max(first, stream.lowest_judged)
+    beyond = stream.closed_at is not None and stream.last > stream.closed_at
+    gone = first == GONE  # its last words were not read, so its silence tells nothing
+    return Verdict(stream, stream.state(None if gone else now_ns), first, stream.missing(first), beyond)
+
+
+def _fingerprint(entry: Entry) -> int:
+    return int.from_bytes(blake2b(f"{entry.job_id} {entry.row}".encode(), digest_size=8).digest())
+
+
+def _named(source: Source, window: Window, fingerprints: set[int]) -> list[tuple[str, int | None]]:
+    """Return which rows these are, by reading once more; nothing is read if there are none."""
+    if not fingerprints:
+        return []
+    found = {
+        (entry.job_id or "", entry.row)
+        for entry in source.read(window.wider())
+        if entry.event == EVENT_NAME and _fingerprint(entry) in fingerprints
+    }
+    return sorted(found, key=lambda row: (row[0], row[1] or 0))

@@ -1,0 +1,100 @@
+"""What one stream has told so far, and what follows from it by the rules of docs/record.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from predictor.reader.sequence_sets import Fingerprints, without
+from predictor.recording.stream_events import CLOSED, LOST, STATUS
+
+if TYPE_CHECKING:
+    from predictor.reader.record import Entry
+
+Range = tuple[int, int]
+State = Literal["complete", "open", "abandoned"]
+SILENCE_NS = 180 * 1_000_000_000
+"""Three status periods."""
+
+
+@dataclass
+class Stream:
+    """One stream: its numbers, and its own last words on itself."""
+
+    id: str
+    partial: bool = False
+    """Whether its beginning is not read: what its first status counts explains none of what is missing here."""
+    seen: Fingerprints = field(default_factory=Fingerprints)
+    records: int = 0
+    copies: int = 0
+    last: int = 0
+    closed: str | None = None
+    """The reason of its closing record."""
+    closed_at: int | None = None
+    rejected: int = 0
+    """How many records the process said that the sink has refused; other streams' too, if it shipped those."""
+    rejected_before: int = 0
+    """How many of them before the window."""
+    unrecorded: int = 0
+    pending: int = 0
+    """Bytes that the sink had not accepted at the last status."""
+    lost: list[Range] = field(default_factory=list)
+    altered: list[int] = field(default_factory=list)
+    lowest_judged: int = 0
+    """From here on numbers are judged; 0 until one was seen that lies in the window."""
+    newest_ns: int = 0
+    _status: int = 0
+    _counted: bool = False
+
+    def add(self, entry: Entry, *, judged: bool) -> None:
+        """Take a record in; `judged` if it lies in the window and not only in its margin."""
+        number, fingerprint = entry.sequence, entry.fingerprint()
+        before = self.seen.add(number, fingerprint)
+        if before:
+            self.copies += 1
+            if before != (fingerprint or 1):
+                self.altered.append(number)
+            return
+        self.records += 1
+        self.newest_ns = max(self.newest_ns, entry.time_ns, entry.observed_ns)
+        if judged:
+            self.last = max(self.last, number)
+            self.lowest_judged = min(self.lowest_judged or number, number)
+        said = entry.attributes
+        if entry.event == LOST:
+            self.lost.append((said["prediction.stream.lost.first"], said["prediction.stream.lost.last"]))
+        elif entry.event == CLOSED:
+            self.closed, self.closed_at = said["prediction.stream.reason"], number
+        elif entry.event == STATUS and number > self._status:
+            self._status = number
+            if (self.partial and not self._counted) or (not judged and not self.lowest_judged):
+                self.rejected_before = said["prediction.stream.rejected.count"]
+            self._counted = True
+            self.rejected = said["prediction.stream.rejected.count"]
+            self.unrecorded = said["prediction.stream.unrecorded.count"]
+            self.pending = said["prediction.stream.backlog.size"]
+
+    def missing(self, first: int) -> list[Range]:
+        """Return the numbers from `first` to the last that are neither here nor declared lost, as stretches."""
+        return list(without(self.seen.gaps(first, self.last), self.lost))
+
+    def state(self, now_ns: int | None) -> State:
+        """Return whether the stream has ended, goes on, or has fallen silent with something left to say.
+
+        Without a time, as of a window that has ended, nobody can tell the last.
+        """
+        if self.closed:
+            return "complete"
+        silent = now_ns is not None and now_ns - self.newest_ns > SILENCE_NS
+        return "abandoned" if self.pending and silent else "open"
+
+
+def size(ranges: list[Range]) -> int:
+    """Return how many numbers lie in the stretches."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def shown(ranges: list[Range], most: int = 5) -> str:
+    """Return the stretches as a person reads them: `17-19, 40`, the first few."""
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges[:most]]
+    return ", ".join(texts) + (f" and {len(ranges) - most} more" if len(ranges) > most else "")

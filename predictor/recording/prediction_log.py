@@ -1,0 +1,124 @@
+"""PredictionLog: the records of one model on their way into the process's stream."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from predictor.core.ids import uuid7
+from predictor.core.rate_limit import PerSecond
+from predictor.core.result import Feedback, Origin, Prediction
+from predictor.outbox import OutboxError
+from predictor.recording import record_schema
+from predictor.recording.encoder import RecordEncoder, encode_event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from predictor.core.problems import Kind
+    from predictor.outbox import Outbox
+    from predictor.recording.record_schema import Schema
+    from predictor.recording.stream import LogStream
+
+_REFUSALS_A_SECOND = 10
+"""Records of requests refused before their rows were known: enough to see them, too few to fill a disk with."""
+
+_WHY = {
+    "bytes": "the outbox is full and the sink does not take its records (PREDICTOR_OUTBOX_BYTES)",
+    "disk": "the disk of the outbox fails; the server's log says how",
+    "sync": "the disk of the outbox is too slow; the server's log says more",
+}
+
+
+class Refusals:
+    """Counts what is refused without a record, and bounds what gets one; one for the process."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.unrecorded = 0
+        self._rate = PerSecond(_REFUSALS_A_SECOND)
+
+    def may_record(self) -> bool:
+        """Tell whether one more refusal may have its record now; count it if not."""
+        if self._rate.allow():
+            return True
+        self.unrecorded += 1
+        return False
+
+
+class PredictionLog:
+    """Writes predictions of one model; see `pipeline.Log`."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        scope: dict[str, str],
+        stream: LogStream,
+        outbox: Outbox,
+        refusals: Refusals,
+        *,
+        refuses: bool,
+        waits: bool,
+    ) -> None:
+        """Take the model's schema and scope attributes; `waits` is fsync mode `batch`."""
+        self._schema = schema
+        self._encoder = RecordEncoder(schema)
+        self._head = stream.head(scope)
+        self._stream = stream
+        self._outbox = outbox
+        self._refusals = refusals
+        self._refuses = refuses
+        self.waits = waits
+
+    def refusal(self) -> str | None:
+        """Return why a prediction would be refused now, counting it, or None."""
+        reason = self._outbox.full if self._refuses else None
+        if reason is None:
+            return None
+        self._refusals.unrecorded += 1
+        return _WHY[reason]
+
+    def write(self, predictions: Sequence[Prediction]) -> bool:
+        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
+        logged = self._append(self._encoder.encode(predictions, time.time_ns()))
+        for prediction in predictions:
+            prediction.origin.recorded = logged
+        return logged
+
+    def write_feedback(self, feedback: Feedback) -> bool:
+        """Write the record of what a caller said; answers and raises as `write` does."""
+        origin = feedback.origin
+        whole = encode_event(
+            attributes=record_schema.feedback_attributes(feedback),
+            body=record_schema.feedback_body(self._schema, feedback),
+            severity=record_schema.INFO,
+            event_name=record_schema.FEEDBACK_EVENT,
+            time_ns=origin.received_ns,
+            observed_ns=time.time_ns(),
+            trace=(origin.trace_id, origin.span_id, bool(origin.kept)),
+        )
+        origin.recorded = self._append([whole])
+        return origin.recorded
+
+    def refused(self, origin: Origin, error: Kind) -> Prediction | None:
+        """Record a request that was refused before its rows were known, and return that, unless there are too many."""
+        if not self._refusals.may_record():
+            return None
+        total = time.monotonic() - origin.received
+        refusal = Prediction(uuid7(origin.received_ns), origin, total=total, error=error)
+        try:
+            self.write([refusal])
+        except OutboxError:
+            return None  # counted
+        return refusal
+
+    def _append(self, records: Sequence[bytes]) -> bool:
+        try:
+            return self._stream.append(self._head, records)
+        except OutboxError:
+            self._refusals.unrecorded += len(records)
+            raise
+
+    async def synced(self) -> None:
+        """Return when what was written is on disk; raises OutboxError."""
+        await self._outbox.synced()

@@ -1,0 +1,1 @@
+"""Assembly and life of the process: builds the parts, starts, drains, ends."""

@@ -1,0 +1,137 @@
+"""`predictor check`: tries what the server needs, says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from predictor import otlp
+from predictor.core.operator_log import show
+from predictor.inference.model import load
+from predictor.recording.record_schema import CHECK_EVENT
+from predictor.recording.redaction import redaction_of
+from predictor.server import check_record
+from predictor.server.otel_resource import ResourceError, resource
+from predictor.shipping.endpoint import endpoint
+from predictor.shipping.otlp_http import Accepted, Delivery, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor.config.otel_env import Target
+    from predictor.config.settings import Settings
+    from predictor.outbox.layout import Signal
+    from predictor.server.check_record import Check
+
+_REMEDIES = {
+    "model": " (PREDICTOR_MODEL names the folder)",
+    "outbox": " (PREDICTOR_OUTBOX names the folder)",
+}
+_LONGEST = 20.0
+"""Seconds for one sink: a person waits, whatever OTEL_EXPORTER_OTLP_TIMEOUT allows a server."""
+_THINGS: dict[Signal, str] = {"logs": "record", "traces": "span"}
+
+
+def check(settings: Settings) -> int:
+    """Return 0 if everything works, 1 otherwise; each finding is one line on stderr."""
+    findings = [
+        _found("model", lambda: _model(settings)),
+        _found("outbox", lambda: _outbox(settings)),
+        _found("resource", _resource),
+    ]
+    targets: tuple[tuple[Signal, Target | None], ...] = (
+        ("logs", settings.export.logs),
+        ("traces", settings.export.traces),
+    )
+    ask = partial(_ask, check_record.new(), traced=settings.export.traces is not None)
+    findings += [_found(signal, partial(ask, signal, target)) for signal, target in targets]
+    return 0 if all(findings) else 1
+
+
+def _found(what: str, look: Callable[[], str]) -> bool:
+    try:
+        show(f"ok      {what}: {look()}")
+    except (OSError, ValueError) as error:
+        reason = str(error).removesuffix(".")
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        show(f"WRONG   {what}: {reason}{_REMEDIES.get(what, '')}")
+        return False
+    return True
+
+
+def _model(settings: Settings) -> str:
+    model = load(settings.model, settings.batch_rows)
+    about = model.description
+    redaction_of(about, settings.hash_key_file)
+    notes = "".join(f"; {note}" for note in model.notes)
+    return (
+        f"{about.name}@{about.version} with {len(about.features)} features and {len(about.labels)} labels runs{notes}"
+    )
+
+
+def _outbox(settings: Settings) -> str:
+    root = settings.outbox
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=root) as file:
+        file.write(b"x" * 4096)
+        file.flush()
+        os.fsync(file.fileno())
+    disk = os.statvfs(root)
+    free = disk.f_bavail * disk.f_frsize
+    bound = settings.outbox_bytes if settings.export.logs else settings.keep_bytes
+    if free < bound:
+        msg = (
+            f"{root} has {free >> 20} MiB free, less than its bound of {bound >> 20} MiB; make room "
+            f"or lower {'PREDICTOR_OUTBOX_BYTES' if settings.export.logs else 'PREDICTOR_KEEP_BYTES'}"
+        )
+        raise ValueError(msg)
+    return f"{root.resolve()} can be written, {free >> 20} MiB free"
+
+
+def _resource() -> str:
+    about = resource().attributes
+    return f"{about['service.name']!s}, with {len(about)} attributes"
+
+
+def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool) -> str:
+    """Send a record or a span through the whole chain, as a server sends its own, and return what became of it.
+
+    An empty request would prove nothing: a Collector answers 200 to it without asking the sink behind it.
+    Raises ValueError, or OSError for certificates that cannot be read.
+    """
+    if target is None:
+        return "not shipped (no endpoint)"
+    try:
+        here = resource()
+    except ResourceError:
+        msg = "not tried, since the resource is refused"
+        raise ValueError(msg) from None
+    own = here.merge(type(here)({"service.instance.id": check.instance_id}))
+    line = check_record.line(signal, check, otlp.resource_json(own), traced=traced)
+    return asyncio.run(_post(signal, target, line, f"{CHECK_EVENT}, trace id {check.trace_id}"))
+
+
+async def _post(signal: Signal, target: Target, line: bytes, name: str) -> str:
+    where = endpoint(target)
+    delivery = Delivery(replace(where, timeout=min(where.timeout, _LONGEST)))
+    try:
+        outcome = await delivery.post(line)
+    finally:
+        await delivery.close()
+    match outcome:
+        case Accepted():
+            return f"{where.shown} has accepted a {_THINGS[signal]} ({name})"
+        case Refused():
+            reason = f"{outcome.status} {outcome.words}"
+        case _:
+            reason = f"{outcome.reason} {outcome.words}"
+    msg = (
+        f"{where.shown}: {reason.strip()}; wanted a Collector with an otlp receiver (http) and a {signal} pipeline "
+        f"whose sink takes this {_THINGS[signal]}"
+    )
+    raise ValueError(msg)

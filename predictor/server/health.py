@@ -1,0 +1,59 @@
+"""Whether traffic should come, and what an operator would ask next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor.server.log_service import Logbook
+
+_LEAST = 5.0
+"""Seconds without a batch that ends, although there is work, before that is a reason: a short deadline is none."""
+
+
+class Health:
+    """What the probes and the admission of predictions ask."""
+
+    def __init__(
+        self, logbook: Logbook | None, *, refuses: bool, stalled: Callable[[], float], deadline: float
+    ) -> None:
+        """Be ready: it is made when the models are loaded and the outbox is open.
+
+        `stalled` returns for how many seconds no batch has ended although there is work.
+        """
+        self.terminating = False
+        """SIGTERM came: no new traffic should be sent here, what comes is still answered."""
+        self._logbook = logbook
+        self._refuses = refuses
+        self._stalled = stalled
+        # In the first deadline a model may just be slow, though nobody was answered in time; nor was in the second.
+        self._longest = max(2 * deadline, _LEAST)
+
+    def unready(self) -> str | None:
+        """Return why no traffic should come, or None."""
+        if self.terminating:
+            return "shutting down"
+        if self._logbook and self._refuses and (reason := self._logbook.outbox.full):
+            return f"the outbox refuses: {reason}"
+        if (seconds := self._stalled()) > self._longest:
+            return f"nothing moves: requests wait, and no batch has ended for {seconds:.0f} s"
+        return None
+
+    def details(self) -> dict[str, object]:
+        """Return the state of the log and of its shipping."""
+        if self._logbook is None:
+            return {"log": "off"}
+        book, counters = self._logbook, self._logbook.counters
+        return {
+            "stream": book.stream.stream_id,
+            "records": book.stream.sequence,
+            "lost": book.stream.lost,
+            "outbox_bytes": book.usage.used,
+            "backlog_bytes": book.backlog_bytes(),
+            "shipped": counters["logs"].shipped,
+            "rejected": counters["logs"].refused,
+            "outbox_problem": book.problem,
+            "shipping_problem": counters["logs"].problem or counters["traces"].problem,
+        }

@@ -1,0 +1,1 @@
+"""One prediction on its way: pipeline, batcher, deadlines."""

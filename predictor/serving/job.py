@@ -1,0 +1,105 @@
+"""One request on its way, and what became of its rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from predictor.core.problems import Kind
+from predictor.core.result import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from predictor.core.result import Origin, Rows
+    from predictor.inference.model import Outputs
+    from predictor.serving.batcher import Outcome
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request: its validated rows, then their predictions; `future` tells that they are there."""
+
+    origin: Origin
+    rows: Rows
+    future: Outcome
+    job_id: str
+    predictions: list[Prediction] = field(default_factory=list)
+    written: bool = False
+    """Whether the log has been asked to write the predictions."""
+    logged: bool = True
+    """False if the log declared them lost instead."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+
+def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finished: float) -> list[Job]:
+    """Give each job that still waits its predictions; return those jobs.
+
+    The outputs are in the order of all rows of all jobs; times are `time.monotonic` seconds.
+    A job with an output that is not finite has failed, its batch-mates have not.
+    """
+    broken = _broken_rows(outputs)
+    probabilities = outputs.probabilities.tolist()
+    labels = outputs.labels.tolist()
+    outliers = None if outputs.outliers is None else outputs.outliers.tolist()
+    scores = None if outputs.scores is None else outputs.scores.tolist()
+    now, inference, batch_size = time.monotonic(), finished - started, len(labels)
+    live: list[Job] = []
+    row = 0
+    for job in jobs:
+        if job.future.done():
+            row += len(job.rows)
+            continue
+        live.append(job)
+        if broken and not broken.isdisjoint(range(row, row + len(job.rows))):
+            job.predictions = failures_of(job, Kind.MODEL_FAILED)
+            row += len(job.rows)
+            continue
+        origin = job.origin
+        for index, features in enumerate(job.rows):
+            job.predictions.append(
+                Prediction(
+                    job.job_id,
+                    origin,
+                    index,
+                    features,
+                    probabilities[row],
+                    labels[row],
+                    outliers[row] if outliers else None,
+                    scores[row] if scores else None,
+                    started - origin.received,
+                    inference,
+                    now - origin.received,
+                    batch_size,
+                )
+            )
+            row += 1
+    return live
+
+
+def _broken_rows(outputs: Outputs) -> set[int]:
+    """Return the rows with an output that is not finite; the sums tell cheaply that there is none."""
+    scores = outputs.scores
+    if math.isfinite(outputs.probabilities.sum()) and (scores is None or math.isfinite(scores.sum())):
+        return set()
+    finite = np.isfinite(outputs.probabilities).all(axis=1)
+    if scores is not None:
+        finite &= np.isfinite(scores)
+    return set(np.flatnonzero(~finite).tolist())
+
+
+def failures_of(job: Job, error: Kind) -> list[Prediction]:
+    """Return one failure for each row of a job."""
+    total = time.monotonic() - job.origin.received
+    return [
+        Prediction(job.job_id, job.origin, index, features, total=total, error=error)
+        for index, features in enumerate(job.rows)
+    ]

@@ -1,0 +1,51 @@
+"""Who looks at predictions once they are logged: a person at the terminal, the page."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from predictor.core import operator_log
+from predictor.recording import record_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from predictor.core.result import Prediction
+    from predictor.inference.manifest import Description
+
+    Observer = Callable[[Sequence[Prediction]], None]
+
+_logger = logging.getLogger("predictor")
+_throttle = operator_log.Throttle()
+
+
+def display(setting: str, about: Description) -> Observer | None:
+    """Return what shows each prediction on stderr, if anybody is there to read it."""
+    if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
+        return None
+    schema = record_schema.schema_of(about)
+
+    def show(predictions: Sequence[Prediction]) -> None:
+        for prediction in predictions:
+            operator_log.show(record_schema.body(schema, prediction))
+
+    return show
+
+
+def together(*observers: Observer | None) -> Observer | None:
+    """Return one observer for all that are there, None for none; one that fails harms no prediction."""
+    there = [each for each in observers if each]
+    if not there:
+        return None
+
+    def observe(predictions: Sequence[Prediction]) -> None:
+        for each in there:
+            try:
+                each(predictions)
+            except Exception:
+                if _throttle.due(each):
+                    _logger.exception("predictions could not be shown")
+
+    return observe

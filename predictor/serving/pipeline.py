@@ -1,0 +1,221 @@
+"""The way of one prediction, from validated rows to a logged result. Reads top to bottom."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from predictor.core.ids import uuid7
+from predictor.core.operator_log import Throttle
+from predictor.core.problems import Kind, Problem
+from predictor.inference.runtime_errors import reason_of
+from predictor.outbox import OutboxError
+from predictor.recording.record_schema import schema_of
+from predictor.serving.batch_failures import run_apart
+from predictor.serving.batcher import Batch, Batcher
+from predictor.serving.deadlines import Deadlines
+from predictor.serving.job import Job, failures_of, predictions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from predictor.core.result import Origin, Prediction, Rows
+    from predictor.inference.model import Model, Outputs
+    from predictor.serving.batcher import Outcome
+    from predictor.serving.contracts import Log, Traces
+
+_logger = logging.getLogger("predictor.serving.pipeline")
+_DRAINING = "this server is shutting down; ask again, another one will answer"
+_NO_ANSWER = "the model failed on these rows, gave a number that is not finite, or a label that it has not"
+_RETRY_AFTER = 1
+"""Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
+_LAST_BATCHES = 2.0
+"""Seconds for batches that run when PREDICTOR_DRAIN is over: what they predict is logged, though nobody waits."""
+
+
+class Pipeline:
+    """Predictions of one model, each logged before it is answered."""
+
+    def __init__(
+        self,
+        model: Model,
+        log: Log | None,
+        traces: Traces,
+        *,
+        batch_rows: int,
+        threads: int,
+        queue_rows: int,
+        slow: float,
+        observe: Callable[[Sequence[Prediction]], None] | None = None,
+    ) -> None:
+        """Take the parts; without a log nothing is written (benchmarks)."""
+        self.draining = False
+        """The socket is closed: what begins on open connections is refused."""
+        self.deadlines = Deadlines(self._expire)
+        self.model = model
+        self.schema = schema_of(model.description)
+        self._log = log
+        self._traces = traces
+        self._queue_rows = queue_rows
+        self._slow = slow
+        self._observe = observe
+        self._throttle = Throttle()
+        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads)
+
+    def admit(self) -> None:
+        """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
+        if self.draining:
+            raise Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER)
+        self.check_room()
+
+    def check_room(self) -> None:
+        """Refuse before inference what could not be logged or would wait too long; raises Problem."""
+        if self._log and (reason := self._log.refusal()):
+            raise Problem(Kind.OUTBOX_FULL, reason, retry_after=_RETRY_AFTER, recorded=True)
+        if (waiting := self._batcher.queued_rows) >= self._queue_rows:
+            detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
+            raise Problem(Kind.QUEUE_FULL, detail, retry_after=_RETRY_AFTER)
+
+    def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
+        """Send validated rows on their way; `deadline` is on the loop's clock; raises Problem if there is no room.
+
+        `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
+        """
+        job = Job(origin, rows, future, uuid7(origin.received_ns))
+        try:
+            self.check_room()  # once more: the body was read meanwhile
+        except Problem as problem:
+            self._record_failure([job], problem.kind)
+            problem.recorded = True
+            raise
+        self._batcher.submit(job)
+        self.deadlines.add(job, deadline)
+        return job
+
+    def abandon(self, job: Job) -> None:
+        """Record rows that nobody will be told of any more, since PREDICTOR_DRAIN is over, unless they are recorded."""
+        if not job.written:
+            self._record_failure([job], Kind.DRAINING)
+
+    async def close(self) -> None:
+        """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait a little for the batches that run."""
+        for job in self._batcher.waiting():
+            self._give_up(job, _draining())
+        left = await self._batcher.close(_LAST_BATCHES)
+        if left:
+            _logger.error("%d requests are in batches that do not end; they are refused", len(left))
+        for job in left:
+            self._give_up(job, _draining())
+        self.deadlines.close()
+
+    def stalled(self) -> float:
+        """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""
+        return self._batcher.stalled()
+
+    def _run(self, jobs: list[Job]) -> Outputs:  # in a pool thread
+        try:
+            return self._outputs(jobs)
+        except Exception as error:
+            # One caller's row must not cost the others their answers.
+            outputs = run_apart(self._outputs, jobs) if len(jobs) > 1 else None
+            if outputs is None:
+                raise
+            if self._throttle.due(Kind.MODEL_FAILED):
+                name, reason = self.model.description.name, reason_of(error)
+                _logger.error("model %s failed on some requests of a batch: %s", name, reason)  # noqa: TRY400
+            return outputs
+
+    def _outputs(self, jobs: Sequence[Job]) -> Outputs:
+        return self.model.run(np.array([row for job in jobs for row in job.rows], dtype=np.float32))
+
+    # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
+    def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:
+        if batch.result is None:
+            self._failed(batch)
+            return None
+        live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
+        for job in live:
+            first = job.predictions[0]
+            slow, error = first.total > self._slow, first.error is not None
+            if first.outlier or slow or error or len(job.predictions) > 1:
+                self._traces.keep(job.origin, outlier=any(p.outlier for p in job.predictions), slow=slow, error=error)
+        pending = self._write(self._log, live) if self._log and live else None
+        self._tell(live)
+        for job in live:
+            if job.predictions[0].error:
+                job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
+        return pending
+
+    def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:
+        try:
+            logged = log.write([prediction for job in jobs for prediction in job.predictions])
+        except OutboxError as error:
+            raise _not_logged(error) from error
+        for job in jobs:
+            job.written, job.logged = True, logged
+        return _synced(log) if log.waits and logged else None  # for what is lost there is nothing to wait for
+
+    def _tell(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if job.origin.kept:
+                self._traces.predicted(self.schema, job.predictions)
+        if self._observe:
+            self._observe([prediction for job in jobs for prediction in job.predictions])
+
+    # What else can become of it
+    def _expire(self, job: Job) -> None:
+        detail = "the rows were not predicted and logged in time (PREDICTOR_DEADLINE)"
+        self._give_up(job, Problem(Kind.DEADLINE_EXCEEDED, detail, recorded=True))
+
+    def _give_up(self, job: Job, problem: Problem) -> None:
+        if job.future.done():
+            return
+        if not job.written:  # else the disk is slow and the record is there
+            self._record_failure([job], problem.kind)
+        job.future.set_exception(problem)
+
+    def _failed(self, batch: Batch[Job, Outputs]) -> None:
+        """Tell all callers of a batch without outputs: the model failed, or no thread took it."""
+        name = self.model.description.name
+        if batch.started:
+            kind, detail = Kind.MODEL_FAILED, "the model failed on these rows"
+            said = f"model {name} failed on a batch of {batch.size} rows: {reason_of(batch.error)}"
+        else:
+            kind, detail = Kind.INTERNAL_ERROR, "no thread took the rows; the server's log says more"
+            said = f"no thread took a batch of {batch.size} rows for model {name}: {batch.error}"
+        if self._throttle.due(kind):
+            _logger.error("%s", said)
+        live = [job for job in batch.jobs if not job.future.done()]
+        self._record_failure(live, kind)
+        for job in live:
+            job.future.set_exception(Problem(kind, detail, recorded=True))
+
+    def _record_failure(self, jobs: Sequence[Job], kind: Kind) -> None:
+        for job in jobs:
+            self._traces.keep(job.origin, error=kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+            job.predictions = failures_of(job, kind)
+        if self._log is None or not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
+            return
+        try:
+            self._log.write([prediction for job in jobs for prediction in job.predictions])
+        except OutboxError:
+            return  # the caller learns of the failure all the same, and the refusal was counted
+        self._tell(jobs)
+
+
+def _draining() -> Problem:
+    return Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER, recorded=True)
+
+
+def _not_logged(error: OutboxError) -> Problem:
+    return Problem(Kind.OUTBOX_FULL, str(error), retry_after=_RETRY_AFTER, recorded=True)
+
+
+async def _synced(log: Log) -> None:
+    try:
+        await log.synced()
+    except OutboxError as error:
+        raise _not_logged(error) from error

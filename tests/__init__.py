@@ -1,0 +1,1 @@
+"""Tests: folders as in `predictor/`, helpers in `support/`."""

@@ -1,0 +1,1 @@
+"""What tests, chaos and bench share: servers, sinks, models, ledgers."""

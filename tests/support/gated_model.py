@@ -1,0 +1,43 @@
+"""A model that waits until it is told to go on, so that a test decides what runs together and what is late."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from predictor.server import app
+from tests.support.server import Here, model
+
+if TYPE_CHECKING:
+    from predictor.inference.model import Outputs
+    from predictor.inference.onnx_session import Floats
+
+_PATIENCE = 20.0  # s
+
+
+class Gate:
+    """A model that runs its batches when it is told to, and remembers how many rows each had."""
+
+    def __init__(self) -> None:
+        """Keep everything waiting until `open`."""
+        self.description = model().description
+        self.batches: list[int] = []
+        self._open = threading.Event()
+
+    def run(self, rows: Floats) -> Outputs:
+        """Wait, then run iris."""
+        self.batches.append(len(rows))
+        assert self._open.wait(_PATIENCE)
+        return model().run(rows)
+
+    def open(self) -> None:
+        """Let everything through from now on."""
+        self._open.set()
+
+
+def pipeline(here: Here, gate: Gate | None = None) -> Any:  # noqa: ANN401 - its inside
+    """Return the pipeline, its model behind the gate if there is one."""
+    found: Any = next(iter(here.app[app.PIPELINES].values()))
+    if gate:
+        found.model = gate
+    return found

@@ -1,0 +1,90 @@
+"""Predictions of every form that a record can have."""
+
+from __future__ import annotations
+
+from predictor.core.problems import Kind
+from predictor.core.result import Origin, Prediction
+from predictor.recording.record_schema import Schema
+from predictor.recording.redaction import Redaction
+
+IRIS = Schema(
+    "iris@1", ("sepal_length", "sepal_width", "petal_length", "petal_width"), ("setosa", "versicolor", "virginica")
+)
+ODD = Schema('a"b\\c@é', ("x",), ('q"\\\n\t\x00\x7f\u2028', "日本 😀 ñ", "%s %b {0}"))
+WIDE = Schema("wide@1", tuple(f"f{index:02}" for index in range(33)), ("no", "yes"))
+WIDER = Schema("wider@1", tuple(f"f{index}" for index in range(4000)), ("no", "yes"))
+
+_SECRETIVE = Redaction(dropped=frozenset({1}), hashed=frozenset({0, 3}), key=b"k" * 32)
+REDACTED = IRIS._replace(redaction=_SECRETIVE)
+MUTE = IRIS._replace(redaction=Redaction(dropped=frozenset(range(4)), hashed=frozenset(), key=b""))
+WIDE_REDACTED = WIDE._replace(redaction=_SECRETIVE)
+
+JOB = "0199c0de-0000-7000-8000-000000000001"
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+RECEIVED_NS, OBSERVED_NS = 1_760_000_000_123_456_789, 1_760_000_000_125_000_001
+ROW = (6.7, 3.0, 5.2, 2.3)
+PROBABILITIES = [0.0074, 0.0211, 0.9715]
+EXTREMES = (1e-45, 1e22, -0.0, 5e-324, 3.4028234663852886e38, -1.5e300, 0.1, 1e16, 123456789.123456789, 1.0)
+
+
+def origin(**changes: object) -> Origin:
+    """Return where a request came from."""
+    fields: dict[str, object] = {
+        "trace_id": TRACE_ID,
+        "span_id": SPAN_ID,
+        "route": "/predict",
+        "received_ns": RECEIVED_NS,
+        "received": 12.5,
+    }
+    return Origin(**(fields | changes))  # type: ignore[arg-type]
+
+
+def success(**changes: object) -> Prediction:
+    """Return an answered row of iris."""
+    fields: dict[str, object] = {
+        "job_id": JOB,
+        "origin": origin(),
+        "index": 0,
+        "features": ROW,
+        "probabilities": PROBABILITIES,
+        "label": 2,
+        "outlier": False,
+        "score": 0.4375,
+        "queue": 0.00025,
+        "inference": 0.0005,
+        "total": 0.0012,
+        "batch_size": 3,
+    }
+    return Prediction(**(fields | changes))  # type: ignore[arg-type]
+
+
+def failure(kind: Kind, **changes: object) -> Prediction:
+    """Return a failed request; its rows were never known, unless `changes` say otherwise."""
+    fields: dict[str, object] = {"job_id": JOB, "origin": origin(), "total": 10.0, "error": kind}
+    return Prediction(**(fields | changes))  # type: ignore[arg-type]
+
+
+CASES: dict[str, tuple[Schema, Prediction]] = {
+    "normal": (IRIS, success()),
+    "second row": (IRIS, success(index=1)),
+    "outlier": (IRIS, success(outlier=True, score=-0.25)),
+    "request id": (IRIS, success(origin=origin(request_id="a.B_c-1"))),
+    "sampled": (IRIS, success(origin=origin(kept="head"))),
+    "kept": (IRIS, success(outlier=True, score=-1.0, origin=origin(kept="outlier", request_id="r"))),
+    "no detector": (IRIS, success(outlier=None, score=None)),
+    "score of minus zero": (IRIS, success(score=-0.0)),
+    "wide": (WIDE, success(features=tuple(float(n) for n in range(33)), probabilities=[0.25, 0.75], label=1)),
+    "cut": (WIDER, success(features=tuple(n / 7 for n in range(4000)), probabilities=[0.5, 0.5], label=0)),
+    "redacted": (REDACTED, success()),
+    "all dropped": (MUTE, success(outlier=None, score=None)),
+    "redacted failure": (REDACTED, failure(Kind.MODEL_FAILED, index=4, features=ROW)),
+    "wide redacted": (WIDE_REDACTED, success(features=(0.5,) * 33, probabilities=[0.25, 0.75], label=1)),
+    "wide failure": (WIDE, failure(Kind.MODEL_FAILED, index=4, features=(0.5,) * 33)),
+    "cut failure": (WIDER, failure(Kind.MODEL_FAILED, index=4, features=tuple(n / 7 for n in range(4000)))),
+    "odd route": (IRIS, success(origin=origin(route='/"é\\'))),
+    **{f"odd label {n}": (ODD, success(features=(1.0,), label=n)) for n in range(3)},
+    **{f"extreme {x}": (IRIS, success(features=(x, -x, x, x), probabilities=[x, x, x], score=x)) for x in EXTREMES},
+    **{f"{kind.word} without rows": (IRIS, failure(kind)) for kind in Kind},
+    **{f"{kind.word} of a row": (IRIS, failure(kind, index=2, features=ROW)) for kind in Kind},
+    "kept failure": (IRIS, failure(Kind.MODEL_FAILED, origin=origin(kept="error"))),
+}

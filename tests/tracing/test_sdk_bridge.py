@@ -1,0 +1,34 @@
+"""Whom the sampler is not asked about."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.sdk.trace import sampling
+
+from predictor.core import ids
+from predictor.tracing.sdk_bridge import wanted_traces
+
+
+class _Own(sampling.TraceIdRatioBased):
+    """A sampler that looks like the SDK's, and is not."""
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1e-19, 0.05, 0.5, 1 - 1e-16, 1.0])
+@pytest.mark.parametrize("parent_based", [False, True])
+def test_a_ratio_is_asked_about_those_that_it_wants(ratio: float, *, parent_based: bool) -> None:
+    """Of a ratio exactly those are asked about that the SDK's sampler takes, up to the last bit of the bound."""
+    root = sampling.TraceIdRatioBased(ratio)
+    sampler = sampling.ParentBased(root) if parent_based else root
+    near = [min(max(0, root.bound + step), root.TRACE_ID_LIMIT) for step in (-1, 0, 1)]
+    drawn = [f"{number:032x}" for number in near] + [ids.trace_id() for _ in range(200)]
+    wanted = [
+        sampler.should_sample(None, int(trace_id, 16), "POST /predict").decision is sampling.Decision.RECORD_AND_SAMPLE
+        for trace_id in drawn
+    ]
+    assert [wanted_traces(sampler)(trace_id) for trace_id in drawn] == wanted
+
+
+@pytest.mark.parametrize("sampler", [sampling.ALWAYS_ON, sampling.DEFAULT_ON, _Own(0.0)])
+def test_any_other_sampler_is_asked(sampler: sampling.Sampler) -> None:
+    """What a sampler that is not the SDK's ratio says is not guessed."""
+    assert wanted_traces(sampler)(ids.trace_id())

@@ -306,3 +306,9 @@ def test_onnx_runtime_reports_to_nobody(tmp_path: Path) -> None:
     model = str(ROOT / "models" / "iris" / "classifier.onnx")
     subprocess.run([sys.executable, "-c", script, model], env=environment | folders, check=True)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_both_names_of_the_command_are_the_same() -> None:
+    """The command goes by two names: `predictor`, and the package's own, which `uvx` and `pipx run` look for."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == dict.fromkeys(["predictor", "prediction-log-server"], "predictor.__main__:main")

@@ -1,0 +1,95 @@
+"""The map of the code holds: docs/architecture.md, docs/glossary.md and the README name what is there."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from scripts.structure import arrows, floors
+from tests.support.server import ROOT
+
+PACKAGE = ROOT / "predictor"
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEVELOPMENT = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+FOLDERS = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("__init__.py")} - {"."}
+TREE = dict(re.findall(r"^\| `([a-z/]+)/` \| .* \| (.*) \|$", ARCHITECTURE, flags=re.MULTILINE))
+TERMS = re.findall(r"^\| ([a-z][a-z ]*) \| (?!meaning)", GLOSSARY, flags=re.MULTILINE)
+_TOP = ("predictor", "tests", "docs", "otel", "kustomize", "models", "bench", "chaos", "scripts")
+
+
+def picture(page: str) -> str:
+    """Return the one drawing of a page."""
+    (found,) = re.findall(r"^```mermaid\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_every_folder_is_named() -> None:
+    """The tree of docs/architecture.md has one line for each folder of predictor/, and none for what is not there."""
+    assert set(TREE) == FOLDERS
+    assert len(re.findall(r"^\| `[a-z/]+/` \|", ARCHITECTURE, flags=re.MULTILINE)) == len(FOLDERS)
+
+
+@pytest.mark.parametrize("folder", sorted(TREE))
+def test_modules_to_begin_with_are_there(folder: str) -> None:
+    """The modules that the tree names in a folder lie in that folder."""
+    named = re.findall(r"`([a-z_]+\.py)`", TREE[folder])
+    assert named
+    for name in named:
+        assert (PACKAGE / folder / name).is_file(), f"{folder}/{name}"
+
+
+@pytest.mark.parametrize("page", [ARCHITECTURE, GLOSSARY, README, DEVELOPMENT], ids=["map", "terms", "readme", "dev"])
+def test_every_named_file_exists(page: str) -> None:
+    """Every file and folder of this repository that the page names is there."""
+    named = re.findall(rf"`((?:{'|'.join(_TOP)})/[\w./-]*)`", page)
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_boxes_are_folders() -> None:
+    """README and docs/architecture.md show the same picture; its boxes are folders, client, Collector and sink."""
+    shown = picture(ARCHITECTURE)
+    assert picture(README) == shown
+    boxes = dict(re.findall(r"(\w+)\[\(?([\w, ]+)", shown))
+    ours = {box for box, text in boxes.items() if box == text}
+    assert ours == {box for box in boxes if box in FOLDERS}
+    assert set(boxes) - ours == {"sink"}
+
+
+def test_ways_name_the_modules_in_order() -> None:
+    """The ways of one prediction and of one record are numbered without a gap, and each step names a file."""
+    for heading in ("The way of one prediction", "The way of one record"):
+        section = ARCHITECTURE.split(f"## {heading}\n")[1].split("\n## ")[0]
+        steps = re.findall(r"^(\d+)\. (.*(?:\n   .*)*)", section, flags=re.MULTILINE)
+        assert [int(number) for number, _ in steps] == [*range(1, len(steps) + 1)]
+        named = [bool(re.search(r"`(?:predictor/.*\.py)`", text)) for _, text in steps]
+        assert named.count(False) <= 1, heading
+
+
+def test_terms_are_defined_once() -> None:
+    """The glossary defines a term once."""
+    assert len(TERMS) > 30
+    assert [term for term, times in Counter(TERMS).items() if times > 1] == []
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_terms_are_used(term: str) -> None:
+    """Each term of the glossary is used by a page or in the code."""
+    pages = [ROOT / "README.md", *(path for path in (ROOT / "docs").glob("*.md") if path.name != "glossary.md")]
+    word = re.compile(rf"\b{term}(?:s|es)?\b", re.IGNORECASE)
+    assert any(word.search(path.read_text(encoding="utf-8")) for path in (*pages, *PACKAGE.rglob("*.py")))
+
+
+def test_arrows_are_counted() -> None:
+    """`python -m scripts.structure` finds the arrows between folders, and that they run in no circle."""
+    found = arrows(PACKAGE)
+    assert ("serving", "inference") in found
+    assert ("inference", "serving") not in found
+    stairs = floors(found)
+    assert "core" in stairs[0]
+    assert stairs.index(next(floor for floor in stairs if "server" in floor)) > stairs.index(
+        next(floor for floor in stairs if "http" in floor)
+    )

@@ -36,12 +36,13 @@ def check(path: Path) -> subprocess.CompletedProcess[str]:
     """Run what `make manifests` runs on one file; skips without its environment, as tests without kustomize do."""
     kustomize()
     command = [
-        external_programs.built("manifests", PYTHON, "manifests"),
-        rendering.ROOT / "scripts" / "manifests",
-        path,
+        str(external_programs.built("manifests", PYTHON, "manifests")),
+        "-m",
+        "scripts.manifests",
+        str(path),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=rendering.ROOT)
 
 
 def test_planted_errors_are_found(tmp_path: Path) -> None:

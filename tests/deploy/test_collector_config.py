@@ -78,12 +78,16 @@ def test_nothing_is_kept() -> None:
         assert said["sending_queue"] == {"enabled": False}
         assert said["retry_on_failure"] == {"enabled": False}
         assert float(said["timeout"].removesuffix("s")) < SENDER_GIVES_UP - 1
-    assert set(components("processors")) == {"memory_limiter", "resource_detection", "k8s_attributes"}
+    kept = {"memory_limiter", "resource_detection", "k8s_attributes"}
+    assert set(components("processors")) == kept | {"transform/stdout"}
     assert set(components("extensions")) == {"health_check"}
 
 
 def test_one_sink_a_pipeline() -> None:
-    """Each pipeline has one exporter, and records pass no processor whose word about a pod may change."""
+    """Each pipeline has one exporter, and records pass no processor whose word about a pod may change.
+
+    Only what is printed is altered: its pipeline has a copy of its own.
+    """
     pipelines = {
         name: said for piece in ALL for name, said in read(piece).get("service", {}).get("pipelines", {}).items()
     }
@@ -91,7 +95,7 @@ def test_one_sink_a_pipeline() -> None:
     of_logs = {name: said for name, said in pipelines.items() if name.partition("/")[0] == "logs"}
     assert {name: said.get("processors", []) for name, said in of_logs.items()} == {
         "logs": ["memory_limiter", "resource_detection"],
-        "logs/stdout": [],
+        "logs/stdout": ["transform/stdout"],
         "logs/loki": [],
     }
     assert read("base")["processors"]["resource_detection"] == {"detectors": ["env"], "override": False}

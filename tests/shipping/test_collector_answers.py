@@ -13,7 +13,7 @@ import pytest
 from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, Outcome, Refused, Retry
 from tests.support.deployed_collector import deployed
 from tests.support.scripted_sink import Answer, Sink, serve
-from tests.support.server import predictions
+from tests.support.server import predictions, records
 from tests.support.server import serve as serve_predictor
 from tests.support.sink_protobuf import as_sent
 from tests.support.stream_files import line, line_of_spans
@@ -101,14 +101,58 @@ async def test_records_arrive_unaltered(sink: Sink, tmp_path: Path) -> None:
 
 
 async def test_printed(tmp_path: Path) -> None:
-    """What was answered 200 is printed, each record on a line of its own with its attributes, however many come."""
+    """What was answered 200 is printed, each record on a line of its own with its attributes, however many come.
+
+    Around the records of a request stand three lines of the exporter's own and an empty one, no more.
+    """
     with deployed(tmp_path, "stdout") as agent:
         for first in range(0, 20_000, 2_000):
             body = line(range(first, first + 2_000), body="virginica 0.972")
             assert await post(agent, body) == Accepted()
         agent.kill()
-        printed = [text for text in agent.stdout.read_text().splitlines() if text.startswith("virginica 0.972 ")]
+        lines = agent.stdout.read_text().splitlines()
+    printed = [text for text in lines if text.startswith("virginica 0.972 ")]
     assert [f"prediction.stream.sequence={number}" for number in range(20_000)] == [text.split()[2] for text in printed]
+    others = [text.split("\t")[0].split(" #")[0] for text in lines if text not in set(printed)]
+    assert others == ["Logs", "ResourceLog", "ScopeLog", ""] * 10
+
+
+async def test_printed_ids(tmp_path: Path) -> None:
+    """A prediction's line is found by the answer's X-Trace-Id and by its job id, one line a row, with its span id."""
+    async with serve_predictor(tmp_path / "outbox") as here:
+        answer = await here.post("/predict/batch", json={"data": [[6.7, 3.0, 5.2, 2.3], [5.1, 3.5, 1.4, 0.2]]})
+    logged = [record for record in records(tmp_path / "outbox") if record.get("traceId")]
+    (segment,) = (tmp_path / "outbox").rglob("logs/*.jsonl")
+    with deployed(tmp_path, "stdout") as agent:
+        for text in segment.read_bytes().splitlines(keepends=True):
+            assert await post(agent, text) == Accepted()
+        agent.kill()
+        lines = agent.stdout.read_text().splitlines()
+    found = [text for text in lines if answer.headers["X-Trace-Id"] in text]
+    assert found == [text for text in lines if f" prediction.job_id={answer.json['job_id']} " in text]
+    assert [text.split(" prediction.", 1)[0] for text in found] == [record["body"]["stringValue"] for record in logged]
+    assert [text.split()[-2:] for text in found] == [
+        [f"trace_id={record['traceId']}", f"span_id={record['spanId']}"] for record in logged
+    ]
+    without = [text for text in lines if " event.name=prediction.stream." in text]
+    assert without
+    assert not [text for text in without if "trace_id=" in text or "span_id=" in text]
+
+
+async def test_printed_line_breaks(tmp_path: Path) -> None:
+    """A line break in a record is printed as two characters, so that nobody writes lines of his own into the log."""
+    request = json.loads(line([1], body="one\nvirginica 0.972 forged=1"))
+    (record,) = request["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    record["attributes"].append({"key": "prediction.said", "value": {"stringValue": "a\nb\n"}})
+    with deployed(tmp_path, "stdout") as agent:
+        assert await post(agent, json.dumps(request).encode()) == Accepted()
+        agent.kill()
+        printed = agent.stdout.read_text().split("\n")[3:]
+    assert printed == [
+        r"one\nvirginica 0.972 forged=1 prediction.stream.sequence=1 prediction.said=a\nb\n",
+        "",  # the empty line
+        "",  # what follows the last line break
+    ]
 
 
 async def test_signals(sink: Sink, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tests.stack.stack import Stack
 
 _ROWS = 20_000
-_ATTRIBUTE = re.compile(r" (?=(?:prediction|http|error|event)\.[a-z_.]+=)")
+_ATTRIBUTE = re.compile(r" (?=(?:(?:prediction|http|error|event)\.[a-z_.]+|trace_id|span_id)=)")
+_IDS = {"trace_id": 32, "span_id": 16}  # hexadecimal digits; every prediction has both, at the line's end
 
 
 @every_overlay
@@ -46,7 +47,7 @@ async def test_every_record_is_printed_and_stored(stack: Stack, outbox: Path, na
 
 
 def _printed(stdout: Path, namespace: str) -> Iterator[Record]:
-    """Yield what a person reads in `kubectl logs` as records: one on a line, the display line and then attributes."""
+    """Yield what a person reads in `kubectl logs` as records: one on a line, the display line, attributes, ids."""
     published = dict(loki_client.published().values())
     ours, stream = False, ""
     with stdout.open(encoding="utf-8") as lines:
@@ -58,5 +59,7 @@ def _printed(stdout: Path, namespace: str) -> Iterator[Record]:
             elif ours and line.strip() and not line.startswith("Logs\t"):
                 _, *pairs = _ATTRIBUTE.split(line.rstrip("\n"))
                 texts = dict(pair.split("=", 1) for pair in pairs)
+                ids = {name: len(texts.pop(name)) for name in _IDS if name in texts}
+                assert ids == (_IDS if texts["event.name"] == "prediction" else {})
                 values = {name: published.get(name, float)(text) for name, text in texts.items()}
                 yield Record(stream, values["prediction.stream.sequence"], values, line)

@@ -1,4 +1,4 @@
-"""An answer before it is HTTP's: status, headers in their order, body."""
+"""Answers of calls before they are HTTP's: status, headers in order, body."""
 
 from __future__ import annotations
 

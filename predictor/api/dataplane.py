@@ -1,4 +1,4 @@
-"""The data plane: every prediction is admitted, begun, refused and accounted for here, whatever door it came through.
+"""The data plane: admits, starts, refuses and accounts for every prediction, whichever door it came through.
 
 A door (aiohttp's handlers, the fast lane) opens a request with `open`, may `admit` it before its body has come, gives
 `begin` what a codec decoded, and has the reply encoded by the same codec. Nothing here is a coroutine: a task for each

@@ -1,4 +1,4 @@
-"""Bodies of JSON: whether a request declares one, how large it may be, and what is wrong with one that is none."""
+"""Checks of JSON request bodies: declared media type, size, and what is wrong with one that cannot be decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller is told when there is no answer: problem details as in RFC 9457."""
+"""Problem details (RFC 9457): turns errors into problems, and encodes problems as answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of calls: method, path, and what the call means. Both doors of HTTP answer by it."""
+"""The table of calls: method, path and meaning, for both doors of HTTP."""
 
 from __future__ import annotations
 

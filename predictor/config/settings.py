@@ -1,4 +1,4 @@
-"""The only reader of the environment: our own variables here, OpenTelemetry's export variables in `otlp_settings`.
+"""The only reader of the environment: our own variables here, OpenTelemetry's export variables in `otel_env.py`.
 
 A bad value or an unknown `PREDICTOR_` variable stops the start with one sentence.
 """

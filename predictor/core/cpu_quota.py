@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it is bound to, and no more than its control groups give it time on.
+"""How many cores this process may use: those it is bound to, limited by the CPU quota of its control groups.
 
 A quota (`cpu.max`, in Kubernetes the limit) does not take cores away: threads on all of them use it up at once, and
 then all stand still until the next period. So there are no more threads than the quota pays for.

@@ -1,4 +1,4 @@
-"""Where Grafana shows a prediction: the dashboard `trace` of otel/grafana."""
+"""Links into Grafana: the URL that shows one prediction on the dashboard `trace` of otel/grafana."""
 
 from __future__ import annotations
 

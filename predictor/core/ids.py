@@ -1,4 +1,4 @@
-"""Ids of a request, as the text that records and headers carry: job id (UUIDv7), trace id, span id (hexadecimal)."""
+"""Makes the ids of a request as text: job id (UUIDv7), trace id and span id (hexadecimal)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's own operational lines: stderr, one line each, JSON when it is no terminal, never a header's value."""
+"""The operational log on stderr: one line each, JSON unless stderr is a terminal, never a header's value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The closed list of what a caller may be told when there is no prediction: RFC 9457 problem details."""
+"""The closed list of problems that a caller may get instead of a prediction (RFC 9457)."""
 
 from __future__ import annotations
 

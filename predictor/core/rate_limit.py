@@ -1,4 +1,4 @@
-"""A bound on how often something is done a second."""
+"""A rate limit: at most so many events a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of one prediction, or of what was said of it later, passed to whoever writes it down."""
+"""What is known of one request, prediction or feedback, passed to whoever records it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that are there before they are needed.
+"""Thread pools whose threads are started before they are needed.
 
 A thread that is started at the first need can fail at the worst moment (a limit of the user or of the control group),
 and what was counted before stays counted. So each pool starts all of its threads at once, and a start that gets none

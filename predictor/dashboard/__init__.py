@@ -1,1 +1,1 @@
-"""The page at `/`: the last predictions in memory, how they are shown, and the files that a browser gets."""
+"""The page at `/`: keeps the last predictions in memory, and serves what a browser needs to show them."""

@@ -1,4 +1,4 @@
-"""The last predictions, in memory, and those who listen to them.
+"""The last predictions, kept in memory and streamed to open pages.
 
 What a batch pays is `observe`: an append to a ring. All else is done by a task that runs while anybody listens,
 four times a second, and sends at most `NEWS` predictions each time, whatever the rate. It encodes them once for all.

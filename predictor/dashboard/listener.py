@@ -1,4 +1,4 @@
-"""One open page, as the feed sees it: what it is told next, and when it is given up."""
+"""One open page as a subscriber of the feed: its queue of chunks, and when it is dropped."""
 
 from __future__ import annotations
 

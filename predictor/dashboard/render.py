@@ -1,4 +1,4 @@
-"""The HTML of the page, made once at the start, and the files that it names."""
+"""Renders the page's HTML once at the start, and loads the files that it refers to."""
 
 from __future__ import annotations
 

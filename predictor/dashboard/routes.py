@@ -1,4 +1,4 @@
-"""`GET /`: the page, its files, and its stream of predictions. Without ids and traces: none of it predicts."""
+"""Routes of the page: `GET /`, its files, its stream of predictions; without ids and traces, since none predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a browser is told of a prediction: never a feature that `model.toml` keeps out of the log."""
+"""A prediction as the page shows it, without the features that `model.toml` keeps out of the log."""
 
 from __future__ import annotations
 

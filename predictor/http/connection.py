@@ -1,4 +1,4 @@
-"""One client's connection of aiohttp: problems that come before any handler, and what aiohttp would fail on.
+"""One client's connection to aiohttp: answers with problems what is malformed or what aiohttp would fail on.
 
 Uses only what aiohttp shows: a subclass of its `RequestHandler` overrides public methods, and the server's public
 `request_factory` is wrapped.

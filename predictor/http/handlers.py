@@ -1,4 +1,4 @@
-"""aiohttp's door: handlers that read a request, have it answered by the table of calls, and give back a response."""
+"""aiohttp's handlers: read a request, have it answered by the table of calls, return a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers may hold: how many connections, and for how long one that takes no answers."""
+"""Limits on connections: how many may be open, and how long unread answers may wait."""
 
 from __future__ import annotations
 

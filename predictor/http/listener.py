@@ -1,4 +1,4 @@
-"""The listening sockets: they close without cutting off anybody who has connected by then."""
+"""Listening sockets that close without cutting off clients who have connected by then."""
 
 from __future__ import annotations
 

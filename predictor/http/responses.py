@@ -1,4 +1,4 @@
-"""Answers and problems as aiohttp's responses."""
+"""Turns answers and problems into aiohttp's responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runner: aiohttp's, with our server of connections in front of the application, and our order of ending."""
+"""The application runner: aiohttp's, with our connection server in front and our order of shutdown."""
 
 from __future__ import annotations
 

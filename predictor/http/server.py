@@ -1,4 +1,4 @@
-"""The server of connections: what a socket calls for each new one, and how all of them end."""
+"""The connection server: makes a protocol for each new connection, and ends all connections at shutdown."""
 
 from __future__ import annotations
 

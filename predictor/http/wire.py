@@ -1,4 +1,4 @@
-"""Answers as the bytes of HTTP/1.1, with the headers that aiohttp adds, in its order."""
+"""Encodes answers as bytes of HTTP/1.1, with the headers that aiohttp adds, in its order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file of either kind goes through when it is loaded: its shape, and how its rows run."""
+"""What every model file is held to when it is loaded: the shape of its input, and how its rows run together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier's file as a function from rows to probabilities and labels, held to the description."""
+"""Loads a classifier's file as a function from rows to probabilities and labels, checked against the description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the labels of the description stand in the order of the file's classes, and what the file itself answers.
+"""Checks that the description's labels stand in the order of the file's classes, and reads the file's own label.
 
 The order is the file's own where it names its classes; else the arg max is held to the file's label on rows that reach
 several classes. An order that is wrong stops the start. Where the order is right and a label is still not the arg max

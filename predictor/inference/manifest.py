@@ -1,4 +1,4 @@
-"""What `model.toml` says about the model beside it: names, features, labels, files and what each output means.
+"""Reads `model.toml`: names, features, labels, files, and what each output means.
 
     name = "iris"                          # [a-z][a-z0-9_-]*
     version = "2025-01-31"

@@ -1,4 +1,4 @@
-"""A model folder as something that runs: held to its description once, in `load`, then as lean as can be.
+"""Loads a model folder, checks it against its description, and runs batches of rows.
 
 What a file's outputs look like, and which rows may run together, is found out in `load`, which picks a way to run and
 to read them; `run` asks no questions.

@@ -1,4 +1,4 @@
-"""What the runtime does not tell of an ONNX file: the order of its classes, and where it was cut off.
+"""Reads from an ONNX file what the runtime does not report: the order of its classes, and where it was cut off.
 
 An ONNX file is a protobuf message. Only its lengths are followed here: weights are passed over, not read. The numbers
 of the fields are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).

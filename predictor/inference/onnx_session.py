@@ -1,4 +1,4 @@
-"""One ONNX file in the runtime: opened, its input held to the description, its outputs run for any rows."""
+"""An ONNX Runtime session for one file: checks its input against the description, runs any number of rows."""
 
 from __future__ import annotations
 

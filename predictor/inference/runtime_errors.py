@@ -1,4 +1,4 @@
-"""Why the runtime does not take a file or a batch, in one sentence and with the way out where there is one."""
+"""Errors of the runtime as one sentence: why it refuses a file or a batch, and the way out where there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table of a `model.toml`: its values taken key by key, each refused with the place and what was wanted."""
+"""Reads one table of a `model.toml` key by key, and refuses a value with its place and what was wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`training.toml` beside a model: what it saw in training. The page plots it, and rows in it are tried at the start."""
+"""Reads `training.toml`: the range of each feature in training, for the page's plots and the trial at the start."""
 
 from __future__ import annotations
 

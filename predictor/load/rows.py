@@ -1,4 +1,4 @@
-"""Where rows come from: around a sample, within the ranges of a model's training, or from a file."""
+"""Rows for a load: around a sample, within the ranges of a model's training, or from a file."""
 
 from __future__ import annotations
 

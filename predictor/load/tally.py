@@ -1,4 +1,4 @@
-"""What became of the requests: counts by outcome and a histogram of latencies, of one size however long it runs."""
+"""Counts of requests by outcome and a histogram of latencies, of one size however long the load runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OTLP JSON: the only package that knows it."""
+"""OTLP JSON: the only package that knows the format."""
 
 from predictor.otlp.lines import (
     TAIL,

@@ -1,4 +1,4 @@
-"""Lines of OTLP JSON: how they are made, merged into a request, split into halves and searched.
+"""Lines of OTLP JSON: makes them, merges them into a request, splits and searches them.
 
 A line is one `LogsData` or `TracesData` object with one resource, one scope and one or more items, as the
 Collector's file exporter writes them (https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/).

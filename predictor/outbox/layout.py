@@ -1,4 +1,4 @@
-"""The files of the outbox, read side: where they are, which lines they hold, how far they were shipped.
+"""The outbox's files for readers: where they are, which lines they hold, how far they were shipped.
 
 Layout of one stream (the write side is `writer.py`)::
 

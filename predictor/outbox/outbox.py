@@ -1,4 +1,4 @@
-"""The outbox, write side: what may be written, what is refused and why, and how it is mended.
+"""The outbox for its writer: takes lines, refuses with a reason, recovers from errors of the disk.
 
 What was reported as written stays written (`journal.py`), and a line that is refused leaves nothing behind.
 The files are described in `segments.py`.

@@ -1,4 +1,4 @@
-"""Who owns a stream: making one, taking over those of dead processes, removing what was shipped.
+"""Ownership of streams: creates one, adopts those of dead processes, removes those that were shipped.
 
 The owner holds an flock on the stream's `lock`, which the kernel lets go when the process dies, however it dies.
 flock between machines is no such promise, so the outbox must be on a local file system.

@@ -1,4 +1,4 @@
-"""The bounds of the outbox: all its records, over streams and processes, and beside them what spans may keep."""
+"""Bounds of the outbox in bytes: of all records over streams and processes, and of the spans beside them."""
 
 from __future__ import annotations
 

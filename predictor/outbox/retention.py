@@ -1,4 +1,4 @@
-"""The outbox as the log itself, when there is no endpoint: a ring from which the oldest whole segments go."""
+"""Retention where there is no endpoint: removes the oldest whole segments by size and age."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How old segments are at least: the wall clock alone may be wrong by years, now or when they were written.
+"""The least age of segments, since the wall clock may be wrong by years, now or when they were written.
 
 What this process has lived through it has measured with a clock that nobody sets. What lies before is believed as far
 as segments follow one another there: a stretch in which nothing was written may be a clock that was set.

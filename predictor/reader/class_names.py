@@ -1,4 +1,4 @@
-"""Which class a probability is of: what the log itself tells, or the person who asks.
+"""Names of classes by index: from the log's own records, or from the person who asks.
 
 A record holds probabilities in the order of the model's labels, but no list of these. It also names one class, most
 often the most probable one, and has that class's probability as the confidence; so each class that was ever named tells

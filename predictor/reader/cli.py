@@ -1,4 +1,4 @@
-"""`predictor log VERB`: the parser, and what every verb has in common. docs/reading.md shows each at work."""
+"""`predictor log VERB`: the parser, and what all verbs have in common. docs/reading.md shows each at work."""
 
 from __future__ import annotations
 

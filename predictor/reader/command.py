@@ -1,4 +1,4 @@
-"""What a verb of `predictor log` is, and what it is handed."""
+"""The type of a verb of `predictor log`, and the arguments that it gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verb tells: tables and lines for a person, JSON lines for a machine, on stdout; all else on stderr.
+"""Output of the verbs: tables and lines for a person, JSON lines for a machine, on stdout; all else on stderr.
 
 On a terminal tables are drawn by rich if it is installed (the extra `log`); into a pipe they are plain columns.
 """

@@ -1,4 +1,4 @@
-"""One log record as a reader sees it, whatever it was read from, and what must be right in every record."""
+"""A log record as readers see it, whatever its source, and the checks that every record must pass."""
 
 from __future__ import annotations
 

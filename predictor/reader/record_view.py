@@ -1,4 +1,4 @@
-"""How a record looks: as a JSON object, as a row of a table, and which records a filter lets through."""
+"""Shows a record as a JSON object or a row of a table, and filters records."""
 
 from __future__ import annotations
 

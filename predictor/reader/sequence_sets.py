@@ -1,4 +1,4 @@
-"""What a reader remembers of millions of numbered records: 8 bytes each, in pages, so that memory is bounded.
+"""Sets of sequence numbers in pages, 8 bytes a record, so that millions fit in bounded memory.
 
 A page is made when the first of its numbers is seen: a record with an absurd number costs one page, not its number.
 """

@@ -1,4 +1,4 @@
-"""`predictor log tail`: what comes, as it comes, until Ctrl-C."""
+"""`predictor log tail`: prints records as they arrive, until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which time a reader looks at: from and to, written as RFC 3339 or as an age such as `15m`."""
+"""The time range of a reader: from and to, written as RFC 3339 or as an age such as `15m`."""
 
 from __future__ import annotations
 

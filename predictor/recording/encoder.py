@@ -1,4 +1,4 @@
-"""Predictions as the bytes of OTLP JSON records: what `record.py` says, several times cheaper.
+"""Encodes predictions as OTLP JSON records: what `record_schema.py` says, several times cheaper.
 
 All numbers of a batch are encoded by one call and put into a template that holds whatever records can have in common,
 because encoding them one by one, or as nested objects, is what a record costs most. Text needs no escaping here: ids

@@ -1,4 +1,4 @@
-"""What a caller says of a prediction once the truth is known, days later perhaps and to any replica."""
+"""Records what callers say of a prediction once the truth is known, days later perhaps and to any replica."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Loki spells names, and which of its names belong to a record of ours.
+"""How Loki spells attribute names, and which of its names belong to a record of ours.
 
 Loki keeps the attributes of resource, scope and record, and some fields of the record, in one map of texts. Of two
 entries with one name it shows the resource's. https://grafana.com/docs/loki/latest/send-data/otel/

@@ -1,4 +1,4 @@
-"""PredictionLog: the records of one model on their way into the process's stream."""
+"""The prediction log of one model: encodes its records and appends them to the process's stream."""
 
 from __future__ import annotations
 

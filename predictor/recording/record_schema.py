@@ -1,4 +1,4 @@
-"""THE attribute table: a prediction as an OpenTelemetry log record (attributes, body, severity).
+"""The record's schema: THE table of attributes, and the attributes, body and severity of a prediction.
 
 `encoding.py` writes the same as bytes, faster; a test holds the two equal, and another holds docs/record.md to TABLE.
 """

@@ -1,4 +1,4 @@
-"""What of a row stays out of the log: features that are dropped, or replaced by a keyed hash.
+"""Redaction: features that are dropped from the log, or replaced by a keyed hash.
 
 A hash lets equal values be found without telling them: few values are possible for most features, so whoever could
 compute it would only have to try them all. Hence the key, which the log's readers do not have.

@@ -1,4 +1,4 @@
-"""LogStream: one process start's records, numbered 1, 2, 3 … without a gap; the only one that appends log records.
+"""The stream of one process start: numbers its records 1, 2, 3 … without a gap; only it appends log records.
 
 A number is given at the writing and taken back if the writing fails; under the policy `lose` it is not taken back but
 declared lost, so that a reader of the sink alone can prove that nothing is missing.

@@ -1,4 +1,4 @@
-"""What a person sees when the server starts: where it listens, what to try, where the log is."""
+"""The banner that a person sees at the start: where it listens, what to try, where the log is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predictor check`: tries what the server needs, says what is wrong and how to mend it."""
+"""`predictor check`: tries what the server needs, reports what is wrong and how to mend it."""
 
 from __future__ import annotations
 

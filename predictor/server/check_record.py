@@ -1,4 +1,4 @@
-"""What `predictor check` sends: a record and a span that are real, and that belong to no stream and no prediction."""
+"""The record and the span that `predictor check` sends: real ones, of no stream and no prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a signal does before the server has begun: it ends the process, also as the first one of a container.
+"""Signals before the server has begun: one ends the process, also as the first one of a container.
 
 The kernel drops a signal that the first process of a PID namespace has no handler for, so that a pod that is deleted
 while it starts would be waited for until it is killed.

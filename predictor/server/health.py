@@ -1,4 +1,4 @@
-"""Whether traffic should come, and what an operator would ask next."""
+"""Readiness: whether traffic should come, and the details that an operator would ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets, signals and the drain story: `predictor serve`."""
+"""`predictor serve`: opens sockets, heeds signals, drains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The resource: what the environment says of this process, held against the names that the record needs in Loki."""
+"""The OpenTelemetry resource of the process, checked against the names that the record needs in Loki."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a batch on which a model fails: the requests that it fails on are found, the others are answered."""
+"""Handles a failed batch: finds the requests that the model fails on, and gets outputs for the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adaptive micro-batching without a timer: what has queued while the last batch ran goes next.
+"""Adaptive micro-batching without a timer: what queues while a batch runs becomes the next one.
 
 `run` works in a pool thread, `commit` on the event loop, and only then do the callers learn the outcome.
 Knows neither ONNX nor HTTP nor logs: `pipeline.py` supplies both functions.

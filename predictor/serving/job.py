@@ -1,4 +1,4 @@
-"""One request on its way, and what became of its rows."""
+"""A job: one request with its rows, and their predictions made of a batch's outputs."""
 
 from __future__ import annotations
 

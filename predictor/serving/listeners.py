@@ -1,4 +1,4 @@
-"""Who looks at predictions once they are logged: a person at the terminal, the page."""
+"""Listeners to logged predictions: the terminal, the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of one prediction, from validated rows to a logged result. Reads top to bottom."""
+"""The pipeline: one prediction from validated rows to a logged result. Reads top to bottom."""
 
 from __future__ import annotations
 

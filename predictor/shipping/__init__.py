@@ -1,1 +1,1 @@
-"""From the outbox's files to the Collector. Reads files, posts them, keeps what is refused; calls nobody back."""
+"""Ships the outbox's files to the Collector: reads them, posts them, keeps what is refused; calls nobody back."""

@@ -1,4 +1,4 @@
-"""Walking the segments of one stream: what is read and not yet settled, how far the sink has everything."""
+"""The backlog of one stream: what was read and is not settled, and the cursor up to which the sink has everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much the next request carries, and how long it waits after a failure."""
+"""Flow control of shipping: how much the next request carries, how long it waits after a failure."""
 
 from __future__ import annotations
 

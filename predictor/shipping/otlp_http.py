@@ -1,4 +1,4 @@
-"""What one OTLP/HTTP POST came to: accepted, refused for its content, or to be tried again."""
+"""OTLP over HTTP: posts a body and judges the answer: accepted, refused for its content, or to be tried again."""
 
 from __future__ import annotations
 

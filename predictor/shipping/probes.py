@@ -1,4 +1,4 @@
-"""Items that may prove a refusal: those of the refused one's event, near it in its stream."""
+"""Chooses items that may prove a refusal: those of the refused one's event, near it in its stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which refusals of a stream are believed: a refusal may be about the record, or about the way to the sink.
+"""Decides which refusals are believed: one may be about the record, or about the way to the sink.
 
 A wrong port, a proxy or a setting of the sink answers 400 to everything.
 So a refusal is believed only if another item of the same event is accepted after it, and the item itself is refused

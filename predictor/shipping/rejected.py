@@ -1,4 +1,4 @@
-"""What the sink refuses for its content, kept beside the stream: two files an item, a bounded number of bytes.
+"""Keeps refused items beside the stream: two files an item, a bounded number of bytes.
 
 `rejected/<name>.json` is the item as it was sent, `rejected/<name>.reason.json` what the sink answered.
 Other programs may remove both, as `predictor log resend` does.

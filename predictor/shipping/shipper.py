@@ -1,4 +1,4 @@
-"""From the segments to the Collector: every complete line is sent until the sink has accepted or refused it.
+"""The shipper: sends every complete line of the segments until the sink has accepted or refused it.
 
 The shipper knows nothing of the writer, it only reads what `segments.py` shows it.
 Nothing leaves the files before the sink has answered; after a crash what was under way is sent again, byte for byte.

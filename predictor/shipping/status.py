@@ -1,4 +1,4 @@
-"""What a shipper tells of itself: counters for whoever asks, a line on stderr for whoever watches."""
+"""Status of a shipper: counters for whoever asks, throttled lines on stderr for whoever watches."""
 
 from __future__ import annotations
 

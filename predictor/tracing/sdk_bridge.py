@@ -1,4 +1,4 @@
-"""What was drawn for a request, handed to the SDK: its ids, and the answer of the sampler, which is asked once."""
+"""Gives the SDK the ids of a request and the answer of its sampler, which is asked once."""
 
 from __future__ import annotations
 

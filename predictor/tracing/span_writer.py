@@ -1,4 +1,4 @@
-"""SpanWriter: spans as lines of OTLP JSON, gathered for a moment.
+"""Writes spans as lines of OTLP JSON to the traces outbox, gathered for a moment.
 
 The SDK's spans come in as a span processor; the spans of a prediction are written directly, since all of them is
 known at once and the SDK's life cycle would only cost time.

@@ -1,4 +1,4 @@
-"""Traces: the ids of a request, the head sample, and what is kept although the head sample passed it over.
+"""The tracer: ids of a request, the head sample, and what is kept although the sample passed it over.
 
 Ids are drawn once, as the text that the record carries, and handed to the SDK when a request is traced; the sampler
 of `OTEL_TRACES_SAMPLER` is asked once too. So the record, its flag and the server span always agree.

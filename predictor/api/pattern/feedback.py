@@ -1,4 +1,4 @@
-"""`POST /feedback/{job_id}`: what a prediction truly was, logged with the same promise as the prediction."""
+"""`POST /feedback/{job_id}`: records what a prediction truly was, with the same promise as the prediction's record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET /metadata` and `GET /label`: what a model takes and gives, in the words of the prediction log pattern."""
+"""`GET /metadata` and `GET /label`: a model's inputs and outputs in the words of the prediction log pattern."""
 
 from __future__ import annotations
 

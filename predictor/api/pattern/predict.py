@@ -1,4 +1,4 @@
-"""The calls that predict: codecs from a body to an inference request, and from a reply to an answer."""
+"""Codecs of the calls that predict: decode a body to an inference request, encode a reply to an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`{"data": [[…], …]}`: rows in JSON, and their validation."""
+"""Decodes and validates the rows of a JSON body, `{"data": [[…], …]}`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a dead process left: secured, repaired, closed, its losses declared."""
+"""Recovery of the streams of dead processes: syncs, repairs and closes them, and declares what was lost."""

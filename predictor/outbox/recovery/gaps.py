@@ -1,4 +1,4 @@
-"""Which numbers of a stream are neither in its files nor declared as lost by them."""
+"""Finds the numbers of a stream that are in no file and were not declared lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dead process left of its stream, made whole: the torn tail cut, the closing record added."""
+"""Repairs a dead process's stream: cuts the torn tail, adds the closing record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dead process left unsynced, brought to the disk before anything of it is sent.
+"""Syncs what a dead process left unsynced, before any of it is sent.
 
 A power cut would take it back else, and its numbers would be given to others.
 """

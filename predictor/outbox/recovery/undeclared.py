@@ -1,4 +1,4 @@
-"""What a process lost and could not declare before it ended, left beside its stream for the next one to declare."""
+"""Stores losses that a process could not declare before it ended, for the next start to declare."""
 
 from __future__ import annotations
 

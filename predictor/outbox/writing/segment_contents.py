@@ -1,4 +1,4 @@
-"""Which stream numbers are in which segment, so that those of a removed file can be named."""
+"""Which stream numbers each segment holds, so that those of a removed file can be named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the outbox does to a disk: a segment that takes whole lines, and a reserve of space for the last words.
+"""One segment file, which takes whole lines, and the reserve of disk space for a stream's last records.
 
 The system calls stand in one class, so that a test can make any of them fail on demand.
 """

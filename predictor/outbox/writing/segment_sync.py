@@ -1,4 +1,4 @@
-"""What is done to segments in the thread that syncs: fsync, a look whether they are still there, a second copy."""
+"""Work of the sync thread: fsyncs segments, checks that their files are there, writes a second copy."""
 
 from __future__ import annotations
 

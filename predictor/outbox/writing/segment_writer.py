@@ -1,4 +1,4 @@
-"""The segments that one process writes, one after the other, and their way to the disk.
+"""Writes the segments of one process, one after the other, and syncs them.
 
 fsync runs in a thread, one at a time, and whoever comes while it runs shares the next one.
 After a failed fsync the kernel may have forgotten what it could not write, and a second fsync would say that all is

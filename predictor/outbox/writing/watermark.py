@@ -1,4 +1,4 @@
-"""The highest number of a stream that may have left, for segments that are not synced themselves.
+"""Stores the highest number of a stream that may have left, for segments that are not synced themselves.
 
 Without fsync a power cut can take back lines that the sink has. Whoever closes the stream then must not give one of
 their numbers to its closing record, so the number is stored durably here before any line up to it is sent.

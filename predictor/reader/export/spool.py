@@ -1,4 +1,4 @@
-"""What an export puts aside on disk between reading the log and writing the file: its records, and all feedback.
+"""Temporary files of an export: its records and all feedback, kept on disk until the table's columns are known.
 
 Which columns there are, and what feedback says, is known only when all was read; memory must not grow meanwhile.
 """

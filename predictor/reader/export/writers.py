@@ -1,4 +1,4 @@
-"""The forms of an exported file: Parquet, CSV, JSON lines; each is written in batches and never held as a whole."""
+"""Writers of an exported file: Parquet, CSV, JSON lines; in batches, never held as a whole."""
 
 from __future__ import annotations
 

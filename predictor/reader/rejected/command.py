@@ -1,4 +1,4 @@
-"""`predictor log rejected`: what the sink refused and the outbox keeps; and an operator's word to believe refusals."""
+"""`predictor log rejected`: lists what the sink refused, and takes an operator's word to believe refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sink refused, as it lies in `rejected/` of each stream: the item, and beside it what the sink answered."""
+"""Reads the folder `rejected/` of each stream: refused items, and beside each the sink's answer."""
 
 from __future__ import annotations
 

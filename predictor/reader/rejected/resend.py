@@ -1,4 +1,4 @@
-"""`predictor log resend`: gives what the sink refused another try, and removes what it accepts now.
+"""`predictor log resend`: sends refused items again, and removes those that the sink accepts now.
 
 It may run beside a server: that one only adds to `rejected/`, and a copy of a record harms nobody.
 """

@@ -1,4 +1,4 @@
-"""`predictor log replay --model FOLDER`: what a model says of the inputs in the log, beside what was said then."""
+"""`predictor log replay --model FOLDER`: runs logged inputs through a model, compares with the logged outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One prediction as it was logged beside what comes of it now."""
+"""One logged prediction beside its replay, and how far they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plots of a replay are made of, counted while it runs: grids and bins of fixed size, and one sample."""
+"""Counts for the plots of a replay, made while it runs: grids and bins of fixed size, and one sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replay has found, as tables and sentences for a person and as one object for a machine."""
+"""Reports a replay as tables and sentences for a person, and as one object for a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which logged predictions can be replayed: their inputs as the model wants them, or why there are none."""
+"""Selects the logged predictions that can be replayed: their inputs as the model takes them, or why not."""
 
 from __future__ import annotations
 

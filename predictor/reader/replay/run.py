@@ -1,4 +1,4 @@
-"""Rows through a model, as the server runs them; the only reader of the log that loads numpy and the runtime."""
+"""Runs rows through a model as the server does; the only reader of the log that loads numpy and the runtime."""
 
 from __future__ import annotations
 

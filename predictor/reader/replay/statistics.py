@@ -1,4 +1,4 @@
-"""What a replay has found, in memory that does not grow with the log: counts, and the few largest changes."""
+"""Statistics of a replay in memory that does not grow with the log: counts, and the few largest changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predictor log score`: how right each model was, by what feedback has said since."""
+"""`predictor log score`: the quality of each model by the feedback that has come since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions and what was truly so, joined on disk: memory does not grow with the log.
+"""Joins predictions with feedback on disk: memory does not grow with the log.
 
 SQLite keeps both in a temporary file of its own (where TMPDIR says): some 60 bytes a prediction, 8 MB of them in
 memory. A row counts once, whatever was sent again.

@@ -1,4 +1,4 @@
-"""What a reader of the log tells its user instead of a traceback."""
+"""Errors of reading a log, each shown to the user as one sentence instead of a traceback."""
 
 from __future__ import annotations
 

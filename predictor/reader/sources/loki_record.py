@@ -1,4 +1,4 @@
-"""A record as Loki returns it, made whole again: names with dots, values with the types of the published table.
+"""Restores a record from what Loki returns: names with dots, values with the types of the published table.
 
 Loki keeps resource, scope and record attributes in one map of texts, dots turned into underscores.
 """

@@ -1,4 +1,4 @@
-"""Records as they stand in a line of OTLP JSON.
+"""Reads the records of a line of OTLP JSON.
 
 https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/
 """

@@ -1,4 +1,4 @@
-"""Sources on this machine: the outbox itself, and what both local sources have in common."""
+"""The outbox as a source, and what it has in common with files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a log is read from: one contract for the outbox, OTLP JSON-lines files, and Loki."""
+"""The protocol of a source of records, and the choice of one: outbox, OTLP JSON-lines files, Loki."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predictor log verify` on the command line: what `verify` has found, as a table, as sentences, as JSON."""
+"""`predictor log verify`: the command, and its findings as a table, as sentences, as JSON."""
 
 from __future__ import annotations
 

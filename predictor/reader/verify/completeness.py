@@ -1,4 +1,4 @@
-"""`predictor log verify`: is anything missing? By the rules of docs/record.md, from the log alone."""
+"""Checks that nothing is missing, by the rules of docs/record.md and from the log alone."""
 
 from __future__ import annotations
 

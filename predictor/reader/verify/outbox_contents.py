@@ -1,4 +1,4 @@
-"""What an outbox holds of each stream: numbers that a sink should have, or that it has refused."""
+"""What an outbox holds of each stream: numbers that a sink should have, or has refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one stream has told so far, and what follows from it by the rules of docs/record.md."""
+"""The state of one stream as read so far, and the verdict on it by the rules of docs/record.md."""
 
 from __future__ import annotations
 

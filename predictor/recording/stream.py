@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from predictor.otlp import JSON
 
 _DECLARE_SECONDS = 60.0
+_IDLE_SECONDS = 570.0
+"""A status is asked for every minute, so who is idle is heard of every ten; late ticks do not make it eleven."""
 
 
 class Log(Protocol):
@@ -58,6 +60,7 @@ class LogStream:
         self._undeclared: list[Lost] = []
         self._said: tuple[int, Status] = (0, Status())
         self._said_backlog = 0
+        self._said_at: float | None = None  # when, by `clock`
         self._log: Log | None = None
         self.event_head = self.head({})
 
@@ -113,16 +116,22 @@ class LogStream:
             self._declared = self._clock()
 
     def status(self, status: Status) -> bool:
-        """Write a status event if anything happened since the last one or is pending; raises OutboxError."""
+        """Write a status event if anything happened since the last one or is pending, or ten minutes have passed.
+
+        Raises OutboxError.
+        """
         # What a status itself brings (its number, its own backlog) must not call for the next one.
         settled = status._replace(backlog_bytes=0, backlog_age=0.0)
         # A last word of something pending would make whoever reads only the sink believe that the process is gone.
         pending = status.backlog_bytes or self._said_backlog
-        if (self.sequence, settled) == self._said and not pending:
+        # Silence is how a reader knows that a process is gone.
+        idle = self._said_at is not None and self._clock() - self._said_at < _IDLE_SECONDS
+        if (self.sequence, settled) == self._said and not pending and idle:
             return False
         self.declare_lost()
         self._event(stream_events.status(self.stream_id, status, self.lost, self._now_ns()))
         self._said, self._said_backlog = (self.sequence, settled), status.backlog_bytes
+        self._said_at = self._clock()
         return True
 
     @property

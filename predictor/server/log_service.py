@@ -1,7 +1,8 @@
 """Logbook: this process's stream with its outboxes and shippers, from its opening to its end.
 
 Once a second it looks whether its files are there, mends, declares; every half minute it takes over what dead
-processes left; every minute it says how it stands. None of these steps keeps the others from being done.
+processes left; every minute it says how it stands, if there is news; every ten minutes if there is none. None of these
+steps keeps the others from being done.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ _MAY_IMPORT = {
         ),
     ],
     "reader.*": [
-        *("reader", "reader.*", "outbox.layout", "otlp", "core.*", "config.*", "inference.manifest"),
+        *("reader", "reader.*", "outbox.layout", "outbox.liveness", "otlp", "core.*", "config.*", "inference.manifest"),
         *("recording.record_schema", "recording.stream_events", "recording.loki_names"),
         *("shipping.otlp_http", "shipping.endpoint", "msgspec", "pyarrow", "rich"),
     ],

@@ -171,8 +171,11 @@ def test_verify(capsys: pytest.CaptureFixture[str], where: str, log: Stream) -> 
     told = Told(capsys, "verify", "--from", where, *SINCE)
     assert told.status == 0
     head, stream, total, words = told.out.splitlines()
-    assert head.split() == ["stream", "state", "from", "to", "records", "copies", "lost", "refused", "missing"]
-    assert stream.split()[:6] == [log.id, "complete", "(shutdown)", "1", "11", "11"]
+    assert head.split() == [
+        *("stream", "state", "last", "spoke", "from", "to"),
+        *("records", "copies", "lost", "refused", "missing"),
+    ]
+    assert stream.split()[:7] == [log.id, "complete", "(shutdown)", "2025-10-09T08:53:20.010Z", "1", "11", "11"]
     assert total.split()[:3] == ["1", "in", "all"]
     assert words == "nothing is missing"
 
@@ -200,6 +203,7 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
                 "closed": "shutdown",
                 "from": 1,
                 "to": 11,
+                "spoke": "2025-10-09T08:53:20.010500000Z",
                 "records": 10,
                 "copies": 1,
                 "missing": [[3, 3]],

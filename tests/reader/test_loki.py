@@ -93,7 +93,7 @@ def test_without_a_window(loki: Loki) -> None:
     stream = Stream(time.time_ns() - 8 * 24 * 3600 * SECOND)
     old = lines(stream, [stream.opened(), stream.prediction()])
     stream.now = time.time_ns() - 3600 * SECOND
-    loki.add(*lines(stream, stream.predictions(3)))
+    loki.add(*lines(stream, [*stream.predictions(3), stream.closed()]))
     assert old
     report = verify(source(loki.url), Window())
     assert (report.sound, report.verdicts[0].first) == (True, 3)

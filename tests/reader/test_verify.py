@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,30 +83,85 @@ def test_altered(kind: str, tmp_path: Path, change: dict[str, str | float]) -> N
 
 
 def test_cut(kind: str, tmp_path: Path) -> None:
-    """A stream without its end is open up to its last record: no fault, and not called complete."""
+    """A stream without its end ended without a word: that the records before are there is no proof of what followed."""
     stream = Stream()
     report = judge(kind, tmp_path, lines(stream, whole(stream)[:7]))
-    assert report.sound
-    assert (report.verdicts[0].state, report.verdicts[0].stream.last) == ("open", 7)
+    told = f"stream {stream.id}: ended without a word after record 7; what it held then is unknown"
+    assert only(report) == told
+    assert (report.verdicts[0].state, report.verdicts[0].stream.last) == ("silent", 7)
 
 
-def test_abandoned(kind: str, tmp_path: Path) -> None:
-    """A stream that fell silent with a backlog is abandoned, after three status periods and not before."""
+def test_silence_with_a_backlog(tmp_path: Path) -> None:
+    """Three status periods after a status with a backlog nobody can say that a stream is whole, and not before."""
     stream = Stream()
     written = lines(stream, [stream.opened(), *stream.predictions(2), stream.status(backlog=900)])
-    where = source(lay_out(kind, tmp_path, written))
+    where = source(lay_out("files", tmp_path, written))
     soon = verify(where, Window(), now_ns=stream.now + 180 * SECOND)
     assert (soon.sound, soon.verdicts[0].state) == (True, "open")
     late = verify(where, Window(), now_ns=stream.now + 181 * SECOND)
-    assert only(late) == f"stream {stream.id}: abandoned after record 4, with 900 bytes that nobody ships"
+    assert only(late) == (
+        f"stream {stream.id}: ended without a word after record 4, which told of 900 bytes that the sink had not "
+        "accepted; what it held then is unknown"
+    )
 
 
-def test_not_abandoned_in_a_past_window(kind: str, tmp_path: Path) -> None:
-    """Of a window that ended long ago nobody can tell that a stream was silent after it."""
+def test_silence_after_a_record(tmp_path: Path) -> None:
+    """Who has written a record says a status within a minute: three minutes of silence after one are an end."""
+    stream = Stream()
+    where = source(lay_out("files", tmp_path, lines(stream, [stream.opened(), stream.status(), stream.prediction()])))
+    assert verify(where, Window(), now_ns=stream.now + 180 * SECOND).sound
+    assert not verify(where, Window(), now_ns=stream.now + 181 * SECOND).sound
+
+
+def test_silence_of_the_idle(tmp_path: Path) -> None:
+    """Who has nothing pending says so every ten minutes: eleven minutes of silence are an end, and no less."""
+    stream = Stream()
+    where = source(lay_out("files", tmp_path, lines(stream, [stream.opened(), stream.prediction(), stream.status()])))
+    assert verify(where, Window(), now_ns=stream.now + 660 * SECOND).sound
+    late = verify(where, Window(), now_ns=stream.now + 661 * SECOND)
+    assert only(late) == f"stream {stream.id}: ended without a word after record 3; what it held then is unknown"
+
+
+def test_an_old_figure_accuses_nobody(tmp_path: Path) -> None:
+    """A backlog of which a status told is not held against a stream that spoke later: that status is overtaken."""
+    stream = Stream()
+    records = [stream.opened(), stream.prediction(), stream.status(backlog=91_836), stream.prediction()]
+    sentence = only(judge("files", tmp_path, lines(stream, records)))
+    assert "91836" not in sentence
+    assert "after record 4; what it held then is unknown" in sentence
+
+
+def test_the_lock_tells_who_writes(tmp_path: Path) -> None:
+    """In an outbox a silent stream is open while a process has its lock, and has ended at once when none has."""
+    stream = Stream()
+    where = lay_out("outbox", tmp_path, lines(stream, [stream.opened(), stream.status()]))
+    (folder,) = Path(where).glob("v1/*")
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        report = verify(source(where), Window(), now_ns=LATER)
+        assert (report.sound, report.verdicts[0].state) == (True, "open")
+    report = verify(source(where), Window(), now_ns=stream.now)
+    assert (report.sound, report.verdicts[0].state) == (False, "silent")
+
+
+def test_the_lock_of_the_outbox_behind_a_sink(tmp_path: Path) -> None:
+    """A sink that is far behind makes nobody silent whose outbox is at hand and locked."""
+    stream = Stream()
+    written = lines(stream, [stream.opened(), stream.status()])
+    where, outbox = lay_out("files", tmp_path, written), lay_out("outbox", tmp_path, written)
+    (folder,) = Path(outbox).glob("v1/*")
+    assert not verify(source(where), Window(), now_ns=LATER, outbox=Path(outbox), wait=lambda: None).sound
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert verify(source(where), Window(), now_ns=LATER, outbox=Path(outbox), wait=lambda: None).sound
+
+
+def test_silence_after_a_past_window(tmp_path: Path) -> None:
+    """Of a window that ended long ago nobody can tell that a stream was silent after it: that is said to be unknown."""
     stream = Stream()
     written = lines(stream, [stream.opened(), *stream.predictions(2), stream.status(backlog=900)])
-    report = judge(kind, tmp_path, written, Window(None, stream.now + SECOND))
-    assert (report.sound, report.verdicts[0].state) == (True, "open")
+    report = judge("files", tmp_path, written, Window(None, stream.now + SECOND))
+    assert (report.sound, report.verdicts[0].state) == (True, "unknown")
 
 
 def test_crash(kind: str, tmp_path: Path) -> None:
@@ -160,7 +216,8 @@ def test_refused_after_adoption(kind: str, tmp_path: Path) -> None:
     """What the sink refused of a dead server's stream is told by the one that shipped it."""
     dead, heir = Stream(), Stream(BASE + SECOND)
     left = [dead.opened(), *dead.predictions(3), dead.closed("crash")]
-    written = [*lines(dead, [*left[:2], *left[3:]]), *lines(heir, [heir.opened(), heir.status(rejected=1)])]
+    told = [heir.opened(), heir.status(rejected=1), heir.closed()]
+    written = [*lines(dead, [*left[:2], *left[3:]]), *lines(heir, told)]
     report = judge(kind, tmp_path, written)
     assert report.sound
     assert [each.refused for each in report.verdicts] == [1, 0]
@@ -225,7 +282,7 @@ def test_slow_request_at_the_edge(kind: str, tmp_path: Path) -> None:
     stream.now -= 20 * SECOND  # a request that took so long
     records += [stream.prediction()]
     stream.now += 21 * SECOND
-    records += stream.predictions(2)
+    records += [*stream.predictions(2), stream.closed()]
     report = judge(kind, tmp_path, lines(stream, records), Window(start))
     assert report.sound
     assert report.verdicts[0].first == 4

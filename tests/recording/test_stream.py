@@ -288,6 +288,19 @@ def test_status_is_silent_when_nothing_happens(refusing: LogStream, log: _Log) -
     assert [name for _, name in log.names].count("status") == 4
 
 
+def test_status_of_the_idle(refusing: LogStream, log: _Log, clock: _Clock) -> None:
+    """Who is asked each minute and has nothing to say is heard of every ten minutes, wherever the wall clock stands."""
+    assert refusing.status(Status())
+    said = []
+    for minute in range(1, 31):
+        clock.now += _MINUTE
+        clock.ahead = -minute * 60 * _MINUTE
+        if refusing.status(Status()):
+            said.append(minute)
+    assert said == [10, 20, 30]
+    assert [name for _, name in log.names] == ["opened", *["status"] * 4]
+
+
 @pytest.mark.parametrize("news", [Status(rejected=1), Status(unrecorded=1)])
 def test_status_tells_of_a_change(refusing: LogStream, log: _Log, news: Status) -> None:
     """A count that has changed is something that happened, once."""

@@ -86,6 +86,10 @@ class Loki:
         del stream
         return 1
 
+    def writes(self, stream: str) -> None:
+        """Return None: of a process only its records are here."""
+        del stream
+
     def read(self, window: Window, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
         """Yield the records of a window in the order of time, each once; see `Source.read`."""
         start, end = self._bounds(window)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.outbox import layout
+from predictor.outbox.liveness import owned
 from predictor.reader.record import UnknownSchemaError
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.otlp_record import entries
@@ -118,6 +119,11 @@ class Outbox(Local):
         if not files.path.is_dir():  # shipped to its end while it was read: nothing of it need be here
             return GONE if stream in self._kept else 1
         return max(self._kept.get(stream, 1), files.signal("logs").cursor().sequence + 1)
+
+    def writes(self, stream: str) -> bool | None:
+        """Tell whether a process has the stream, as its lock says; None of one whose folder is gone."""
+        files = layout.StreamFiles(self._path / layout.LAYOUT / stream)
+        return owned(files) if files.path.is_dir() else None
 
     def follow(self, window: Window) -> Iterator[Entry | None]:
         """Yield what is there and what comes, streams that begin later included."""

@@ -54,6 +54,9 @@ class Source(Protocol):
     def kept_from(self, stream: str) -> int:
         """Return the number from which on a stream must be here: what was shipped, say, leaves the outbox."""
 
+    def writes(self, stream: str) -> bool | None:
+        """Tell whether a process still has the stream; None if this source cannot know."""
+
 
 @dataclass(frozen=True)
 class Access:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.output import Column
 from predictor.reader.sources.outbox import Outbox
+from predictor.reader.time_range import shown as time
 from predictor.reader.verify.completeness import Report, Verdict, verify
 from predictor.reader.verify.stream_state import shown, size
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("stream"),
     Column("state"),
+    Column("last spoke"),
     *(Column(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
 )
 _MOST = 20  # sentences of one kind: a damaged disk has thousands
@@ -39,8 +41,10 @@ def sentences(report: Report) -> Iterator[str]:
             yield f"{about}: altered, one number with two contents: {shown(numbers)}"
         if verdict.beyond:
             yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
-        if verdict.state == "abandoned":
-            yield f"{about}: abandoned after record {stream.last}, with {stream.pending} bytes that nobody ships"
+        if verdict.state == "silent":
+            told = f", which told of {stream.pending} bytes that the sink had not accepted" if stream.pending else ""
+            known = f"ended without a word after record {stream.last_word}{told}"
+            yield f"{about}: {known}; what it held then is unknown"
     for lack in report.lacks:
         yield from _lacks(lack, of_outbox=report.of_outbox)
     for job_id, row in report.twice[:_MOST]:
@@ -98,6 +102,7 @@ def _stream(verdict: Verdict) -> dict[str, Any]:
         "closed": stream.closed,
         "from": verdict.first,
         "to": stream.last,
+        "spoke": time(stream.newest_ns, 9),
         "records": stream.records,
         "copies": stream.copies,
         "missing": verdict.missing,
@@ -122,12 +127,12 @@ def _row(verdict: Verdict) -> list[str]:
         verdict.refused,
         verdict.unexplained,
     )
-    return [stream.id, state, *map(str, numbers)]
+    return [stream.id, state, time(stream.newest_ns), *map(str, numbers)]
 
 
 def _total(rows: Sequence[Sequence[str]]) -> list[str]:
-    sums = [str(sum(int(row[at]) for row in rows)) for at in range(4, len(_COLUMNS))]
-    return [f"{len(rows)} in all", "", "", "", *sums]
+    sums = [str(sum(int(row[at]) for row in rows)) for at in range(5, len(_COLUMNS))]
+    return [f"{len(rows)} in all", "", "", "", "", *sums]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -51,7 +51,7 @@ class Verdict:
     @property
     def sound(self) -> bool:
         """Whether everything is there or explained."""
-        return not (self.unexplained or self.stream.altered or self.beyond or self.state == "abandoned")
+        return not (self.unexplained or self.stream.altered or self.beyond or self.state == "silent")
 
 
 @dataclass
@@ -96,46 +96,74 @@ def verify(
     kept, broken = _held(source, window, progress, outbox)
     if window.start is None:
         window = window._replace(start=source.oldest)
-    streams: dict[str, Stream] = {}
-    jobs = Once()
-
-    def begun(stream: str) -> Stream:
-        early = window.start is not None and opened_ns(stream) < window.start
-        return Stream(stream, partial=early or source.kept_from(stream) > 1)
-
-    def take(entry: Entry) -> None:
-        progress(entry)
-        stream = streams.get(entry.stream) or streams.setdefault(entry.stream, begun(entry.stream))
-        known = stream.records
-        stream.add(entry, judged=window.holds(entry.time_ns))
-        if stream.records > known and entry.event == EVENT_NAME:
-            jobs.add(_fingerprint(entry))
-
+    check = _Check(source, window, progress, _as_of(window, time.time_ns() if now_ns is None else now_ns), outbox)
     for entry in source.read(window.wider()):
-        take(entry)
-    now = time.time_ns() if now_ns is None else now_ns
-    as_of = now if window.end is None or window.end >= now else None
-
-    def seen(stream: str) -> Fingerprints | None:
-        return streams[stream].seen if stream in streams else None
-
-    again = {stream.id for stream in streams.values() if _judge(source, stream, window, as_of).missing}
-    lacks = lacking(kept, seen) if outbox else []
+        check.take(entry)
+    again = {verdict.stream.id for verdict in check.verdicts() if verdict.missing}
+    lacks = lacking(kept, check.seen) if outbox else []
     if any(lack.segments for lack in lacks):
         wait()
     again |= {lack.stream for lack in lacks}
-    for entry in source.read(window.wider()) if again else ():
-        if entry.stream in again and entry.sequence not in (seen(entry.stream) or ()):
-            take(entry)
-    judged = [_judge(source, stream, window, as_of) for stream in streams.values() if stream.lowest_judged]
-    judged.sort(key=lambda verdict: verdict.stream.id)
+    if again:
+        check.take_missed(again)
+    judged = [verdict for verdict in check.verdicts() if verdict.stream.lowest_judged]
     _explain(judged)
-    twice = _named(source, window, jobs.twice())
+    twice = _named(source, window, check.jobs.twice())
     damaged = list(dict.fromkeys([*source.damaged, *broken]))  # some were read twice
     spans = sum(each.spans for each in kept.values())
     # What the sink refused may lie in the outbox's own segments still.
-    lacks = lacking(kept, seen if outbox else lambda _: None)
+    lacks = lacking(kept, check.seen if outbox else lambda _: None)
     return Report(judged, twice, damaged, lacks, spans, of_outbox=isinstance(source, Outbox))
+
+
+@dataclass
+class _Check:
+    """What was read so far of each stream."""
+
+    source: Source
+    window: Window
+    progress: Callable[[Entry], object]
+    as_of: int | None
+    """When silence is judged, None if it cannot be seen."""
+    outbox: Path | None
+    jobs: Once = field(default_factory=Once)
+    _streams: dict[str, Stream] = field(default_factory=dict)
+
+    def take(self, entry: Entry) -> None:
+        """Take a record in."""
+        self.progress(entry)
+        stream = self._streams.get(entry.stream) or self._streams.setdefault(entry.stream, self._begun(entry.stream))
+        known = stream.records
+        stream.add(entry, judged=self.window.holds(entry.time_ns))
+        if stream.records > known and entry.event == EVENT_NAME:
+            self.jobs.add(_fingerprint(entry))
+
+    def take_missed(self, streams: set[str]) -> None:
+        """Read once more, for records of these streams that have arrived meanwhile."""
+        for entry in self.source.read(self.window.wider()):
+            if entry.stream in streams and entry.sequence not in (self.seen(entry.stream) or ()):
+                self.take(entry)
+
+    def seen(self, stream: str) -> Fingerprints | None:
+        """Return the numbers that were read of a stream, None if it is unknown."""
+        return self._streams[stream].seen if stream in self._streams else None
+
+    def verdicts(self) -> list[Verdict]:
+        """Return what follows, by stream."""
+        return [
+            _judge(self.source, stream, self.window, self.as_of, writes=self._writes(name))
+            for name, stream in sorted(self._streams.items())
+        ]
+
+    def _begun(self, stream: str) -> Stream:
+        early = self.window.start is not None and opened_ns(stream) < self.window.start
+        return Stream(stream, partial=early or self.source.kept_from(stream) > 1)
+
+    def _writes(self, stream: str) -> bool | None:
+        """Tell whether a process has a stream; one that has it in `outbox` goes on, however far behind the sink is."""
+        if self.outbox and Outbox(self.outbox).writes(stream):
+            return True
+        return self.source.writes(stream)
 
 
 def _held(
@@ -170,13 +198,19 @@ def _explain(verdicts: list[Verdict]) -> None:
         spare -= more
 
 
-def _judge(source: Source, stream: Stream, window: Window, now_ns: int | None) -> Verdict:
+def _as_of(window: Window, now_ns: int) -> int | None:
+    """Return as of when silence is judged; None for a window that has ended: it is not seen there."""
+    return now_ns if window.end is None or window.end >= now_ns else None
+
+
+def _judge(source: Source, stream: Stream, window: Window, now_ns: int | None, *, writes: bool | None) -> Verdict:
     first = source.kept_from(stream.id)
     if window.start is not None and opened_ns(stream.id) < window.start:
         first = max(first, stream.lowest_judged)
     beyond = stream.closed_at is not None and stream.last > stream.closed_at
     gone = first == GONE  # its last words were not read, so its silence tells nothing
-    return Verdict(stream, stream.state(None if gone else now_ns), first, stream.missing(first), beyond)
+    state = stream.state(None if gone else now_ns, writes=None if gone else writes)
+    return Verdict(stream, state, first, stream.missing(first), beyond)
 
 
 def _fingerprint(entry: Entry) -> int:

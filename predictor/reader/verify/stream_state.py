@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from predictor.reader.record import Entry
 
 Range = tuple[int, int]
-State = Literal["complete", "open", "abandoned"]
+State = Literal["complete", "open", "silent", "unknown"]
 SILENCE_NS = 180 * 1_000_000_000
-"""Three status periods."""
+"""Three status periods: whoever has written a record, or has a backlog, says so every minute."""
+IDLE_NS = 660 * 1_000_000_000
+"""Who has nothing to say says so every ten minutes."""
 
 
 @dataclass
@@ -37,7 +39,11 @@ class Stream:
     """How many of them before the window."""
     unrecorded: int = 0
     pending: int = 0
-    """Bytes that the sink had not accepted at the last status."""
+    """Bytes that the sink had not accepted, if the last word is a status; an older status says nothing any more."""
+    settled: bool = False
+    """Whether the last word is a status without a backlog."""
+    last_word: int = 0
+    """The greatest number that was seen, outside the window too."""
     lost: list[Range] = field(default_factory=list)
     altered: list[int] = field(default_factory=list)
     lowest_judged: int = 0
@@ -57,6 +63,10 @@ class Stream:
             return
         self.records += 1
         self.newest_ns = max(self.newest_ns, entry.time_ns, entry.observed_ns)
+        if number > self.last_word:
+            self.last_word = number
+            self.pending = entry.attributes["prediction.stream.backlog.size"] if entry.event == STATUS else 0
+            self.settled = entry.event == STATUS and not self.pending
         if judged:
             self.last = max(self.last, number)
             self.lowest_judged = min(self.lowest_judged or number, number)
@@ -72,21 +82,25 @@ class Stream:
             self._counted = True
             self.rejected = said["prediction.stream.rejected.count"]
             self.unrecorded = said["prediction.stream.unrecorded.count"]
-            self.pending = said["prediction.stream.backlog.size"]
 
     def missing(self, first: int) -> list[Range]:
         """Return the numbers from `first` to the last that are neither here nor declared lost, as stretches."""
         return list(without(self.seen.gaps(first, self.last), self.lost))
 
-    def state(self, now_ns: int | None) -> State:
-        """Return whether the stream has ended, goes on, or has fallen silent with something left to say.
+    def state(self, now_ns: int | None, *, writes: bool | None = None) -> State:
+        """Return whether the stream has ended, goes on, or has ended without a word.
 
-        Without a time, as of a window that has ended, nobody can tell the last.
+        `writes` tells whether a process still has the stream, None if the source does not know; then its silence is
+        judged. Without a time, as of a window that has ended, nobody can tell.
         """
         if self.closed:
             return "complete"
-        silent = now_ns is not None and now_ns - self.newest_ns > SILENCE_NS
-        return "abandoned" if self.pending and silent else "open"
+        if writes:
+            return "open"
+        if now_ns is None:
+            return "unknown"
+        silent = writes is False or now_ns - self.newest_ns > (IDLE_NS if self.settled else SILENCE_NS)
+        return "silent" if silent else "open"
 
 
 def size(ranges: list[Range]) -> int:

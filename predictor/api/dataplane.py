@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from predictor.serving.pipeline import Pipeline
     from predictor.tracing.tracer import Tracer
 
-    Refused = Callable[[Origin, Kind], None]
+    RecordRefusal = Callable[[Origin, Kind], None]
     Measure = Callable[[float, str, str, int], None]
 
 _logger = logging.getLogger("predictor")
@@ -111,7 +111,7 @@ class DataPlane:
         tracer: Tracer,
         *,
         deadline: float,
-        refused: Refused | None = None,
+        refused: RecordRefusal | None = None,
         measure: Measure | None = None,
     ) -> None:
         """Take the parts; `refused` records requests whose rows were never known, `deadline` is in seconds.

@@ -34,7 +34,7 @@ class Probe(NamedTuple):
     answer: Callable[[], Answer]
 
 
-class Feedback(NamedTuple):
+class FeedbackMeaning(NamedTuple):
     """The call that takes what a prediction truly was."""
 
     call: FeedbackCall
@@ -45,10 +45,10 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    meaning: Predict | Document | Probe | Feedback
+    meaning: Predict | Document | Probe | FeedbackMeaning
 
 
-class Health(Protocol):
+class HealthSource(Protocol):
     """What the probes ask."""
 
     def unready(self) -> str | None:
@@ -59,7 +59,7 @@ class Health(Protocol):
 
 
 def routes(
-    model: Model, health: Health, *, batch_rows: int, body_bytes: int, feedback: FeedbackCall | None = None
+    model: Model, health: HealthSource, *, batch_rows: int, body_bytes: int, feedback: FeedbackCall | None = None
 ) -> tuple[Route, ...]:
     """Return every call of one model's server, but those of the page."""
     about = model.description
@@ -67,7 +67,7 @@ def routes(
     predicting = codecs(about.labels, sample, batch_rows=batch_rows, body_bytes=body_bytes)
     return (
         *(Route(method, path, Predict(codec)) for (method, path), codec in predicting.items()),
-        *((Route("POST", feedback.path, Feedback(feedback)),) if feedback else ()),
+        *((Route("POST", feedback.path, FeedbackMeaning(feedback)),) if feedback else ()),
         Route("GET", "/metadata", Document(_constant(metadata(model)))),
         Route("GET", "/label", Document(_constant(labels(model)))),
         Route("GET", "/health", Probe(_constant({"health": "ok"}))),
@@ -81,6 +81,6 @@ def _constant(value: object) -> Callable[[], Answer]:
     return lambda: Answer(status, [*headers], buffers)
 
 
-def _readiness(health: Health) -> Answer:
+def _readiness(health: HealthSource) -> Answer:
     reason = health.unready()
     return json_answer({"ready": reason is None, "reason": reason} | health.details(), 503 if reason else 200)

@@ -35,7 +35,7 @@ class SettingsError(Exception):
     """One sentence: which variable, which value, what was wanted."""
 
 
-class Row(NamedTuple):
+class SettingRow(NamedTuple):
     """One line of the table in docs/settings.md."""
 
     variable: str
@@ -123,9 +123,11 @@ def _own() -> list[Any]:
     return [item for item in fields(Settings) if item.metadata]
 
 
-def table() -> list[Row]:
+def table() -> list[SettingRow]:
     """Return our own variables with default and meaning, as docs/settings.md lists them."""
-    return [Row(PREFIX + item.name.upper(), item.metadata["default"], item.metadata["meaning"]) for item in _own()]
+    return [
+        SettingRow(PREFIX + item.name.upper(), item.metadata["default"], item.metadata["meaning"]) for item in _own()
+    ]
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

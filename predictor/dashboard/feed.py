@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from predictor.dashboard.listener import Listener
+from predictor.dashboard.listener import ChunkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +62,7 @@ class Feed:
         self._view = view
         self._ring: deque[Prediction] = deque(maxlen=max(_FEWEST, min(KEPT, _KEPT_VALUES // features)))
         self._most = max(_FEWEST, min(NEWS, _SENT_LABELS // labels))
-        self._listeners: set[Listener] = set()
+        self._listeners: set[ChunkQueue] = set()
         self._teller: asyncio.Task[None] | None = None
 
     def observe(self, predictions: Sequence[Prediction]) -> None:
@@ -80,15 +80,15 @@ class Feed:
         """How many listen."""
         return len(self._listeners)
 
-    def join(self, transport: asyncio.WriteTransport) -> Listener:
+    def join(self, transport: asyncio.WriteTransport) -> ChunkQueue:
         """Return a new listener, who hears what comes from now on; it must `leave`."""
-        listener = Listener(transport)
+        listener = ChunkQueue(transport)
         self._listeners.add(listener)
         if self._teller is None or self._teller.done():
             self._teller = asyncio.create_task(self._tell())
         return listener
 
-    def leave(self, listener: Listener) -> None:
+    def leave(self, listener: ChunkQueue) -> None:
         """Forget a listener."""
         self._listeners.discard(listener)
 

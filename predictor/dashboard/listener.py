@@ -12,7 +12,7 @@ _BEHIND = 8
 """Chunks, two seconds: who has not read them by then is dropped, and gets all anew when it comes back."""
 
 
-class Listener:
+class ChunkQueue:
     """An iterator over chunks of bytes, filled from one side without ever waiting for the other."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:

@@ -11,7 +11,7 @@ from predictor.api.answers import identify
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE, BodyHead, check_size
 from predictor.api.problem_details import encode_problem, own_fault
-from predictor.api.routes import Document, Feedback, Predict, Probe
+from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import FAULT, Connection
 from predictor.http.responses import problem_response, response_of
@@ -108,7 +108,7 @@ class _Handlers:
         match route.meaning:
             case Predict(codec):
                 return self._surround(self._predict(codec), route.path, predicts=True)
-            case Feedback(call):
+            case FeedbackMeaning(call):
                 return self._surround(self._feedback(call), route.path)
             case Document(answer):
                 return self._surround(_document(answer), route.path)

@@ -14,7 +14,7 @@ _INSTANT = 0.001
 """Seconds; to aiohttp a time-out of 0 is none at all."""
 
 
-class Runner(web.AppRunner):
+class ServerRunner(web.AppRunner):
     """Serves one application; `predictor.http.server.HttpServer` makes its connections."""
 
     __slots__ = ("_drain", "_drained", "_http", "_idle")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from predictor.inference.batch_trial import Parts, Run
     from predictor.inference.label_order import Agreement, Places
-    from predictor.inference.manifest import Description
-    from predictor.inference.onnx_graph import Classes
+    from predictor.inference.manifest import Manifest
+    from predictor.inference.onnx_graph import ClassNames
     from predictor.inference.onnx_session import Floats, Session
 
 # What skl2onnx writes by default: a map a row.
@@ -26,7 +26,7 @@ _NUMBERS, _TEXTS = "seq(map(int64,tensor(float)))", "seq(map(string,tensor(float
 _SUM_TOLERANCE = 1e-3  # a thousand labels in float32 stay well within, scores that are no probabilities do not
 
 
-def check(session: Session, about: Description, content: bytes, rows: Floats, most: int) -> Checked:
+def check(session: Session, about: Manifest, content: bytes, rows: Floats, most: int) -> Checked:
     """Return the function from rows to probabilities and the places of their labels; raises ModelError.
 
     `content` is the file's, `rows` are tried, the sample first, and `most` of them may run together.
@@ -65,7 +65,7 @@ def check(session: Session, about: Description, content: bytes, rows: Floats, mo
 _WANTED = "wanted labels in the order of the file"
 
 
-def _label_output(session: Session, about: Description, kind: str) -> str | None:
+def _label_output(session: Session, about: Manifest, kind: str) -> str | None:
     """Return the output that holds the file's own label: the one that the description names, else what looks so."""
     named = about.classifier.label
     if named is None:
@@ -99,7 +99,7 @@ def _check_probabilities(session: Session, sample: Floats) -> None:
 
 
 def _label_reader(
-    session: Session, about: Description, label: str, parts: Parts, classes: Classes | None
+    session: Session, about: Manifest, label: str, parts: Parts, classes: ClassNames | None
 ) -> tuple[Callable[[NDArray[Any]], NDArray[np.intp]] | None, list[str]]:
     """Return how the file's own label is read, None if it is not understood, and what to say of it; raises ModelError.
 
@@ -119,7 +119,7 @@ def _label_reader(
 
 
 def _readings(
-    session: Session, about: Description, label: str, parts: Parts, classes: Classes | None
+    session: Session, about: Manifest, label: str, parts: Parts, classes: ClassNames | None
 ) -> Sequence[Places]:
     probabilities, values = parts
     seen = set(values[np.isfinite(probabilities).all(axis=1)].tolist())
@@ -130,7 +130,7 @@ def _readings(
     return found
 
 
-def _check_order(session: Session, about: Description, label: str, agreement: Agreement) -> None:
+def _check_order(session: Session, about: Manifest, label: str, agreement: Agreement) -> None:
     certain = bool(about.classifier.label)
     if order.swapped(agreement.reached, certain=certain):
         found = [
@@ -143,7 +143,7 @@ def _check_order(session: Session, about: Description, label: str, agreement: Ag
         )
 
 
-def _notes(file: str, label: str, agreement: Agreement, about: Description, *, known: bool) -> Sequence[str]:
+def _notes(file: str, label: str, agreement: Agreement, about: Manifest, *, known: bool) -> Sequence[str]:
     notes = []
     if not known and len(agreement.reached) < 2:  # noqa: PLR2004 - one class has no order
         only = "".join(f", {about.labels[at]!r}" for at in agreement.reached)

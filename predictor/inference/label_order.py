@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from predictor.inference.onnx_graph import Classes
+    from predictor.inference.onnx_graph import ClassNames
 
     Places: TypeAlias = Mapping[Any, int]  # from a class as the file names it to its place among the labels
 
@@ -54,7 +54,7 @@ def looks_so(output: str) -> bool:
     return "label" in output.lower() or "class" in output.lower()
 
 
-def readings(values: Iterable[Any], labels: Sequence[str], classes: Classes | None) -> list[Places]:
+def readings(values: Iterable[Any], labels: Sequence[str], classes: ClassNames | None) -> list[Places]:
     """Return what classes as the file names them may mean: names, places in the file's order, numbers from 0.
 
     Empty if none of these fits all values. Several fit where labels are numbers that do not begin at 0, and the file
@@ -80,11 +80,11 @@ def _is_int(label: str) -> bool:
     return label.removeprefix("-").isdecimal() and str(int(label)) == label
 
 
-def _same_names(classes: Classes, labels: Sequence[str]) -> bool:
+def _same_names(classes: ClassNames, labels: Sequence[str]) -> bool:
     return {str(value) for value in classes} == set(labels)
 
 
-def misplaced(classes: Classes, labels: Sequence[str]) -> bool:
+def misplaced(classes: ClassNames, labels: Sequence[str]) -> bool:
     """Tell whether a label has the name of one of the file's classes and another place.
 
     Numbers are names only if all are: five stars may well be the classes 0 to 4.

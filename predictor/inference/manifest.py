@@ -32,13 +32,13 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
-from predictor.inference.toml_table import DescriptionError, Table, is_text
+from predictor.inference.toml_table import DescriptionError, TomlTable, is_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "model.toml"
-Log = Literal["keep", "drop", "hash"]
+LogMode = Literal["keep", "drop", "hash"]
 KINDS = ("classifier",)
 _TAKEN = {"json", "truncated", "sha256"}  # Loki turns prediction.input.json into prediction_input_json
 _OUTPUT = "the name of an output of the file"
@@ -51,7 +51,7 @@ class Feature:
     name: str
     unit: str
     sample: float
-    log: Log = "keep"
+    log: LogMode = "keep"
     """What the record holds of it: the value, nothing, or a keyed hash."""
 
 
@@ -75,7 +75,7 @@ class Detector:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class Manifest:
     """All of `model.toml`; features are in the input's order, labels in the probabilities' order."""
 
     name: str
@@ -87,7 +87,7 @@ class Description:
     outlier: Detector | None
 
 
-def read(folder: Path) -> Description:
+def read(folder: Path) -> Manifest:
     """Return the description of the model in `folder`; raises DescriptionError."""
     path = folder / FILE
     try:
@@ -96,15 +96,15 @@ def read(folder: Path) -> Description:
         reason = error.strerror if isinstance(error, OSError) else error
         msg = f"{path} cannot be read: {reason}."
         raise DescriptionError(msg) from error
-    return _description(Table(path, values))
+    return _description(TomlTable(path, values))
 
 
-def _description(top: Table) -> Description:
+def _description(top: TomlTable) -> Manifest:
     wanted = "two or more different, non-empty strings"
     labels = top.take("labels", wanted)
     if not isinstance(labels, list) or not all(map(is_text, labels)) or not 1 < len(labels) == len(set(labels)):
         top.refuse("labels", labels, wanted)
-    description = Description(
+    description = Manifest(
         name=top.text("name", "a name of the form [a-z][a-z0-9_-]*", "[a-z][a-z0-9_-]*"),
         version=top.text("version"),
         kind=top.text("kind", f"one of {', '.join(KINDS)}", "|".join(KINDS)),
@@ -117,7 +117,7 @@ def _description(top: Table) -> Description:
     return description
 
 
-def _features(top: Table) -> tuple[Feature, ...]:
+def _features(top: TomlTable) -> tuple[Feature, ...]:
     features: dict[str, Feature] = {}
     for table in top.tables("features"):
         name = table.text("name", "a name of the form [a-z][a-z0-9_]*", "[a-z][a-z0-9_]*")
@@ -130,18 +130,18 @@ def _features(top: Table) -> tuple[Feature, ...]:
             table.refuse("name", name, f"a name other than {', '.join(sorted(_TAKEN))}, which the record uses")
         unit = table.text("unit", 'a non-empty string, "1" for no unit')
         log = table.text("log", "keep, drop or hash", "keep|drop|hash") if "log" in table else "keep"
-        features[name] = Feature(name, unit, table.number("sample"), cast("Log", log))
+        features[name] = Feature(name, unit, table.number("sample"), cast("LogMode", log))
         table.close()
     return tuple(features.values())
 
 
-def _classifier(table: Table) -> Classifier:
+def _classifier(table: TomlTable) -> Classifier:
     classifier = Classifier(_file(table), table.text("probabilities", _OUTPUT), _label(table))
     table.close()
     return classifier
 
 
-def _label(table: Table) -> str | Literal[False] | None:
+def _label(table: TomlTable) -> str | Literal[False] | None:
     if "label" not in table:
         return None
     wanted = f"{_OUTPUT}, or false"
@@ -151,12 +151,12 @@ def _label(table: Table) -> str | Literal[False] | None:
     return table.refuse("label", label, wanted)
 
 
-def _detector(table: Table) -> Detector:
+def _detector(table: TomlTable) -> Detector:
     detector = Detector(_file(table), table.text("score", _OUTPUT), table.number("threshold"))
     table.close()
     return detector
 
 
-def _file(table: Table) -> str:
+def _file(table: TomlTable) -> str:
     # Without separators it stays in the folder.
     return table.text("file", "the name of an .onnx file in the same folder", r"[A-Za-z0-9_][A-Za-z0-9._-]*\.onnx")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from predictor.inference.batch_trial import Parts
-    from predictor.inference.manifest import Description
+    from predictor.inference.manifest import Manifest
     from predictor.inference.onnx_session import Floats
 
 __all__ = ["Model", "ModelError", "Outputs", "load"]
@@ -48,7 +48,7 @@ class Model:
     """A loaded model; `load` makes it."""
 
     def __init__(
-        self, about: Description, digest: str, classify: Checked, score: Checked | None, ranges: training_ranges.Ranges
+        self, about: Manifest, digest: str, classify: Checked, score: Checked | None, ranges: training_ranges.Ranges
     ) -> None:
         """Take over what `load` has checked."""
         self.description = about

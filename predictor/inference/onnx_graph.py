@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Classes = tuple[int, ...] | tuple[str, ...]
+ClassNames = tuple[int, ...] | tuple[str, ...]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _GRAPH = 7  # of a ModelProto
@@ -43,7 +43,7 @@ class _Node(NamedTuple):
     attributes: list[_Field]
 
 
-def classes_of(content: bytes, output: str) -> Classes | None:
+def classes_of(content: bytes, output: str) -> ClassNames | None:
     """Return the file's own classes in the order of the columns of `output`; None where the file does not tell.
 
     They are an attribute of the operator that makes the probabilities, so they are an order only of that operator's
@@ -99,7 +99,7 @@ def _node(content: bytes, whole: _Field) -> _Node:
     return node
 
 
-def _class_names(content: bytes, node: _Node) -> Classes | None:
+def _class_names(content: bytes, node: _Node) -> ClassNames | None:
     for attribute in node.attributes:
         fields = _fields(content, attribute.begin, attribute.end)
         name = next(fields, None)  # it comes first, so that the weights of a forest are not walked through

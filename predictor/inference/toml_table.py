@@ -15,7 +15,7 @@ class DescriptionError(ValueError):
     """The description cannot be used; the message is one sentence: file, key, what was found, what was wanted."""
 
 
-class Table:
+class TomlTable:
     """One table of the file; its methods take the value of a key, and `close` refuses what nobody took."""
 
     def __init__(self, path: Path, values: dict[str, Any], place: str = "") -> None:
@@ -50,20 +50,20 @@ class Table:
             self.refuse(key, value, wanted)
         return float(value)
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlTable:
         """Return the table under a key."""
         value = self.take(key, "a table")
         if not isinstance(value, dict):
             self.refuse(key, value, "a table")
-        return Table(self._path, value, f"{self._place}{key}.")
+        return TomlTable(self._path, value, f"{self._place}{key}.")
 
-    def tables(self, key: str) -> list[Table]:
+    def tables(self, key: str) -> list[TomlTable]:
         """Return the array of tables under a key."""
         wanted = "one table or more"
         value = self.take(key, wanted)
         if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
             self.refuse(key, value, wanted)
-        return [Table(self._path, item, f"{self._place}{key}[{index}].") for index, item in enumerate(value)]
+        return [TomlTable(self._path, item, f"{self._place}{key}[{index}].") for index, item in enumerate(value)]
 
     def close(self) -> None:
         """Refuse what nobody took."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from predictor.config.parsers import count, duration
 from predictor.core.operator_log import show
 from predictor.load import rows, sender
-from predictor.load.tally import Tally
+from predictor.load.tally import LoadTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         wait=options.wait,
         keep_connections=not options.new_connections,
     )
-    tally = Tally()
+    tally = LoadTally()
     try:
         asyncio.run(sender.send(plan, lambda width: _source(options, width), tally))
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SPREAD = 0.2
 """How far from its sample a value is drawn, as a share of it: near enough to be a likely row, far enough to differ."""
-Range = tuple[float, float]
+FeatureRange = tuple[float, float]
 
 
 def around(sample: Sequence[float], generator: Random) -> Callable[[], list[float]]:
@@ -25,7 +25,7 @@ def around(sample: Sequence[float], generator: Random) -> Callable[[], list[floa
     return within([_near(value) for value in sample], generator)
 
 
-def within(limits: Sequence[Range], generator: Random) -> Callable[[], list[float]]:
+def within(limits: Sequence[FeatureRange], generator: Random) -> Callable[[], list[float]]:
     """Return what draws rows evenly between a lowest and a highest value for each feature."""
     return lambda: [generator.uniform(low, high) for low, high in limits]
 
@@ -35,7 +35,7 @@ def listed(rows: Sequence[list[float]], generator: Random) -> Callable[[], list[
     return lambda: generator.choice(rows)
 
 
-def trained(folder: Path, width: int) -> list[Range]:
+def trained(folder: Path, width: int) -> list[FeatureRange]:
     """Return each feature's range in training, or values near its sample where that is not known.
 
     Raises ValueError if the folder is no model's, or the model's rows do not have `width` values.
@@ -81,6 +81,6 @@ def _row(line: str) -> list[float] | None:
     return row if all(map(math.isfinite, row)) else None
 
 
-def _near(value: float) -> Range:
+def _near(value: float) -> FeatureRange:
     spread = _SPREAD * (abs(value) or 1.0)
     return value - spread, value + spread

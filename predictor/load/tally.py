@@ -17,7 +17,7 @@ _STEP = math.log(1.02)
 _PERCENTILES = (50, 95, 99)
 
 
-class Tally:
+class LoadTally:
     """Counts of what was sent and of what came back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

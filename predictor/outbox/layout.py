@@ -52,7 +52,7 @@ class Cursor(msgspec.Struct, frozen=True):
     sequence: _Count = 0
 
 
-class Lines(NamedTuple):
+class LineSlice(NamedTuple):
     """Complete lines as they are in one segment, newline included, and where reading goes on."""
 
     lines: list[bytes]
@@ -81,7 +81,7 @@ class SignalFiles:
         numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) < _DIGITS]
         return sorted(number for number in numbers if f"{number:08d}{_SUFFIX}" in names)  # not `1.jsonl`, a copy's name
 
-    def read(self, segment: int, offset: int, limit: int) -> Lines:
+    def read(self, segment: int, offset: int, limit: int) -> LineSlice:
         """Return complete lines from one segment: up to `limit` bytes, but always one line if there is one.
 
         No lines means that there is nothing more for now.
@@ -94,8 +94,8 @@ class SignalFiles:
             start = offset if number == segment else 0
             lines, end = _complete_lines(self.segment(number), start, limit)
             if lines or number == numbers[-1]:
-                return Lines(lines, number, end)
-        return Lines([], segment, offset)
+                return LineSlice(lines, number, end)
+        return LineSlice([], segment, offset)
 
     def lines(self, cursor: Cursor | None = None) -> Iterator[bytes]:
         """Iterate over all complete lines from `cursor` (default: the oldest kept) on."""

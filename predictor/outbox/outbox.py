@@ -1,7 +1,7 @@
 """The outbox for its writer: takes lines, refuses with a reason, recovers from errors of the disk.
 
-What was reported as written stays written (`journal.py`), and a line that is refused leaves nothing behind.
-The files are described in `segments.py`.
+What was reported as written stays written (`writing/segment_writer.py`), and a line that is refused leaves nothing
+behind. The files are described in `layout.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from predictor.core.operator_log import Throttle
 from predictor.outbox.quota import OwnBound
-from predictor.outbox.writing.segment_file import FULL, Disk, Reserve
-from predictor.outbox.writing.segment_writer import Journal
+from predictor.outbox.writing.segment_file import FULL, DiskCalls, Reserve
+from predictor.outbox.writing.segment_writer import SegmentWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from predictor.outbox.layout import SignalFiles
     from predictor.outbox.quota import Usage
-    from predictor.outbox.writing.segment_contents import Numbers
+    from predictor.outbox.writing.segment_contents import NumberRange
     from predictor.outbox.writing.segment_writer import Place
 
 Fsync = Literal["second", "batch", "never"]
-Reason = Literal["bytes", "disk", "sync"]
+OutboxReason = Literal["bytes", "disk", "sync"]
 SEGMENT_BYTES = 64 << 20
 UNSYNCED_BYTES = 128 << 20  # held in memory until synced; ten seconds of 6,000 records of 2 KB
 _LAST_WORDS = 16 << 10  # of what urgent lines may have beyond the bound this is kept for the end
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class OutboxError(Exception):
     """A line was not taken, or is not known to be on disk; `reason` names the limit that was met."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: OutboxReason, message: str) -> None:
         """`bytes`: the bound; `disk`: an OSError, in `message`; `sync`: fsync is too far behind."""
         super().__init__(message)
         self.reason = reason
@@ -60,7 +60,7 @@ class Outbox:
         full: OSError | None = None,
         marks: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        disk: Disk | None = None,
+        disk: DiskCalls | None = None,
     ) -> None:
         """Open the first segment; if the disk refuses, the outbox begins as full and `maintain` mends it.
 
@@ -69,10 +69,10 @@ class Outbox:
         `full`: why nothing can be opened yet; `maintain` does it.
         `marks`: with fsync `never` store the highest number before `durable` passes it, since others send the lines.
         """
-        disk = disk or Disk()
+        disk = disk or DiskCalls()
         self._own = OwnBound(files, own_limit) if drop_oldest and own_limit is not None else None
         segment_bytes = min(segment_bytes, self._own.segment_bytes) if self._own else segment_bytes
-        self._journal = Journal(
+        self._writer = SegmentWriter(
             files, disk, fsync=fsync != "never", segment_bytes=segment_bytes, clock=clock, marks=marks
         )
         self._reserve = Reserve(disk, reserve)
@@ -86,15 +86,15 @@ class Outbox:
         if full:
             self._failure = self._failed(full)
             return
-        self._attempt(self._journal.roll)
+        self._attempt(self._writer.roll)
         self._attempt(self._reserve.renew)
 
     @property
-    def full(self) -> Reason | None:
+    def full(self) -> OutboxReason | None:
         """What a line of usual size would be refused for now, None if it would be taken."""
         if self._failure is not None:
             return self._failure.reason
-        if self._journal.suspect:
+        if self._writer.suspect:
             return "disk"
         return "bytes" if self._own is None and not self._usage.room(self._usual) else None
 
@@ -103,33 +103,33 @@ class Outbox:
         """What is wrong with the files at the moment, for a person; None if nothing is."""
         if self._failure is not None and self._failure.reason != "bytes":
             return str(self._failure)
-        return self._journal.problem
+        return self._writer.problem
 
     @property
     def unsynced(self) -> Sequence[bytes]:
         """The lines that were taken and are not known to be on disk."""
-        return self._journal.unsynced
+        return self._writer.unsynced
 
     def durable(self) -> Place:
         """Return the place before which a power cut takes nothing that may be sent."""
-        return self._journal.durable_end
+        return self._writer.durable_end
 
     def keep_pace(self) -> None:
         """From now on, in mode `second`, sync unasked: a lone line at once, many once a second."""
         if self._fsync != "batch":
-            self._journal.keep_pace()
+            self._writer.keep_pace()
 
-    async def lost(self, reached: Callable[[], int]) -> list[Numbers]:
+    async def lost(self, reached: Callable[[], int]) -> list[NumberRange]:
         """Return, once, which numbers went with segments that were removed before they were read.
 
         `reached` returns the highest number that has been read, or is no longer wanted. Raises OSError.
         """
-        journal = self._journal
-        known = journal.complete
+        writer = self._writer
+        known = writer.complete
         there = await asyncio.to_thread(self._files.numbers) if known else ()
-        if journal.suspect:
+        if writer.suspect:
             return []  # it is being written once more
-        return journal.contents.lost(known.difference(there), reached())  # now: who has read a segment removes it
+        return writer.contents.lost(known.difference(there), reached())  # now: who has read a segment removes it
 
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Write `line` whole, or raise OutboxError and leave nothing behind.
@@ -141,11 +141,11 @@ class Outbox:
         if self._failure is not None or (self._own is None and not self._usage.room(size)):
             self._admit(size, urgent=urgent)
         try:
-            self._journal.append(line)
+            self._writer.append(line)
         except OSError as error:
             self._rescue(line, error, urgent=urgent)
         self._usual = size
-        if self._journal.unsynced_bytes > UNSYNCED_BYTES and self._failure is None:
+        if self._writer.unsynced_bytes > UNSYNCED_BYTES and self._failure is None:
             self._failure = OutboxError("sync", "the disk is too slow, fsync is too far behind")
         if self._own is None:
             self._usage.add(size)
@@ -163,9 +163,9 @@ class Outbox:
         """
         if self._fsync != "batch":
             return
-        mark = self._journal.appended
-        while self._journal.durable < mark:
-            if (error := await self._journal.sync()) is not None:
+        mark = self._writer.appended
+        while self._writer.durable < mark:
+            if (error := await self._writer.sync()) is not None:
                 raise self._fail(error) from error
 
     async def maintain(self) -> None:
@@ -175,13 +175,13 @@ class Outbox:
                 await asyncio.to_thread(self._usage.scan)
         except OSError as error:
             self._say("the outbox's size is not known now: %s", error)
-        segment = self._journal.segment
-        if segment and segment.size and self._segment_age and self._clock() - self._journal.opened >= self._segment_age:
-            self._attempt(self._journal.roll)
-        journal = self._journal
+        segment = self._writer.segment
+        if segment and segment.size and self._segment_age and self._clock() - self._writer.opened >= self._segment_age:
+            self._attempt(self._writer.roll)
+        writer = self._writer
         # One that keeps its pace has synced, and looked, within the last second unless it rests.
-        due = not journal.paced or journal.rested or journal.suspect
-        if due and not self._closed and (unsynced := await journal.sync()) is not None:
+        due = not writer.paced or writer.rested or writer.suspect
+        if due and not self._closed and (unsynced := await writer.sync()) is not None:
             self._fail(unsynced)
         self._mend()
 
@@ -191,7 +191,7 @@ class Outbox:
             return
         self._failure, self._closed = OutboxError("disk", "the outbox is closed"), True
         try:
-            await self._journal.aclose()
+            await self._writer.aclose()
         except OSError as error:
             raise self._fail(error) from error
         finally:
@@ -216,12 +216,12 @@ class Outbox:
         if not (urgent and error.errno in FULL and self._reserve.free()):
             raise failure from error
         try:
-            self._journal.append(line)
+            self._writer.append(line)
         except OSError as again:
             raise self._fail(again) from again
 
     def _mend(self) -> None:
-        if self._closed or self._journal.suspect:
+        if self._closed or self._writer.suspect:
             return
         if self._usage.room(self._usage.limit // _HYSTERESIS):
             self._spare = self._reserve.size
@@ -230,7 +230,7 @@ class Outbox:
                 self._attempt(self._reserve.renew)
             case "bytes" if self._usage.room(self._usage.limit // _HYSTERESIS):
                 self._failure = None
-            case "sync" if self._journal.unsynced_bytes <= UNSYNCED_BYTES // 2:
+            case "sync" if self._writer.unsynced_bytes <= UNSYNCED_BYTES // 2:
                 self._failure = None
             case "disk" if self._attempt(self._open_and_renew):
                 self._failure = None
@@ -238,13 +238,13 @@ class Outbox:
                     log.info("%s is written again", self._files.folder)
 
     def _open_and_renew(self) -> None:
-        if self._journal.segment is None or self._journal.segment.torn:
-            self._journal.roll()
+        if self._writer.segment is None or self._writer.segment.torn:
+            self._writer.roll()
         try:
             self._reserve.renew()  # the probe for space
         except OSError as error:
-            if error.errno in FULL and self._journal.segment and self._journal.segment.size:
-                self._journal.roll()  # what is complete is removed once it is shipped
+            if error.errno in FULL and self._writer.segment and self._writer.segment.size:
+                self._writer.roll()  # what is complete is removed once it is shipped
             raise
 
     def _attempt(self, step: Callable[[], object]) -> bool:

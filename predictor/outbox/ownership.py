@@ -21,7 +21,7 @@ from predictor.core.operator_log import Throttle
 from predictor.outbox.layout import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
 from predictor.outbox.recovery.repair import repair
 from predictor.outbox.recovery.secure import secure
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +56,9 @@ class Owned:
             os.close(self.lock)
             self.lock = None
 
-    def secure(self, disk: Disk | None = None) -> None:
+    def secure(self, disk: DiskCalls | None = None) -> None:
         """Bring to the disk what the dead process may not have (blocking); raises OSError, and may be tried again."""
-        secure(self.files, self.unsure, disk or Disk())
+        secure(self.files, self.unsure, disk or DiskCalls())
         self.secured = True
 
     def restore(self, head: bytes) -> bool:
@@ -167,7 +167,7 @@ def _write_whole(fd: int, content: bytes) -> None:
     os.fsync(fd)
 
 
-def adopt(root: Path, closing: Closing, *, disk: Disk | None = None) -> list[Owned]:
+def adopt(root: Path, closing: Closing, *, disk: DiskCalls | None = None) -> list[Owned]:
     """Take over the streams whose owners are dead, each with its closing record, oldest first (blocking).
 
     `closing(head, sequence)` returns the line to close a stream with. Called again and again: it changes nothing

@@ -42,7 +42,7 @@ def _array(decoder: msgspec.json.Decoder[list[_T]], attributes: Mapping[str, Any
         raise ValueError(msg) from error
 
 
-class Classes:
+class LearnedClasses:
     """The classes of one model, learned from its records."""
 
     def __init__(self) -> None:

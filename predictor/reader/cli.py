@@ -14,7 +14,7 @@ from predictor.reader.command import FAILED, Asked, AskedOutbox, OutboxVerb, Ver
 from predictor.reader.output import Output
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.source import Access, source
-from predictor.reader.time_range import Window, moment
+from predictor.reader.time_range import TimeRange, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(verb: Verb, options: argparse.Namespace) -> int:
-    window = Window(options.since, getattr(options, "until", None))
+    window = TimeRange(options.since, getattr(options, "until", None))
     if None not in window and window.start >= window.end:  # type: ignore[operator]
         msg = "--since is not before --until"
         raise ValueError(msg)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from predictor.config.otel_env import Export
     from predictor.reader.output import Output
     from predictor.reader.sources.source import Source
-    from predictor.reader.time_range import Window
+    from predictor.reader.time_range import TimeRange
 
 FINE, FOUND, FAILED = 0, 1, 2
 """Exit statuses: all is well; what was asked for is not so, or not there; the question could not be answered."""
@@ -25,7 +25,7 @@ class Asked:
 
     options: argparse.Namespace
     source: Source
-    window: Window
+    window: TimeRange
     output: Output
 
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from predictor.reader.command import Asked
     from predictor.reader.record import Entry
     from predictor.reader.sources.source import Source
-    from predictor.reader.time_range import Window
+    from predictor.reader.time_range import TimeRange
 
 
 def newest(
-    source: Source, window: Window, limit: int, wants: Callable[[Entry], bool], progress: Callable[[Entry], object]
+    source: Source, window: TimeRange, limit: int, wants: Callable[[Entry], bool], progress: Callable[[Entry], object]
 ) -> list[Entry]:
     """Return the newest records of a window that are wanted, oldest first, copies dropped; raises SourceError."""
     kept: dict[tuple[str, int], Entry] = {}

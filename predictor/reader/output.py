@@ -31,7 +31,7 @@ class Progress(Protocol):
         """How much is done, about: 0 to 1."""
 
 
-class Column(NamedTuple):
+class TextColumn(NamedTuple):
     """One column of a table."""
 
     title: str
@@ -63,7 +63,7 @@ class Output:
         """Hand everything on now; raises BrokenPipeError if nobody reads it."""
         sys.stdout.flush()
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; nothing if it has no rows."""
         rows = [[printable(cell) for cell in row] for row in rows]
         if not rows:
@@ -116,7 +116,7 @@ def number(value: Any, digits: int) -> str:  # noqa: ANN401 - whatever an attrib
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+def _draw(columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only for who sees it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -24,7 +24,7 @@ class UnknownSchemaError(Exception):
     """A record says that it has a form which this version does not know."""
 
 
-class Model(NamedTuple):
+class ModelVersion(NamedTuple):
     """Which model a record speaks of."""
 
     name: str
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
     """Whether a span was written under the ids."""
     attributes: dict[str, Any]
     """The record's own, typed as in docs/record.md."""
-    model: Model | None
+    model: ModelVersion | None
     resource: dict[str, Any]
     redaction: dict[str, str]
     """Features that the model's description keeps out of the log, and what was done to them: `drop` or `hash`."""
@@ -85,10 +85,10 @@ class Entry(NamedTuple):
         return int.from_bytes(hashlib.blake2b(whole.encode(), digest_size=8).digest())
 
 
-def model_of(scope: dict[str, Any]) -> Model | None:
+def model_of(scope: dict[str, Any]) -> ModelVersion | None:
     """Return the model that a scope's attributes name, None for a stream's own events."""
     name, version, digest = (scope.get(key) for key in MODEL)
-    return Model(str(name), str(version), str(digest)) if name is not None else None
+    return ModelVersion(str(name), str(version), str(digest)) if name is not None else None
 
 
 def check_schema(scope: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader import time_range
-from predictor.reader.output import Column, number
+from predictor.reader.output import TextColumn, number
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
 if TYPE_CHECKING:
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from predictor.reader.record import Entry
 
 COLUMNS = (
-    Column("time"),
-    Column("label"),
-    Column("confidence", right=True),
-    Column("outlier"),
-    Column("ms", right=True),
-    Column("model"),
-    Column("job id"),
-    Column("row", right=True),
+    TextColumn("time"),
+    TextColumn("label"),
+    TextColumn("confidence", right=True),
+    TextColumn("outlier"),
+    TextColumn("ms", right=True),
+    TextColumn("model"),
+    TextColumn("job id"),
+    TextColumn("row", right=True),
 )
 
 

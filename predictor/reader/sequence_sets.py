@@ -60,7 +60,7 @@ class Fingerprints:
         return without(iter([(first, last)]), list(self.ranges()))
 
 
-class Numbers:
+class NumberSet:
     """Which numbers were seen: a bit each."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from predictor.core.grafana_links import link
 from predictor.reader import time_range
 from predictor.reader.command import FINE, FOUND, Verb
-from predictor.reader.output import Column
+from predictor.reader.output import TextColumn
 from predictor.reader.record_view import as_json
 from predictor.reader.time_range import MARGIN_NS
 from predictor.reader.verify.completeness import opened_ns
@@ -51,13 +51,15 @@ def _run(asked: Asked) -> int:
             output.line(f"trace {url}", escape=False)
         for entry in ordered:
             output.line("")
-            output.table((Column(""), Column(entry.event)), [[key, _text(value)] for key, value in _facts(entry)])
+            output.table(
+                (TextColumn(""), TextColumn(entry.event)), [[key, _text(value)] for key, value in _facts(entry)]
+            )
     else:
         output.note(f"no record of job {job_id} in {asked.source.name}")
     return FINE if ordered else FOUND
 
 
-def _window(asked: Asked) -> time_range.Window:
+def _window(asked: Asked) -> time_range.TimeRange:
     """Return the given window; a job id is a UUIDv7, so nothing of it is older than it says."""
     given, began = asked.window, opened_ns(asked.options.job_id)
     return given if given.start is not None or not began else given._replace(start=began - MARGIN_NS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from predictor.reader import time_range
 from predictor.reader.command import FINE, Verb
 from predictor.reader.record_view import Filter, add_filters, as_json
-from predictor.reader.sequence_sets import Numbers
+from predictor.reader.sequence_sets import NumberSet
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +26,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _run(asked: Asked) -> int:
     output, wants = asked.output, Filter(asked.options).wants
-    begin = asked.window if asked.options.since is not None else time_range.Window(time.time_ns() - _BACK_NS)
-    seen: defaultdict[str, Numbers] = defaultdict(Numbers)
+    begin = asked.window if asked.options.since is not None else time_range.TimeRange(time.time_ns() - _BACK_NS)
+    seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)
     for entry in asked.source.follow(begin):
         if entry is None:
             output.flush()

@@ -12,7 +12,7 @@ MARGIN_NS = 60_000_000_000
 """Numbers follow the writing of the records, a window follows the arrival of their requests; no deadline is longer."""
 
 
-class Window(NamedTuple):
+class TimeRange(NamedTuple):
     """From `start` on and before `end`, Unix nanoseconds of the requests' arrival; None is unbounded."""
 
     start: int | None = None
@@ -22,10 +22,10 @@ class Window(NamedTuple):
         """Tell whether a record of this time is looked at."""
         return (self.start is None or time_ns >= self.start) and (self.end is None or time_ns < self.end)
 
-    def wider(self) -> Window:
+    def wider(self) -> TimeRange:
         """Return the window with the margin in which neighbouring numbers may lie."""
         start = None if self.start is None else self.start - MARGIN_NS
-        return Window(start, None if self.end is None else self.end + MARGIN_NS)
+        return TimeRange(start, None if self.end is None else self.end + MARGIN_NS)
 
 
 def moment(text: str, now_ns: int | None = None) -> int:

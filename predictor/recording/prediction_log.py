@@ -30,7 +30,7 @@ _WHY = {
 }
 
 
-class Refusals:
+class RefusalCounter:
     """Counts what is refused without a record, and bounds what gets one; one for the process."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class PredictionLog:
         scope: dict[str, str],
         stream: LogStream,
         outbox: Outbox,
-        refusals: Refusals,
+        refusals: RefusalCounter,
         *,
         refuses: bool,
         waits: bool,

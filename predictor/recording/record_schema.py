@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.core.result import Feedback, Prediction
-    from predictor.inference.manifest import Description
+    from predictor.inference.manifest import Manifest
     from predictor.recording.redaction import Redaction
 
 SCHEMA_VERSION = 1
@@ -98,7 +98,7 @@ class Schema(NamedTuple):
         return len(self.features) > WIDE
 
 
-def schema_of(description: Description, redaction: Redaction | None = None) -> Schema:
+def schema_of(description: Manifest, redaction: Redaction | None = None) -> Schema:
     """Return what a record needs of a model's description."""
     features = tuple(feature.name for feature in description.features)
     return Schema(f"{description.name}@{description.version}", features, tuple(description.labels), redaction)

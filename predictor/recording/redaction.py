@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from predictor.inference.manifest import Description
+    from predictor.inference.manifest import Manifest
 
 SHORTEST_KEY = 16
 """Bytes: as hard to guess as the hash itself."""
@@ -45,7 +45,7 @@ class Redaction(NamedTuple):
         return hashlib.blake2b(struct.pack("<d", value + 0.0), key=self.key, digest_size=16).hexdigest()
 
 
-def redaction_of(description: Description, key_file: Path | None) -> Redaction | None:
+def redaction_of(description: Manifest, key_file: Path | None) -> Redaction | None:
     """Return what `model.toml` says of its features, None if all are kept.
 
     Raises RedactionError if a hash is wanted and there is no usable key.
@@ -59,7 +59,7 @@ def redaction_of(description: Description, key_file: Path | None) -> Redaction |
     return Redaction(frozenset(treated) - hashed, hashed, key)
 
 
-def redacted(description: Description) -> str:
+def redacted(description: Manifest) -> str:
     """Return which features are not logged as they are, as a JSON object: `{"age":"hash"}`."""
     return json.dumps(
         {each.name: each.log for each in description.features if each.log != "keep"}, separators=(",", ":")

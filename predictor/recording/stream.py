@@ -15,7 +15,7 @@ from predictor.outbox import OutboxError
 from predictor.outbox.recovery.undeclared import Undeclared
 from predictor.recording import record_schema, stream_events
 from predictor.recording.encoder import numbered
-from predictor.recording.stream_events import Lost, Status
+from predictor.recording.stream_events import LostRange, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ _IDLE_SECONDS = 570.0
 """A status is asked for every minute, so who is idle is heard of every ten; late ticks do not make it eleven."""
 
 
-class Log(Protocol):
+class LineWriter(Protocol):
     """Where lines go: the outbox."""
 
     def append(self, line: bytes, *, urgent: bool = False) -> None:
@@ -57,11 +57,11 @@ class LogStream:
         self._now_ns, self._clock = now_ns, clock
         self._opened = False
         self._declared: float | None = None  # when, by `clock`: the wall clock may go back by days
-        self._undeclared: list[Lost] = []
+        self._undeclared: list[LostRange] = []
         self._said: tuple[int, Status] = (0, Status())
         self._said_backlog = 0
         self._said_at: float | None = None  # when, by `clock`
-        self._log: Log | None = None
+        self._log: LineWriter | None = None
         self.event_head = self.head({})
 
     def head(self, model: dict[str, str]) -> bytes:
@@ -73,7 +73,7 @@ class LogStream:
         scope = otlp.scope_json(record_schema.SCOPE_NAME, self._version, pairs)
         return otlp.head("logs", self._resource, scope)
 
-    def open(self, log: Log) -> None:
+    def open(self, log: LineWriter) -> None:
         """Begin: write `opened`, now or, if the outbox is full, before the first record that it takes."""
         self._log = log
         with contextlib.suppress(OutboxError):
@@ -105,7 +105,7 @@ class LogStream:
     def gone(self, first: int, last: int) -> None:
         """Note that records which were written are no longer in the log: they are declared as lost with the next."""
         self.lost += last - first + 1
-        self._undeclared.append(Lost(first, last, "disk"))
+        self._undeclared.append(LostRange(first, last, "disk"))
 
     def declare_lost(self) -> None:
         """Say that the stream is open and which numbers were lost, if that is unsaid; raises OutboxError."""
@@ -163,7 +163,7 @@ class LogStream:
         self.sequence += len(records)
 
     def _lose(self, records: int, reason: str) -> None:
-        lost = Lost(self.sequence + 1, self.sequence + records, reason)
+        lost = LostRange(self.sequence + 1, self.sequence + records, reason)
         self.sequence += records
         self.lost += records
         before = self._undeclared[-1] if self._undeclared else None

@@ -48,7 +48,7 @@ def whole(name: str) -> tuple[Attribute, ...]:
     return (SEQUENCE, *TABLE[name], EVENT_NAME)
 
 
-class Lost(NamedTuple):
+class LostRange(NamedTuple):
     """Numbers given to records that could not be written."""
 
     first: int
@@ -70,7 +70,7 @@ def opened(stream_id: str, now_ns: int) -> bytes:
     return _event(OPENED, {}, f"stream {stream_id} opened", record_schema.INFO, now_ns)
 
 
-def lost(stream_id: str, numbers: Lost, now_ns: int) -> bytes:
+def lost(stream_id: str, numbers: LostRange, now_ns: int) -> bytes:
     """Return the event that declares a range of numbers lost; whoever closes a dead process's stream has no id."""
     first, last, reason = numbers
     pairs = {
@@ -111,7 +111,7 @@ def closing_line(event_head: bytes, sequence: int, undeclared: Iterable[tuple[in
     """
     now_ns = time.time_ns()
     pairs = {"prediction.stream.reason": "crash"}
-    rests = [lost("", Lost(*numbers), now_ns) for numbers in undeclared]
+    rests = [lost("", LostRange(*numbers), now_ns) for numbers in undeclared]
     rests.append(_event(CLOSED, pairs, "stream closed: crash", record_schema.WARN, now_ns))
     return otlp.line(event_head, [numbered(sequence + at, rest) for at, rest in enumerate(rests)])
 

@@ -20,14 +20,14 @@ from predictor.dashboard.routes import Page, is_loopback
 from predictor.dashboard.view import View
 from predictor.http.fast_lane import FastLane
 from predictor.http.handlers import IN_FLIGHT, SERVER, InFlight, add_routes, outermost
-from predictor.http.runner import LANE, Runner
+from predictor.http.runner import LANE, ServerRunner
 from predictor.inference.model import load
 from predictor.recording import record_schema
 from predictor.recording.feedback import FeedbackLog
 from predictor.recording.prediction_log import PredictionLog
 from predictor.recording.redaction import redacted, redaction_of
 from predictor.server.health import Health
-from predictor.server.log_service import Logbook
+from predictor.server.log_service import LogService
 from predictor.server.otel_resource import resource
 from predictor.serving import listeners
 from predictor.serving.pipeline import Pipeline
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 
 HEALTH = web.AppKey("HEALTH", Health)
 PIPELINES: web.AppKey[dict[str, Pipeline]] = web.AppKey("PIPELINES", dict)
-LOGBOOK = web.AppKey("LOGBOOK", Logbook)
+LOG_SERVICE = web.AppKey("LOG_SERVICE", LogService)
 PAGE = web.AppKey("PAGE", Page)
 _TURNS = 3
 """Of the loop, from the reading of a request to the call of its handler."""
 
 
-async def runner(settings: Settings | None = None) -> Runner:
+async def runner(settings: Settings | None = None) -> ServerRunner:
     """Return the runner of the whole server; gunicorn's aiohttp worker calls it as `predictor.app:runner`."""
     if settings is None:  # a worker of gunicorn
         operator_log.setup()
@@ -69,7 +69,7 @@ async def runner(settings: Settings | None = None) -> Runner:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    return Runner(app, idle=settings.idle, drain=settings.drain)
+    return ServerRunner(app, idle=settings.idle, drain=settings.drain)
 
 
 def application(settings: Settings, model: Model, resource: Resource) -> web.Application:
@@ -82,13 +82,13 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         # Each part needs those before it; they end in reverse order.
         blocking = await thread_pools.prepare()
-        logbook = None
+        log_service = None
         if settings.log == "on":
-            logbook = app[LOGBOOK] = Logbook(settings, resource)
-            await logbook.open()
-        tracer = Tracer(resource, logbook.spans if logbook else None, settings.semconv)
-        log = _prediction_log(settings, model, logbook, redaction) if logbook else None
-        if page := _page(settings, model, logbook):
+            log_service = app[LOG_SERVICE] = LogService(settings, resource)
+            await log_service.open()
+        tracer = Tracer(resource, log_service.spans if log_service else None, settings.semconv)
+        log = _prediction_log(settings, model, log_service, redaction) if log_service else None
+        if page := _page(settings, model, log_service):
             app[PAGE] = page
             page.add_routes(app.router)
         watch = page.feed.observe if page else None
@@ -105,9 +105,9 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         )
         app[PIPELINES] = {model.description.name: pipeline}
         health = app[HEALTH] = Health(
-            logbook, refuses=settings.refuses, stalled=pipeline.stalled, deadline=settings.deadline
+            log_service, refuses=settings.refuses, stalled=pipeline.stalled, deadline=settings.deadline
         )
-        metrics = _metrics(resource, logbook) if settings.export.metrics and logbook else None
+        metrics = _metrics(resource, log_service) if settings.export.metrics and log_service else None
         plane = DataPlane(
             pipeline,
             tracer,
@@ -123,8 +123,8 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             app[LANE] = FastLane(plane, calls)
         yield
         await pipeline.close()
-        if logbook:
-            await _flush(logbook, metrics, settings.flush)
+        if log_service:
+            await _flush(log_service, metrics, settings.flush)
         blocking.shutdown(wait=False)
 
     async def drain(app: web.Application) -> None:
@@ -143,7 +143,9 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
     return app
 
 
-def _prediction_log(settings: Settings, model: Model, logbook: Logbook, redaction: Redaction | None) -> PredictionLog:
+def _prediction_log(
+    settings: Settings, model: Model, log_service: LogService, redaction: Redaction | None
+) -> PredictionLog:
     about = model.description
     scope = {
         "prediction.model.name": about.name,
@@ -155,9 +157,9 @@ def _prediction_log(settings: Settings, model: Model, logbook: Logbook, redactio
     return PredictionLog(
         record_schema.schema_of(about, redaction),
         scope,
-        logbook.stream,
-        logbook.outbox,
-        logbook.refusals,
+        log_service.stream,
+        log_service.outbox,
+        log_service.refusals,
         refuses=settings.refuses,
         waits=settings.outbox_fsync == "batch",
     )
@@ -169,7 +171,7 @@ def _feedback(settings: Settings, model: Model, log: PredictionLog, pipeline: Pi
     return FeedbackCall(write, labels, token=settings.feedback_token, limit=settings.feedback_bytes)
 
 
-def _page(settings: Settings, model: Model, logbook: Logbook | None) -> Page | None:
+def _page(settings: Settings, model: Model, log_service: LogService | None) -> Page | None:
     """Return the page, if it is on; not even its templates are loaded otherwise."""
     local = settings.page == "auto"
     if settings.page == "off" or (local and not is_loopback(settings.host)):
@@ -178,14 +180,14 @@ def _page(settings: Settings, model: Model, logbook: Logbook | None) -> Page | N
 
     about = model.description
     feed = Feed(View(about.features, settings.grafana_url), len(about.features), len(about.labels))
-    content = html(model, model.ranges, logbook.stream.stream_id if logbook else None)
+    content = html(model, model.ranges, log_service.stream.stream_id if log_service else None)
     return Page(feed, content, files(), loopback_only=local)
 
 
-async def _flush(logbook: Logbook, metrics: Metrics | None, seconds: float) -> None:
+async def _flush(log_service: LogService, metrics: Metrics | None, seconds: float) -> None:
     """End the stream, then ship its rest and the last metrics at once: either may take all the seconds."""
-    await logbook.end_stream()
-    ends = [logbook.close(), *([metrics.shutdown(seconds)] if metrics else [])]
+    await log_service.end_stream()
+    ends = [log_service.close(), *([metrics.shutdown(seconds)] if metrics else [])]
     for error in await asyncio.gather(*ends, return_exceptions=True):
         if error:
             raise error
@@ -202,7 +204,7 @@ def _refused(log: PredictionLog, observer: Observer | None) -> Callable[[Origin,
     return refused
 
 
-def _metrics(resource: Resource, book: Logbook) -> Metrics:
+def _metrics(resource: Resource, book: LogService) -> Metrics:
     from predictor.server.metrics import Metrics, instruments  # noqa: PLC0415 - the exporter takes long to import
 
     with thread_pools.needed():

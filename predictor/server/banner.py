@@ -29,7 +29,7 @@ def greeting(settings: Settings, application: web.Application, host: str, port: 
         yield f"{url}/ shows the last predictions in a browser"
     if settings.log == "off":
         return
-    book = application[app.LOGBOOK]
+    book = application[app.LOG_SERVICE]
     yield f"the prediction log is in {settings.outbox.resolve()}, this start's stream is {book.stream.stream_id}"
     logs = settings.export.logs
     if logs is None:

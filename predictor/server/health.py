@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from predictor.server.log_service import Logbook
+    from predictor.server.log_service import LogService
 
 _LEAST = 5.0
 """Seconds without a batch that ends, although there is work, before that is a reason: a short deadline is none."""
@@ -17,7 +17,7 @@ class Health:
     """What the probes and the admission of predictions ask."""
 
     def __init__(
-        self, logbook: Logbook | None, *, refuses: bool, stalled: Callable[[], float], deadline: float
+        self, log_service: LogService | None, *, refuses: bool, stalled: Callable[[], float], deadline: float
     ) -> None:
         """Be ready: it is made when the models are loaded and the outbox is open.
 
@@ -25,7 +25,7 @@ class Health:
         """
         self.terminating = False
         """SIGTERM came: no new traffic should be sent here, what comes is still answered."""
-        self._logbook = logbook
+        self._logbook = log_service
         self._refuses = refuses
         self._stalled = stalled
         # In the first deadline a model may just be slow, though nobody was answered in time; nor was in the second.

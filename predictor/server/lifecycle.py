@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from predictor.config.settings import Settings
-    from predictor.http.runner import Runner
+    from predictor.http.runner import ServerRunner
 
 _logger = logging.getLogger("predictor")
 _ECHO = 0.5
@@ -73,11 +73,11 @@ async def _serve(settings: Settings) -> int:
         where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
         raise OSError(code, f"cannot listen on {where}: {reason}") from error
     await _end(runner, listener, await signals.first, settings)
-    book = runner.app.get(app.LOGBOOK)
+    book = runner.app.get(app.LOG_SERVICE)
     return _UNWRITTEN if book and book.unwritten else 0
 
 
-def _greet(settings: Settings, runner: Runner, host: str, port: int) -> None:
+def _greet(settings: Settings, runner: ServerRunner, host: str, port: int) -> None:
     if settings.log == "off":
         _logger.warning("PREDICTOR_LOG=off: no prediction is logged")
     for line in greeting(settings, runner.app, host, port):
@@ -106,7 +106,7 @@ class _Signals:
             _exit(_SECOND_SIGNAL)
 
 
-async def _end(runner: Runner, listener: Listener, first: signal.Signals, settings: Settings) -> None:
+async def _end(runner: ServerRunner, listener: Listener, first: signal.Signals, settings: Settings) -> None:
     """End in this order, so that nothing acknowledged is lost and nobody is refused without need."""
     # 1. Not ready: no new traffic should be sent here; what comes is answered.
     runner.app[app.HEALTH].terminating = True
@@ -118,7 +118,7 @@ async def _end(runner: Runner, listener: Listener, first: signal.Signals, settin
     await _within(longest, _steps(runner, listener, delay))
 
 
-async def _steps(runner: Runner, listener: Listener, delay: float) -> None:
+async def _steps(runner: ServerRunner, listener: Listener, delay: float) -> None:
     # 2. Until that is known everywhere. Who keeps a connection hears it with the next answer, the connection's last.
     if delay:
         runner.leave()

@@ -22,10 +22,10 @@ from predictor.outbox.recovery.undeclared import leave
 from predictor.outbox.retention import prune
 from predictor.outbox.segment_age import Watch
 from predictor.outbox.writing.last_resort import rescue
-from predictor.recording.prediction_log import Refusals
+from predictor.recording.prediction_log import RefusalCounter
 from predictor.recording.stream import LogStream
 from predictor.recording.stream_events import EVENTS, Status
-from predictor.server.owned_streams import Custody
+from predictor.server.owned_streams import OwnedStreams
 from predictor.shipping.endpoint import endpoint
 from predictor.shipping.rejected import Rejected
 from predictor.shipping.shipper import Shipper
@@ -49,7 +49,7 @@ _SEGMENT_BYTES = 64 << 20
 _TICK, _ADOPT_TICKS, _STATUS_TICKS = 1.0, 30, 60
 
 
-class Logbook:
+class LogService:
     """Owns everything that is written and shipped; `open` and `close` it on the event loop."""
 
     def __init__(self, settings: Settings, resource: Resource) -> None:
@@ -59,7 +59,7 @@ class Logbook:
         self._rings = settings.export.logs is None
         self._resource = otlp.resource_json(resource)
         self.stream = LogStream(uuid7(), self._resource, __version__, refuses=settings.refuses)
-        self.refusals = Refusals()
+        self.refusals = RefusalCounter()
         # Without an endpoint nothing is refused for room: the ring makes it.
         self.usage = Usage(self._root, 1 << 62 if self._rings else settings.outbox_bytes)
         self.counters: dict[Signal, Counters] = {"logs": Counters(), "traces": Counters()}
@@ -90,9 +90,9 @@ class Logbook:
             for signal, target in targets.items()
             if target
         }
-        self._custody = Custody(self._root, self._shippers.values(), rejected.forget)
-        await self._custody.adopt()  # first: it frees the reserves of the dead
-        full = await self._custody.create(self.stream)
+        self._owned_streams = OwnedStreams(self._root, self._shippers.values(), rejected.forget)
+        await self._owned_streams.adopt()  # first: it frees the reserves of the dead
+        full = await self._owned_streams.create(self.stream)
         self._there = full is None
         files = self._files = planned(self._root, self.stream.stream_id)
         limit = settings.keep_bytes if self._rings else settings.outbox_bytes
@@ -112,7 +112,7 @@ class Logbook:
         await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
         self.outbox.keep_pace()
         self.stream.open(self.outbox)
-        await self._custody.bound_spans(self._spans_limit)
+        await self._owned_streams.bound_spans(self._spans_limit)
         if settings.export.traces:
             self._traces = Outbox(
                 files.signal("traces"),
@@ -142,7 +142,7 @@ class Logbook:
             self.stream.close()
         except OutboxError as error:
             _logger.warning("the stream is closed at the next start: %s", error)
-            self._custody.leave_open()
+            self._owned_streams.leave_open()
         if self.spans:
             self.spans.flush()
         for outbox in (self.outbox, *((self._traces,) if self.spans else ())):
@@ -158,7 +158,7 @@ class Logbook:
         left = sum(await asyncio.gather(*(each.drain(self._settings.flush) for each in self._shippers.values())))
         if left:
             _logger.warning("%d bytes are not shipped; the next start on %s ships them", left, self._root)
-        await self._custody.end(keep=self._rings)
+        await self._owned_streams.end(keep=self._rings)
         for shipper in self._shippers.values():
             await shipper.close()
 
@@ -182,7 +182,7 @@ class Logbook:
 
     def backlog_age(self) -> float:
         """Return how many seconds ago the oldest unshipped record was written; 0 if all is shipped (blocking)."""
-        return 0.0 if self._rings else self._custody.oldest_unshipped()
+        return 0.0 if self._rings else self._owned_streams.oldest_unshipped()
 
     async def _keep_up(self) -> None:
         ticks = 0
@@ -221,9 +221,9 @@ class Logbook:
 
     async def _restore(self) -> None:
         """Make the stream's folder, where the disk was full at the start, or what somebody removed of it."""
-        self._there = await self._custody.create(self.stream) is None
+        self._there = await self._owned_streams.create(self.stream) is None
         if self._there:
-            await self._custody.restore(self.stream)
+            await self._owned_streams.restore(self.stream)
 
     async def _declare(self) -> None:
         """Declare what was lost: what could not be written, and what went with files that somebody removed."""
@@ -238,16 +238,16 @@ class Logbook:
         return shipper.reached(self._files) if shipper else self._files.signal("logs").cursor().sequence
 
     async def _adopt(self) -> None:
-        await self._custody.adopt()
-        await self._custody.bound_spans(self._spans_limit)
+        await self._owned_streams.adopt()
+        await self._owned_streams.bound_spans(self._spans_limit)
 
     async def _let_shipped_go(self) -> None:
-        self._custody.accept_refusals()
-        await self._custody.remove_shipped()
+        self._owned_streams.accept_refusals()
+        await self._owned_streams.remove_shipped()
 
     async def _let_old_go(self) -> None:
         await asyncio.to_thread(self._prune)
-        self._custody.forget_removed()
+        self._owned_streams.forget_removed()
 
     async def _say_status(self) -> None:
         age = await asyncio.to_thread(self.backlog_age)
@@ -276,7 +276,7 @@ class Logbook:
     def _prune(self) -> None:
         keep_bytes, keep_age = self._settings.keep_bytes, self._settings.keep_age
         elapsed = self._watch.look()
-        prune(self._custody.streams, self._root, keep_bytes=keep_bytes, keep_age=keep_age, elapsed=elapsed)
+        prune(self._owned_streams.streams, self._root, keep_bytes=keep_bytes, keep_age=keep_age, elapsed=elapsed)
 
 
 async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

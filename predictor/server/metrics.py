@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
-    from predictor.server.log_service import Logbook
+    from predictor.server.log_service import LogService
 
 
 class Instrument(NamedTuple):
@@ -66,7 +66,7 @@ class Metrics:
         await asyncio.to_thread(self._provider.shutdown, timeout_millis=seconds * 1000)
 
 
-def instruments(book: Logbook) -> tuple[Instrument, ...]:
+def instruments(book: LogService) -> tuple[Instrument, ...]:
     """Return what is read of the prediction log."""
     logs = book.counters["logs"]
     return (

@@ -28,7 +28,7 @@ _logger = logging.getLogger("predictor.server.owned_streams")
 _WORD_HOLDS = 60.0  # s
 
 
-class Custody:
+class OwnedStreams:
     """Every stream here is locked by this process, and known to each shipper."""
 
     def __init__(self, root: Path, shippers: Collection[Shipper], forget: Callable[[StreamFiles], None]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-class Outcome(Protocol):
+class ResultFuture(Protocol):
     """What a job's caller waits for; an asyncio future is one."""
 
     def done(self) -> bool:
@@ -31,11 +31,11 @@ class Outcome(Protocol):
         """Settle it: the job has failed."""
 
 
-class Job(Protocol):
+class Batchable(Protocol):
     """One request: its rows run together, never split over batches."""
 
     @property
-    def future(self) -> Outcome:
+    def future(self) -> ResultFuture:
         """Resolved after the commit, unless it is done by then (a deadline, an outcome that the commit set)."""
 
     @property
@@ -43,7 +43,7 @@ class Job(Protocol):
         """Number of rows."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=Batchable)
 R = TypeVar("R")
 
 

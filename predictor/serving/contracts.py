@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from predictor.recording.record_schema import Schema
 
 
-class Log(Protocol):
+class PredictionWriter(Protocol):
     """Where predictions are written before their callers are answered."""
 
     def refusal(self) -> str | None:

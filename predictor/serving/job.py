@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from predictor.core.result import Origin, Rows
     from predictor.inference.model import Outputs
-    from predictor.serving.batcher import Outcome
+    from predictor.serving.batcher import ResultFuture
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +26,7 @@ class Job:
 
     origin: Origin
     rows: Rows
-    future: Outcome
+    future: ResultFuture
     job_id: str
     predictions: list[Prediction] = field(default_factory=list)
     written: bool = False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from predictor.core.result import Prediction
-    from predictor.inference.manifest import Description
+    from predictor.inference.manifest import Manifest
 
     Observer = Callable[[Sequence[Prediction]], None]
 
@@ -21,7 +21,7 @@ _logger = logging.getLogger("predictor")
 _throttle = operator_log.Throttle()
 
 
-def display(setting: str, about: Description) -> Observer | None:
+def display(setting: str, about: Manifest) -> Observer | None:
     """Return what shows each prediction on stderr, if anybody is there to read it."""
     if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
         return None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from predictor.core.result import Origin, Prediction, Rows
     from predictor.inference.model import Model, Outputs
-    from predictor.serving.batcher import Outcome
-    from predictor.serving.contracts import Log, Traces
+    from predictor.serving.batcher import ResultFuture
+    from predictor.serving.contracts import PredictionWriter, Traces
 
 _logger = logging.getLogger("predictor.serving.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
@@ -42,7 +42,7 @@ class Pipeline:
     def __init__(
         self,
         model: Model,
-        log: Log | None,
+        log: PredictionWriter | None,
         traces: Traces,
         *,
         batch_rows: int,
@@ -79,7 +79,7 @@ class Pipeline:
             detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
             raise Problem(Kind.QUEUE_FULL, detail, retry_after=_RETRY_AFTER)
 
-    def start(self, origin: Origin, rows: Rows, future: Outcome, deadline: float) -> Job:
+    def start(self, origin: Origin, rows: Rows, future: ResultFuture, deadline: float) -> Job:
         """Send validated rows on their way; `deadline` is on the loop's clock; raises Problem if there is no room.
 
         `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
@@ -149,7 +149,7 @@ class Pipeline:
                 job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
 
-    def _write(self, log: Log, jobs: Sequence[Job]) -> Awaitable[None] | None:
+    def _write(self, log: PredictionWriter, jobs: Sequence[Job]) -> Awaitable[None] | None:
         try:
             logged = log.write([prediction for job in jobs for prediction in job.predictions])
         except OutboxError as error:
@@ -214,7 +214,7 @@ def _not_logged(error: OutboxError) -> Problem:
     return Problem(Kind.OUTBOX_FULL, str(error), retry_after=_RETRY_AFTER, recorded=True)
 
 
-async def _synced(log: Log) -> None:
+async def _synced(log: PredictionWriter) -> None:
     try:
         await log.synced()
     except OutboxError as error:

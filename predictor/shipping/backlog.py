@@ -12,9 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor import otlp
-from predictor.outbox.layout import Cursor, Lines, file_size
+from predictor.outbox.layout import Cursor, LineSlice, file_size
 from predictor.shipping.probes import probes
-from predictor.shipping.refusals import Refusals
+from predictor.shipping.refusals import RefusalProof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,10 +52,10 @@ def body(signal: Signal, pieces: Sequence[Piece]) -> bytes:
     return otlp.merge(signal, [piece.text for piece in pieces])
 
 
-class Batch(NamedTuple):
+class ReadLines(NamedTuple):
     """What one read found, and whether more was there already."""
 
-    found: Lines
+    found: LineSlice
     behind: bool
 
 
@@ -72,7 +72,7 @@ class Backlog:
         """How far may be read while somebody writes; None where all that is there may."""
         self.pending: deque[Piece] = deque()
         self.behind = False
-        self.refusals = Refusals()
+        self.refusals = RefusalProof()
         self._signal: Signal = signal
         self._files = files.signal(signal)
         self._clock = clock
@@ -81,7 +81,7 @@ class Backlog:
         self._tried = self._began, self.cursor.segment  # when and in which segment a cursor was last to be stored
         self._storing = threading.Lock()  # a cancelled task leaves its thread at work
 
-    def read(self, limit: int = BODY) -> Batch:
+    def read(self, limit: int = BODY) -> ReadLines:
         """Read the complete lines after those that are pending; raises OSError."""
         if self._stored != Cursor() and not os.path.lexists(self._files.folder / "cursor"):
             self._stored = Cursor()  # somebody removed it: it is stored again
@@ -89,9 +89,9 @@ class Backlog:
         found, held = self._read(position.segment, position.offset, limit)
         # A torn tail alone is nothing to hurry for, nor what is not to be read yet.
         behind = bool(found.lines) and not held and self._files.backlog(Cursor(found.segment, found.offset)) > 0
-        return Batch(found, behind)
+        return ReadLines(found, behind)
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: ReadLines) -> None:
         """Add what was read to what is pending."""
         (lines, segment, at), self.behind = batch
         at -= sum(map(len, lines))
@@ -204,7 +204,7 @@ class Backlog:
         numbers = self._files.numbers()
         return Cursor(numbers[-1], file_size(self._files.segment(numbers[-1]))) if numbers else self.cursor
 
-    def _read_from(self, place: Cursor) -> Lines:
+    def _read_from(self, place: Cursor) -> LineSlice:
         return self._read(place.segment, place.offset, BODY)[0]
 
     def _remove_before(self, cursor: Cursor) -> None:
@@ -212,7 +212,7 @@ class Backlog:
             if number < cursor.segment:
                 self._files.segment(number).unlink(missing_ok=True)
 
-    def _read(self, segment: int, offset: int, limit: int) -> tuple[Lines, bool]:
+    def _read(self, segment: int, offset: int, limit: int) -> tuple[LineSlice, bool]:
         """Return complete lines as `SignalFiles.read` does, of what is durable only, and whether that is all for now.
 
         What a power cut may still take back must not be sent: its numbers would be given to others.
@@ -222,11 +222,11 @@ class Backlog:
         if durable is None or (found.segment, found.offset) < durable:
             return found, False
         if found.segment > durable[0]:
-            return Lines([], segment, offset), True
+            return LineSlice([], segment, offset), True
         lines, end = found.lines, found.offset
         while lines and end > durable[1]:
             end -= len(lines.pop())
-        return Lines(lines, found.segment, end), True
+        return LineSlice(lines, found.segment, end), True
 
     def _position(self) -> Cursor:
         if not self.pending:

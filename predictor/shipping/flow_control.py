@@ -14,7 +14,7 @@ _MOST = 1 << 16  # pieces
 _FIRST, _LONGEST = 0.5, 30.0  # s
 
 
-class Window:
+class SendWindow:
     """How many pieces, and how many bytes, may go together: one after a failure, more again with each success."""
 
     def __init__(self) -> None:

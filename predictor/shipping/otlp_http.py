@@ -68,7 +68,7 @@ class Retry:
     words: str = field(default="", compare=False)  # the sink's own, for a person
 
 
-Outcome = Accepted | Refused | Retry
+PostOutcome = Accepted | Refused | Retry
 
 
 class Delivery:
@@ -81,7 +81,7 @@ class Delivery:
         self._headers = CIMultiDict({"User-Agent": f"prediction-log-server/{__version__}"} | dict(endpoint.headers))
         self._headers["Content-Type"] = "application/json"
 
-    async def post(self, body: bytes) -> Outcome:
+    async def post(self, body: bytes) -> PostOutcome:
         """Send one request; never raises for what the network or the sink does."""
         self._session = self._session or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=1, ssl=self._endpoint.ssl or True),
@@ -101,7 +101,7 @@ class Delivery:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Retry(_reason(error))
 
-    def _masked(self, answer: Outcome) -> Outcome:
+    def _masked(self, answer: PostOutcome) -> PostOutcome:
         """Take the values of our headers out of what the sink says: `invalid token …` would tell it to the log."""
         if isinstance(answer, Accepted):
             return answer
@@ -118,7 +118,7 @@ class Delivery:
             self._session = None
 
 
-def outcome(status: int, answer: bytes, retry_after: str | None = None, date: str | None = None) -> Outcome:
+def outcome(status: int, answer: bytes, retry_after: str | None = None, date: str | None = None) -> PostOutcome:
     """Judge an answer by its status and the beginning of its body."""
     match status:
         case 200:
@@ -139,7 +139,7 @@ class _Answer(msgspec.Struct, rename="camel"):
     partial_success: _PartialSuccess | None = None
 
 
-def _partial(answer: bytes) -> Outcome:
+def _partial(answer: bytes) -> PostOutcome:
     answer = answer.strip()
     if not answer:
         return Accepted()

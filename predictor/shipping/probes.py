@@ -11,13 +11,13 @@ from predictor.outbox.layout import Cursor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from predictor.outbox.layout import Lines, Signal
+    from predictor.outbox.layout import LineSlice, Signal
 
 _SEARCHED = 16 << 20  # B between two tries, while an item of a rare event is searched for
 
 
 def probes(
-    signal: Signal, event: str, read: Callable[[Cursor], Lines], line: Cursor, index: int
+    signal: Signal, event: str, read: Callable[[Cursor], LineSlice], line: Cursor, index: int
 ) -> Iterator[bytes | None]:
     """Yield items of `event` as lines of their own, for ever: first from behind the refused one, then from before it.
 
@@ -43,7 +43,7 @@ def probes(
 
 
 def _lines(
-    read: Callable[[Cursor], Lines], start: Cursor, last: tuple[int, int] | None = None
+    read: Callable[[Cursor], LineSlice], start: Cursor, last: tuple[int, int] | None = None
 ) -> Iterator[tuple[tuple[int, int], bytes]]:
     """Yield place and text of the lines from `start` on, up to the one at `last`."""
     while (found := read(start)).lines:

@@ -42,7 +42,7 @@ class Unproved:
     probes: Iterator[bytes | None] | None = None  # items that are tried as its proof
 
 
-class Refusals:
+class RefusalProof:
     """The refusals of one signal of one stream; used from the event loop's thread."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIMITS: Mapping[Signal, int] = {"logs": 64 << 20, "traces": 16 << 20}  # B of a stream; spans take no record's room
 
 
-class Reason(msgspec.Struct, frozen=True):
+class RefusalRecord(msgspec.Struct, frozen=True):
     """What stands in `<name>.reason.json`."""
 
     status: int
@@ -34,7 +34,7 @@ class Reason(msgspec.Struct, frozen=True):
 class Reject(Protocol):
     """Keeps a refused item (see `Rejected.keep`)."""
 
-    async def __call__(self, files: StreamFiles, name: str, content: bytes, reason: Reason, /) -> bool:
+    async def __call__(self, files: StreamFiles, name: str, content: bytes, reason: RefusalRecord, /) -> bool:
         """Return once `content` is durable, or False if there is no room for it now; raises OSError."""
 
 
@@ -50,7 +50,7 @@ class Rejected:
         self._sizes: dict[tuple[StreamFiles, str], int] = {}
         self._lock = threading.Lock()  # a cancelled task leaves its thread at work
 
-    async def keep(self, files: StreamFiles, name: str, content: bytes, reason: Reason) -> bool:
+    async def keep(self, files: StreamFiles, name: str, content: bytes, reason: RefusalRecord) -> bool:
         """Write an item and its reason, and return once they are durable; False if the bound leaves no room.
 
         `name` begins with the signal and a hyphen. Raises OSError.

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 from predictor import otlp
 from predictor.shipping import refusals
 from predictor.shipping.backlog import BODY, Backlog, body
-from predictor.shipping.flow_control import Backoff, Window
+from predictor.shipping.flow_control import Backoff, SendWindow
 from predictor.shipping.otlp_http import Accepted, Delivery, Refused, Retry
 from predictor.shipping.refusals import Unproved
-from predictor.shipping.rejected import Reason
-from predictor.shipping.status import Report
+from predictor.shipping.rejected import RefusalRecord
+from predictor.shipping.status import ShippingReporter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from predictor.outbox.layout import Signal, StreamFiles
     from predictor.shipping.backlog import Durable, Piece
-    from predictor.shipping.otlp_http import Endpoint, Outcome
+    from predictor.shipping.otlp_http import Endpoint, PostOutcome
     from predictor.shipping.rejected import Reject
     from predictor.shipping.status import Counters
 
@@ -57,7 +57,7 @@ class Shipper:
         """Ship nothing before streams are added and `run` or `drain` is awaited."""
         self._signal: Signal = signal
         self._delivery = Delivery(endpoint)
-        self._report = Report(endpoint.shown, counters, clock)
+        self._report = ShippingReporter(endpoint.shown, counters, clock)
         self._shown = endpoint.shown
         self._reject = reject
         self._clock = clock
@@ -65,7 +65,7 @@ class Shipper:
         self._silence = silence
         self._backlogs: dict[StreamFiles, Backlog] = {}
         self._durable: dict[StreamFiles, Durable] = {}  # of streams that are being written
-        self._window = Window()
+        self._window = SendWindow()
         self._random = random
         self._backoff = Backoff(random)
 
@@ -189,7 +189,7 @@ class Shipper:
             case Retry() as answer:
                 await self._retry(backlog, pieces, answer)
 
-    async def _post(self, data: bytes) -> Outcome:
+    async def _post(self, data: bytes) -> PostOutcome:
         """Send one request; a sink that stays silent is a problem long before the request's own time is over."""
         reason = f"no answer in {self._silence:g} s, still waiting for it"
         timer = asyncio.get_running_loop().call_later(self._silence, self._problem, reason)
@@ -236,7 +236,7 @@ class Shipper:
     async def _set_aside(self, backlog: Backlog, unproved: Unproved) -> None:
         """Keep the first item in line and pass it over; while it cannot be kept its stream waits."""
         piece, stream_id, answer = backlog.pending[0], backlog.files.stream_id, unproved.answer
-        reason = Reason(answer.status, answer.words, self._shown, time.time_ns())
+        reason = RefusalRecord(answer.status, answer.words, self._shown, time.time_ns())
         said = refusals.words(answer)
         try:
             kept = await self._reject(backlog.files, unproved.name, piece.text, reason)

@@ -26,7 +26,7 @@ class Counters:
     since: float | None = None  # Unix time at which that began
 
 
-class Report:
+class ShippingReporter:
     """Keeps the counters and says, at most once a minute each, what goes wrong, what was refused and what is well."""
 
     def __init__(self, url: str, counters: Counters, clock: Callable[[], float]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from predictor.core.result import Origin
     from predictor.tracing.span_writer import SpanWriter
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Middleware = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Instrumentation:
@@ -41,7 +41,7 @@ class Instrumentation:
         self._tracer = provider.get_tracer(UNREADABLE)
         self._middleware = create_aiohttp_middleware(tracer_provider=provider)
 
-    async def serve(self, request: web.Request, origin: Origin, handler: Handler) -> web.StreamResponse:
+    async def serve(self, request: web.Request, origin: Origin, handler: Middleware) -> web.StreamResponse:
         """Answer a request by `handler` inside its server span."""
         response: web.StreamResponse | None = None
 

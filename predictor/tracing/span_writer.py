@@ -35,7 +35,7 @@ _GATHER = 0.1
 _QUEUE, _INFERENCE = (otlp.span_rest({"name": name, "kind": 1}) for name in ("queue", "inference"))  # 1: internal
 
 
-class Lines(Protocol):
+class SpanSink(Protocol):
     """Where lines go: the traces outbox."""
 
     def append(self, line: bytes) -> None:
@@ -48,7 +48,7 @@ _server: ContextVar[Origin | None] = ContextVar("server", default=None)
 class SpanWriter(SpanProcessor):
     """Writes spans to the traces outbox; a span that cannot be written is dropped, never a prediction refused."""
 
-    def __init__(self, outbox: Lines, resource: JSON, version: str, *, gather: float = _GATHER) -> None:
+    def __init__(self, outbox: SpanSink, resource: JSON, version: str, *, gather: float = _GATHER) -> None:
         """Take the outbox, the resource (`otlp.resource_json`), the package version and how long to gather."""
         self._outbox = outbox
         self._gather = gather

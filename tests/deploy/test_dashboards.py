@@ -165,7 +165,7 @@ def test_what_joins_feedback_says_how_far() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_the_training_range_is_known(model: manifest.Description) -> None:
+def test_the_training_range_is_known(model: manifest.Manifest) -> None:
     """Every feature of a model of ours has the range that it had in training, and its sample lies in it."""
     (folder,) = (path.parent for path in (ROOT / "models").glob("*/model.toml") if manifest.read(path.parent) == model)
     ranges = tomllib.loads((folder / "training.toml").read_text())["range"]

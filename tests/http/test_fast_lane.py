@@ -165,7 +165,7 @@ async def test_both_ways_are_equal_when_the_outbox_is_full(
         settings = {"PREDICTOR_OUTBOX_FULL": policy, "OTEL_TRACES_EXPORTER": "none"} | setting
         async with serve(place, **FULL, **settings) as here, Caller(here.port) as caller:
             answer = await caller.asks(ask())
-            book: Any = here.app[app.LOGBOOK]
+            book: Any = here.app[app.LOG_SERVICE]
             results.append((seen(answer), logged(place), book.refusals.unrecorded, book.stream.lost))
     assert len(in_lane) == 1
     assert results[0] == results[1]

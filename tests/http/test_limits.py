@@ -226,7 +226,7 @@ async def test_caller_who_leaves(outbox: Path, gate: Gate) -> None:
 async def test_at_most_ten_refusals_a_second(outbox: Path) -> None:
     """Of refusals without rows ten a second are recorded; the rest are counted in the next status event."""
     async with serve(outbox) as here:
-        book: Any = here.app[app.LOGBOOK]
+        book: Any = here.app[app.LOG_SERVICE]
         book.refusals._rate._clock = lambda: 0.0  # all in one second
         for _ in range(25):
             problem(await here.post("/predict", data=b"x", headers=JSON), 400, "invalid-json")
@@ -256,7 +256,7 @@ async def test_full_outbox_refuses(full: Path, outbox: Path, gate: Gate) -> None
         ready = await here.get("/readyz")
         assert ready.status == 503
         assert "outbox" in ready.json["reason"]
-        book: Any = here.app[app.LOGBOOK]
+        book: Any = here.app[app.LOG_SERVICE]
         assert book.refusals.unrecorded == 2
     assert gate.batches == []
     assert predictions(outbox) == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.inference.manifest import Classifier, Description, Detector, Feature, read
+from predictor.inference.manifest import Classifier, Detector, Feature, Manifest, read
 from predictor.inference.toml_table import DescriptionError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_reads_everything(tmp_path: Path) -> None:
     """What the file says is what comes back, in the file's order."""
-    assert read(write(tmp_path, GOOD)) == Description(
+    assert read(write(tmp_path, GOOD)) == Manifest(
         name="cats-2",
         version="7",
         kind="classifier",

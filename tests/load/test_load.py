@@ -21,7 +21,7 @@ from aiohttp import web
 
 from predictor.load import cli, rows
 from predictor.load.sender import Plan, send
-from predictor.load.tally import Tally
+from predictor.load.tally import LoadTally
 from tests.support.server import IRIS, ROOT, ROW, Server, interruptible, predictions, until
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ async def answering(answer: Callable[[web.Request], Awaitable[web.Response]]) ->
         await runner.cleanup()
 
 
-async def sent(url: str, **plan: object) -> Tally:
+async def sent(url: str, **plan: object) -> LoadTally:
     """Send a load in this loop and return what was counted."""
-    tally = Tally()
+    tally = LoadTally()
     await send(Plan(url=url, **PLAN | plan), lambda sample: rows.around(sample, random.Random(1)), tally)
     return tally
 
@@ -237,7 +237,7 @@ async def test_a_slow_server_is_not_spared_and_not_flooded() -> None:
         await opened.wait()
         return web.json_response(RIGHT)
 
-    tally = Tally()
+    tally = LoadTally()
     async with answering(answer) as url:
         plan = Plan(url=url, **PLAN | {"rate": 400.0, "count": 420})
         whole = asyncio.create_task(send(plan, lambda sample: rows.around(sample, random.Random(1)), tally))
@@ -361,7 +361,7 @@ def test_rows_around_a_sample() -> None:
 
 def test_percentiles_are_right_in_bounded_memory() -> None:
     """Percentiles are within 2 % of the true ones, whatever the number of answers, in a bounded number of counts."""
-    tally = Tally()
+    tally = LoadTally()
     generator = random.Random(5)
     latencies = [generator.lognormvariate(-6, 1) for _ in range(20_000)]
     for seconds in latencies:
@@ -378,7 +378,7 @@ def test_percentiles_are_right_in_bounded_memory() -> None:
 def test_summary_and_progress() -> None:
     """Progress is one line with the rate and the failures; the summary names each outcome and what was not sent."""
     now = [0.0]
-    tally = Tally(lambda: now[0])
+    tally = LoadTally(lambda: now[0])
     tally.begin()
     now[0] = 2.0
     tally.sent, tally.left_out = 5, 2
@@ -414,7 +414,7 @@ def test_exit_status(
 ) -> None:
     """The status is 1 if a request failed, or if more than one in a hundred was not sent."""
 
-    async def count(_plan: Plan, _source: object, tally: Tally) -> None:
+    async def count(_plan: Plan, _source: object, tally: LoadTally) -> None:
         tally.sent, tally.left_out = 1000, left_out
         for _ in range(failed):
             tally.count("503", 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 from tests.support import collector, scripted_sink
 from tests.support.ledger import Load, check
 from tests.support.server import Server, serve
@@ -192,8 +192,8 @@ class Fault:
         """Put itself before the call."""
         self.on = False
         self.failed = 0
-        self._call = getattr(Disk, call)
-        monkeypatch.setattr(Disk, call, staticmethod(self))
+        self._call = getattr(DiskCalls, call)
+        monkeypatch.setattr(DiskCalls, call, staticmethod(self))
 
     def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401 - of any system call
         """Fail or do it."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.outbox.outbox import Fsync
-    from predictor.outbox.writing.segment_file import Segment
+    from predictor.outbox.writing.segment_file import SegmentFile
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ async def test_a_lone_line_is_synced_at_once(files: SignalFiles, disk: Faulty) -
     outbox.append(first)
     await until(lambda: outbox.durable() == (1, len(first)))
     outbox.append(second)
-    assert not outbox._journal.rested
+    assert not outbox._writer.rested
     assert disk.syncs == 1
-    outbox._journal._at_pace()  # the second is over
+    outbox._writer._at_pace()  # the second is over
     await until(lambda: outbox.durable() == (1, len(first + second)))
     assert disk.syncs == 2
-    outbox._journal._at_pace()
-    assert outbox._journal.rested
+    outbox._writer._at_pace()
+    assert outbox._writer.rested
     await outbox.aclose()
 
 
@@ -83,7 +83,7 @@ async def test_a_line_beside_a_running_look_is_synced(
     outbox = made(files, disk)
     looks, go_on = threading.Event(), threading.Event()
 
-    def removed_of(_: object) -> list[Segment]:
+    def removed_of(_: object) -> list[SegmentFile]:
         looks.set()
         go_on.wait(10)
         return []
@@ -104,7 +104,7 @@ async def test_nothing_is_durable_while_the_disk_fails(files: SignalFiles, disk:
     disk.fail("fsync", errno.EIO, errno.EIO)
     outbox.append(line([1]))
     await until(lambda: outbox.problem is not None)
-    await until(lambda: outbox._journal._syncing is None)
+    await until(lambda: outbox._writer._syncing is None)
     assert outbox.durable() == (0, 0)
     await outbox.maintain()
     assert outbox.durable() == (max(files.numbers()), len(line([1])))
@@ -128,7 +128,7 @@ async def test_without_fsync_the_highest_number_is_durable_first(
     with monkeypatch.context() as patch:
         patch.setattr(watermark, "store", store)
         outbox.append(line([3]))
-        outbox._journal._at_pace()
+        outbox._writer._at_pace()
         await until(lambda: outbox.problem is not None)
     assert outbox.full is None
     assert outbox.durable() == (1, len(line([1, 2])))
@@ -309,7 +309,7 @@ async def test_urgent_lines_wait_too(files: SignalFiles, disk: Faulty) -> None:
     await until(lambda: outbox.durable() == (1, len(line([1]))))
     files.segment(1).unlink()
     disk.fail("open", errno.EROFS)
-    outbox._journal.rested = True
+    outbox._writer.rested = True
     await outbox.maintain()
     assert outbox.full == "disk"
     for urgent in (False, True):

@@ -18,9 +18,9 @@ from opentelemetry.sdk.resources import Resource
 from predictor.config.settings import load as load_settings
 from predictor.outbox.ownership import adopt
 from predictor.outbox.writing import last_resort
-from predictor.server.app import LOGBOOK
-from predictor.server.log_service import Logbook
-from predictor.server.owned_streams import Custody
+from predictor.server.app import LOG_SERVICE
+from predictor.server.log_service import LogService
+from predictor.server.owned_streams import OwnedStreams
 from tests.support import scripted_sink
 from tests.support.ledger import Load, check, records_of
 from tests.support.power_cut import ext4
@@ -146,7 +146,7 @@ async def test_complete_segments_that_are_removed_are_declared(outbox: Path, mon
         async with served(outbox, takes) as here:
             async with Load(here.url, rest=0.005):
                 await until(lambda: len(list((stream(outbox) / "logs").glob("*.jsonl"))) > 12)
-            book = here.app[LOGBOOK]
+            book = here.app[LOG_SERVICE]
             await until(lambda: book.outbox.unsynced == [])
             held = book._shippers["logs"].reached(book._files)
             segments = sorted((stream(outbox) / "logs").glob("*.jsonl"))
@@ -233,13 +233,13 @@ async def test_a_folder_that_cannot_be_made_again_is_said(outbox: Path, caplog: 
     async with serve(outbox) as here:
         await asyncio.to_thread(shutil.rmtree, outbox)
         await asyncio.to_thread(outbox.write_text, "a file")
-        await until(lambda: here.app[LOGBOOK].problem is not None)
+        await until(lambda: here.app[LOG_SERVICE].problem is not None)
         answer = await here.get("/readyz")
         assert str(outbox) in answer.json["outbox_problem"]
         assert str(outbox) in caplog.text
         assert not any(record.exc_info for record in caplog.records)
         await asyncio.to_thread(outbox.unlink)
-        await until(lambda: here.app[LOGBOOK].problem is None)
+        await until(lambda: here.app[LOG_SERVICE].problem is None)
         assert (await here.post("/predict", json={"data": [[1, 2, 3, 4]]})).status == 200
 
 
@@ -259,13 +259,13 @@ async def test_no_error_of_the_disk_ends_the_upkeep(
 
     async with scripted_sink.serve() as takes, served(outbox, takes) as here:
         with monkeypatch.context() as patch:
-            patch.setattr(Custody, step, forbidden)
+            patch.setattr(OwnedStreams, step, forbidden)
             await until(lambda: tried > 1)
-            said = here.app[LOGBOOK].stream.sequence
+            said = here.app[LOG_SERVICE].stream.sequence
             assert (await here.post("/predict", json={"data": [[1, 2, 3, 4]]})).status == 200
-            await until(lambda: here.app[LOGBOOK].stream.sequence > said + 1)
+            await until(lambda: here.app[LOG_SERVICE].stream.sequence > said + 1)
             assert "Permission denied" in (await here.get("/readyz")).json["outbox_problem"]
-        await until(lambda: here.app[LOGBOOK].problem is None)
+        await until(lambda: here.app[LOG_SERVICE].problem is None)
     sentences = [record for record in caplog.records if "Permission denied" in record.getMessage()]
     assert len(sentences) == 1
     assert not any(record.exc_info for record in caplog.records)
@@ -287,7 +287,7 @@ async def test_a_read_only_disk_ends_with_the_rows_elsewhere(
                     disk.fail()
                     await load.refused("outbox-full", 5)
                 assert (await here.get("/readyz")).status == 503
-                book = here.app[LOGBOOK]
+                book = here.app[LOG_SERVICE]
                 assert "Read-only file system" in (await here.get("/readyz")).json["outbox_problem"]
             (rescued,) = elsewhere.iterdir()
             assert str(rescued) in caplog.text
@@ -337,7 +337,7 @@ def test_what_cannot_be_rescued_is_said(
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(FileExistsError):
         last_resort.rescue([b"three\n"], "stream")
-    book = Logbook(load_settings({"PREDICTOR_OUTBOX": str(tmp_path / "outbox")}), Resource({}))
+    book = LogService(load_settings({"PREDICTOR_OUTBOX": str(tmp_path / "outbox")}), Resource({}))
     book.outbox = SimpleNamespace(unsynced=[line([7]), line([8, 9])])  # type: ignore[assignment]
     (tmp_path / f"predictor-{book.stream.stream_id}.jsonl").touch()
     book._rescue()

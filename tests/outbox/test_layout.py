@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.outbox.layout import LAYOUT, Cursor, Lines, SignalFiles, StreamFiles, replace_file, streams
+from predictor.outbox.layout import LAYOUT, Cursor, LineSlice, SignalFiles, StreamFiles, replace_file, streams
 
 
 @pytest.fixture
@@ -22,18 +22,18 @@ def files(tmp_path: Path) -> SignalFiles:
 def test_reads_complete_lines_only(files: SignalFiles) -> None:
     """A line that is still being written is not read, and reading goes on where it begins."""
     files.segment(1).write_bytes(b"one\ntwo\nthr")
-    assert files.read(1, 0, 100) == Lines([b"one\n", b"two\n"], 1, 8)
-    assert files.read(1, 8, 100) == Lines([], 1, 8)
+    assert files.read(1, 0, 100) == LineSlice([b"one\n", b"two\n"], 1, 8)
+    assert files.read(1, 8, 100) == LineSlice([], 1, 8)
     with files.segment(1).open("ab") as file:
         file.write(b"ee\n")
-    assert files.read(1, 8, 100) == Lines([b"three\n"], 1, 14)
+    assert files.read(1, 8, 100) == LineSlice([b"three\n"], 1, 14)
 
 
 def test_line_longer_than_the_limit_is_read(files: SignalFiles) -> None:
     """The limit holds back further lines, never the first one."""
     files.segment(1).write_bytes(b"a long line\nnext\n")
-    assert files.read(1, 0, 4) == Lines([b"a long line\n"], 1, 12)
-    assert files.read(1, 12, 4) == Lines([b"next\n"], 1, 17)
+    assert files.read(1, 0, 4) == LineSlice([b"a long line\n"], 1, 12)
+    assert files.read(1, 12, 4) == LineSlice([b"next\n"], 1, 17)
 
 
 def test_a_line_ends_at_its_newline_only(files: SignalFiles) -> None:
@@ -49,8 +49,8 @@ def test_passes_over_torn_and_missing_segments(files: SignalFiles) -> None:
     (files.folder / "copy of 1.jsonl").write_bytes(b"no segment\n")
     assert files.numbers() == [2, 5]
     assert list(files.lines()) == [b"two\n", b"five\n"]
-    assert files.read(2, 4, 100) == Lines([b"five\n"], 5, 5)
-    assert files.read(6, 9, 100) == Lines([], 6, 9)
+    assert files.read(2, 4, 100) == LineSlice([b"five\n"], 5, 5)
+    assert files.read(6, 9, 100) == LineSlice([], 6, 9)
 
 
 def test_only_files_are_segments(files: SignalFiles) -> None:

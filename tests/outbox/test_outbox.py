@@ -455,11 +455,11 @@ async def test_much_is_synced_before_the_second_is_over(
     for line in written:
         outbox.append(line)
     assert disk.syncs == 0  # it runs in a thread, which the loop starts
-    await until(lambda: outbox._journal.unsynced_bytes == 0)
+    await until(lambda: outbox._writer.unsynced_bytes == 0)
     assert disk.syncs == (2 if fault else 1)
     assert outbox.full is None
     outbox.append(first)
-    assert outbox._journal.unsynced_bytes == len(first)
+    assert outbox._writer.unsynced_bytes == len(first)
     await outbox.aclose()
     assert kept(files) == [*(written if fault else []), *written, first]
 

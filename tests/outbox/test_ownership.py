@@ -20,12 +20,12 @@ from predictor.core.operator_log import Throttle
 from predictor.outbox import ownership
 from predictor.outbox.layout import Cursor, StreamFiles, streams
 from predictor.outbox.ownership import Owned, adopt, create
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.outbox.recovery.undeclared import Lost
+    from predictor.outbox.recovery.undeclared import UndeclaredRange
 
 HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 STREAM = "01970000-0000-7000-8000-000000000001"
@@ -38,7 +38,7 @@ def line(sequence: int, event: str = "prediction") -> bytes:
     return otlp.line(HEAD, [otlp.encode({"attributes": [attribute], "eventName": event})])
 
 
-def closing(head: bytes, sequence: int, lost: Sequence[Lost] = ()) -> bytes:
+def closing(head: bytes, sequence: int, lost: Sequence[UndeclaredRange] = ()) -> bytes:
     """Close a stream as the server would."""
     assert head == HEAD
     assert not lost
@@ -70,7 +70,7 @@ def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership, "_throttle", Throttle(0))
 
 
-class Unwritable(Disk):
+class Unwritable(DiskCalls):
     """A disk that takes nothing more."""
 
     def write(self, fd: int, data: bytes) -> int:  # type: ignore[override]

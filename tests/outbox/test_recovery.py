@@ -20,12 +20,12 @@ from predictor.outbox.quota import Usage
 from predictor.outbox.recovery.repair import CLOSED, close_shipped, repair
 from predictor.outbox.recovery.undeclared import Undeclared, leave
 from predictor.outbox.writing import last_resort, watermark
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from predictor.outbox.recovery.undeclared import Lost
+    from predictor.outbox.recovery.undeclared import UndeclaredRange
 
 HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 SEGMENT_BYTES = 1000
@@ -41,7 +41,7 @@ def item(sequence: int, event: str) -> bytes:
     return otlp.encode({"attributes": otlp.attributes({"prediction.stream.sequence": sequence}), "eventName": event})
 
 
-def closing(head: bytes, sequence: int, lost: Sequence[Lost] = ()) -> bytes:
+def closing(head: bytes, sequence: int, lost: Sequence[UndeclaredRange] = ()) -> bytes:
     """Close a stream as the server would: a record for each range that is lost, then the closing one."""
     assert head == HEAD
     items = [item(sequence + at, f"lost {first}-{last}") for at, (first, last, _) in enumerate(lost)]
@@ -53,7 +53,7 @@ def numbers_of(text: bytes) -> range:
     return range(otlp.first_sequence(text), otlp.last_sequence(text) + 1)
 
 
-def runs(numbers: set[int]) -> list[Lost]:
+def runs(numbers: set[int]) -> list[UndeclaredRange]:
     """Return numbers as ranges that went with the disk."""
     firsts = sorted(number for number in numbers if number - 1 not in numbers)
     lasts = sorted(number for number in numbers if number + 1 not in numbers)
@@ -336,7 +336,7 @@ def test_repair_that_fails_can_be_done_again(files: StreamFiles, monkeypatch: py
     """Whichever call fails, no good line is harmed, and the next repair ends as the first should have."""
     logs = files.signal("logs")
     logs.segment(1).write_bytes(line(1) + line(2)[:-9])
-    disk = Disk()
+    disk = DiskCalls()
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error")

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 from tests.support import scripted_sink
 from tests.support.ledger import Load, check
 from tests.support.server import serve
@@ -29,7 +29,7 @@ async def test_closed_by_the_next_start(outbox: Path, tmp_path: Path, monkeypatc
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return os.write(fd, data)
 
-    monkeypatch.setattr(Disk, "write", staticmethod(write))
+    monkeypatch.setattr(DiskCalls, "write", staticmethod(write))
     async with scripted_sink.serve() as taker:
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": taker.url, "OTEL_TRACES_EXPORTER": "none"}
         async with serve(outbox, **settings) as here:

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from predictor.reader import cli
-from predictor.reader.class_names import Classes
+from predictor.reader.class_names import LearnedClasses
 from tests.support.log_files import BASE, IRIS, SECOND, Stream, lay_out, line, lines, said
 from tests.support.server import ROOT
 
@@ -162,7 +162,7 @@ def test_names_of_classes(tmp_path: Path) -> None:
 
 def test_classes() -> None:
     """A tie names no class, and what was learned first stays."""
-    classes = Classes()
+    classes = LearnedClasses()
     classes.learn([0.5, 0.5], "a")
     assert classes.columns() == ["probability_#0", "probability_#1"]
     classes.learn([0.2, 0.8], "1")
@@ -175,7 +175,7 @@ def test_classes() -> None:
 
 def test_a_class_is_known_by_its_confidence() -> None:
     """A label that is not the most probable class names the class that has its confidence, and no other."""
-    classes = Classes()
+    classes = LearnedClasses()
     classes.learn([0.6, 0.3, 0.1], "b", 0.3)
     classes.learn([0.4, 0.4, 0.2], "a", 0.4)
     assert classes.columns() == ["probability_#0", "probability_b", "probability_#2"]

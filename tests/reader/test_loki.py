@@ -14,7 +14,7 @@ from predictor.reader.list import newest
 from predictor.reader.sources import loki as reader
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.source import Access, source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.completeness import verify
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, line, lines
@@ -22,7 +22,7 @@ from tests.support.log_files import BASE, SECOND, Stream, line, lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WINDOW = Window(BASE - 1, BASE + 3600 * SECOND)
+WINDOW = TimeRange(BASE - 1, BASE + 3600 * SECOND)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_days(loki: Loki) -> None:
         written += lines(stream, [stream.prediction()])
         stream.now += 24 * 3600 * SECOND - 1_000_000
     loki.add(*written)
-    found = source(loki.url).read(Window(BASE, BASE + 5 * 24 * 3600 * SECOND))
+    found = source(loki.url).read(TimeRange(BASE, BASE + 5 * 24 * 3600 * SECOND))
     assert [entry.sequence for entry in found] == [1, 2, 3, 4]
     spans = [int(query["end"]) - int(query["start"]) for query in loki.queries]
     assert max(spans) <= 24 * 3600 * SECOND
@@ -95,7 +95,7 @@ def test_without_a_window(loki: Loki) -> None:
     stream.now = time.time_ns() - 3600 * SECOND
     loki.add(*lines(stream, [*stream.predictions(3), stream.closed()]))
     assert old
-    report = verify(source(loki.url), Window())
+    report = verify(source(loki.url), TimeRange())
     assert (report.sound, report.verdicts[0].first) == (True, 3)
 
 
@@ -166,7 +166,7 @@ def test_follow_sees_late_records(loki: Loki) -> None:
     one, other = Stream(), Stream(BASE + SECOND)
     first, *rest = lines(one, [one.opened(), *one.predictions(3)])
     newer = lines(other, [other.opened()])
-    followed = source(loki.url).follow(Window(BASE))
+    followed = source(loki.url).follow(TimeRange(BASE))
 
     def come() -> list[tuple[str, int]]:
         return [entry[:2] for entry in takewhile(lambda entry: entry is not None, followed) if entry]
@@ -188,7 +188,7 @@ def test_newest_are_looked_for_first(loki: Loki) -> None:
     where = source(loki.url)
     for limit, queries in ((4, 2), (5, 12)):
         loki.queries.clear()
-        found = newest(where, Window(), limit, lambda _: True, lambda _: None)
+        found = newest(where, TimeRange(), limit, lambda _: True, lambda _: None)
         assert [entry.sequence for entry in found] == [3, 4, 5, 6, 7][-limit:]
         assert len(loki.queries) <= queries
 
@@ -230,7 +230,7 @@ def test_following_beside_a_clock_that_is_ahead(loki: Loki) -> None:
     now = time.time_ns()
     ahead, right = Stream(now + 600 * SECOND), Stream(now)
     loki.add(line(ahead.id, [ahead.opened()]))
-    following = source(loki.url).follow(Window(now - 60 * SECOND))
+    following = source(loki.url).follow(TimeRange(now - 60 * SECOND))
     assert [each and each.stream for each in (next(following), next(following))] == [ahead.id, None]
     loki.add(line(right.id, [right.opened()]))
     assert next(entry for entry in following if entry).stream == right.id

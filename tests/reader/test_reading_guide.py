@@ -15,7 +15,7 @@ import pytest
 
 from predictor.reader.export.columns import FEEDBACK, Learned
 from predictor.reader.sources.source import source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from tests.project.test_docs import rows
 from tests.project.test_guides import blocks
 from tests.server.test_start import post
@@ -133,7 +133,7 @@ def test_a_verb_each() -> None:
 def test_columns(place: Place) -> None:
     """The page lists the columns of an export with their types, in their order."""
     learned = Learned()
-    for entry in source(str(place.folder / "outbox")).read(Window()):
+    for entry in source(str(place.folder / "outbox")).read(TimeRange()):
         if entry.event == "prediction":
             learned.learn(entry)
     families = ("input_", "hash_", "probability_")

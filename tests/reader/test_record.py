@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor import otlp
-from predictor.reader.record import Model, UnknownSchemaError
+from predictor.reader.record import ModelVersion, UnknownSchemaError
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
 from predictor.reader.sources.otlp_record import entries
 from predictor.recording.encoder import RecordEncoder, numbered
-from predictor.recording.stream_events import Lost, Status, closed, closing_line, lost, opened, status
+from predictor.recording.stream_events import LostRange, Status, closed, closing_line, lost, opened, status
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, IRIS, Stream, changed, line, pairs
 from tests.support.sample_predictions import CASES
@@ -24,7 +24,7 @@ _SCOPE = IRIS | {"prediction.schema_version": 1, "prediction.stream.id": "0199c0
 _HEAD = otlp.head("logs", {"resource": {"attributes": []}}, otlp.scope_json("predictor", "1", _SCOPE))
 _EVENTS = {
     "opened": opened("s", BASE),
-    "lost": lost("s", Lost(3, 4, "bytes"), BASE),
+    "lost": lost("s", LostRange(3, 4, "bytes"), BASE),
     "status": status("s", Status(1, 2.5, 3, 4), 5, BASE),
     "closed": closed("s", BASE),
 }
@@ -64,7 +64,7 @@ def test_all_of_a_record() -> None:
     assert (entry.time_ns, entry.observed_ns) == (BASE + 1_000_000, BASE + 1_500_000)
     assert (entry.severity, entry.body, entry.sampled) == ("INFO", "virginica 0.800", False)
     assert (entry.trace_id, entry.span_id) == (f"{2:032x}", f"{2:016x}")
-    assert entry.model == Model("iris", "1", "sha256:" + "ab" * 32)
+    assert entry.model == ModelVersion("iris", "1", "sha256:" + "ab" * 32)
     assert str(entry.model) == "iris@1"
     assert entry.resource == {"service.name": "predictor"}
     assert (entry.job_id, entry.row) == ("0199c0de-0000-7000-8000-000000000001", 3)

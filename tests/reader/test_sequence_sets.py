@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictor.reader.sequence_sets import Fingerprints, Numbers, Once, without
+from predictor.reader.sequence_sets import Fingerprints, NumberSet, Once, without
 
 _FAR = 3 * 4096
 _numbers = st.lists(st.integers(1, _FAR) | st.integers(4090, 4100), max_size=60)
@@ -55,7 +55,7 @@ def test_without(gaps: list[tuple[int, int]], declared: list[tuple[int, int]]) -
 @given(_numbers)
 def test_new_numbers(numbers: list[int]) -> None:
     """A number is new once."""
-    seen, plain = Numbers(), set[int]()
+    seen, plain = NumberSet(), set[int]()
     for number in numbers:
         assert seen.add(number) == (number not in plain)
         plain.add(number)

@@ -13,9 +13,9 @@ import pytest
 
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.files import Files
-from predictor.reader.sources.outbox import Outbox
+from predictor.reader.sources.outbox import OutboxSource
 from predictor.reader.sources.source import source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.completeness import verify
 from tests.server.test_start import post
 from tests.support import collector
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from predictor.reader.record import Entry
 
-ALL = Window()
+ALL = TimeRange()
 
 
 def numbers(found: Iterator[Entry | None]) -> list[int]:
@@ -84,9 +84,11 @@ def test_segments_of_before(outbox: Path) -> None:
     (logs / "00000001.jsonl").write_bytes(b"damaged\n")
     os.utime(logs / "00000001.jsonl", ns=(BASE, BASE + 2_500_000))
     where = source(str(outbox))
-    assert numbers(where.read(Window(BASE + 3_000_000))) == numbers(where.follow(Window(BASE + 3_000_000))) == [4, 5]
+    assert (
+        numbers(where.read(TimeRange(BASE + 3_000_000))) == numbers(where.follow(TimeRange(BASE + 3_000_000))) == [4, 5]
+    )
     assert not where.damaged
-    assert numbers(where.read(Window(BASE + 2_000_000))) == [4, 5]
+    assert numbers(where.read(TimeRange(BASE + 2_000_000))) == [4, 5]
     assert len(where.damaged) == 1
 
 
@@ -223,7 +225,7 @@ def test_window(tmp_path: Path) -> None:
     records = stream.predictions(5)
     (tmp_path / "logs.jsonl").write_bytes(line(stream.id, records))
     times = [int(record["timeUnixNano"]) for record in records]
-    assert numbers(source(str(tmp_path)).read(Window(times[1], times[3]))) == [2, 3]
+    assert numbers(source(str(tmp_path)).read(TimeRange(times[1], times[3]))) == [2, 3]
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "."])
@@ -261,6 +263,6 @@ def test_kinds(outbox: Path) -> None:
     """What a place is, is seen from what is there."""
     stream = Stream()
     lay_out("outbox", outbox.parent, lines(stream, [stream.opened()]))
-    assert isinstance(source(str(outbox)), Outbox)
+    assert isinstance(source(str(outbox)), OutboxSource)
     assert isinstance(source(str(outbox / "v1" / stream.id / "logs")), Files)
     assert source(str(outbox)).name == str(outbox)

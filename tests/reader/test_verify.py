@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from predictor.reader.sources.source import source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import Report, opened_ns, verify
+from predictor.reader.verify.completeness import VerifyReport, opened_ns, verify
 from tests.support.log_files import BASE, SECOND, Stream, changed, lay_out, line, lines, said
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def whole(stream: Stream, count: int = 9) -> list[Record]:
     return [stream.opened(), *stream.predictions(count), stream.closed()]
 
 
-def judge(kind: str, folder: Path, written: list[bytes], window: Window | None = None) -> Report:
+def judge(kind: str, folder: Path, written: list[bytes], window: TimeRange | None = None) -> VerifyReport:
     """Return the report on a log."""
-    return verify(source(lay_out(kind, folder, written)), window or Window(), now_ns=LATER)
+    return verify(source(lay_out(kind, folder, written)), window or TimeRange(), now_ns=LATER)
 
 
-def only(report: Report) -> str:
+def only(report: VerifyReport) -> str:
     """Return the one thing that is wrong."""
     assert not report.sound
     (sentence,) = sentences(report)
@@ -96,9 +96,9 @@ def test_silence_with_a_backlog(tmp_path: Path) -> None:
     stream = Stream()
     written = lines(stream, [stream.opened(), *stream.predictions(2), stream.status(backlog=900)])
     where = source(lay_out("files", tmp_path, written))
-    soon = verify(where, Window(), now_ns=stream.now + 180 * SECOND)
+    soon = verify(where, TimeRange(), now_ns=stream.now + 180 * SECOND)
     assert (soon.sound, soon.verdicts[0].state) == (True, "open")
-    late = verify(where, Window(), now_ns=stream.now + 181 * SECOND)
+    late = verify(where, TimeRange(), now_ns=stream.now + 181 * SECOND)
     assert only(late) == (
         f"stream {stream.id}: ended without a word after record 4, which told of 900 bytes that the sink had not "
         "accepted; what it held then is unknown"
@@ -109,16 +109,16 @@ def test_silence_after_a_record(tmp_path: Path) -> None:
     """Who has written a record says a status within a minute: three minutes of silence after one are an end."""
     stream = Stream()
     where = source(lay_out("files", tmp_path, lines(stream, [stream.opened(), stream.status(), stream.prediction()])))
-    assert verify(where, Window(), now_ns=stream.now + 180 * SECOND).sound
-    assert not verify(where, Window(), now_ns=stream.now + 181 * SECOND).sound
+    assert verify(where, TimeRange(), now_ns=stream.now + 180 * SECOND).sound
+    assert not verify(where, TimeRange(), now_ns=stream.now + 181 * SECOND).sound
 
 
 def test_silence_of_the_idle(tmp_path: Path) -> None:
     """Who has nothing pending says so every ten minutes: eleven minutes of silence are an end, and no less."""
     stream = Stream()
     where = source(lay_out("files", tmp_path, lines(stream, [stream.opened(), stream.prediction(), stream.status()])))
-    assert verify(where, Window(), now_ns=stream.now + 660 * SECOND).sound
-    late = verify(where, Window(), now_ns=stream.now + 661 * SECOND)
+    assert verify(where, TimeRange(), now_ns=stream.now + 660 * SECOND).sound
+    late = verify(where, TimeRange(), now_ns=stream.now + 661 * SECOND)
     assert only(late) == f"stream {stream.id}: ended without a word after record 3; what it held then is unknown"
 
 
@@ -138,9 +138,9 @@ def test_the_lock_tells_who_writes(tmp_path: Path) -> None:
     (folder,) = Path(where).glob("v1/*")
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        report = verify(source(where), Window(), now_ns=LATER)
+        report = verify(source(where), TimeRange(), now_ns=LATER)
         assert (report.sound, report.verdicts[0].state) == (True, "open")
-    report = verify(source(where), Window(), now_ns=stream.now)
+    report = verify(source(where), TimeRange(), now_ns=stream.now)
     assert (report.sound, report.verdicts[0].state) == (False, "silent")
 
 
@@ -150,17 +150,17 @@ def test_the_lock_of_the_outbox_behind_a_sink(tmp_path: Path) -> None:
     written = lines(stream, [stream.opened(), stream.status()])
     where, outbox = lay_out("files", tmp_path, written), lay_out("outbox", tmp_path, written)
     (folder,) = Path(outbox).glob("v1/*")
-    assert not verify(source(where), Window(), now_ns=LATER, outbox=Path(outbox), wait=lambda: None).sound
+    assert not verify(source(where), TimeRange(), now_ns=LATER, outbox=Path(outbox), wait=lambda: None).sound
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert verify(source(where), Window(), now_ns=LATER, outbox=Path(outbox), wait=lambda: None).sound
+        assert verify(source(where), TimeRange(), now_ns=LATER, outbox=Path(outbox), wait=lambda: None).sound
 
 
 def test_silence_after_a_past_window(tmp_path: Path) -> None:
     """Of a window that ended long ago nobody can tell that a stream was silent after it: that is said to be unknown."""
     stream = Stream()
     written = lines(stream, [stream.opened(), *stream.predictions(2), stream.status(backlog=900)])
-    report = judge("files", tmp_path, written, Window(None, stream.now + SECOND))
+    report = judge("files", tmp_path, written, TimeRange(None, stream.now + SECOND))
     assert (report.sound, report.verdicts[0].state) == (True, "unknown")
 
 
@@ -230,7 +230,7 @@ def test_refused_before_the_window(kind: str, tmp_path: Path) -> None:
     start = stream.now = stream.now + 30 * SECOND
     records += [*stream.predictions(5), stream.status(rejected=2), stream.closed()]
     written = lines(stream, [*records[:5], *records[6:]])
-    assert only(judge(kind, tmp_path, written, Window(start))) == f"stream {stream.id}: missing 6"
+    assert only(judge(kind, tmp_path, written, TimeRange(start))) == f"stream {stream.id}: missing 6"
 
 
 def test_refused_long_before_the_window(kind: str, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_refused_long_before_the_window(kind: str, tmp_path: Path) -> None:
     start = stream.now = stream.now + 3600 * SECOND
     records += [*stream.predictions(5), stream.status(rejected=2), stream.closed()]
     written = lines(stream, [*records[:6], *records[8:]])
-    assert only(judge(kind, tmp_path, written, Window(start))) == f"stream {stream.id}: missing 7-8"
+    assert only(judge(kind, tmp_path, written, TimeRange(start))) == f"stream {stream.id}: missing 7-8"
 
 
 def test_a_stream_that_goes_while_it_is_read(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_stream_that_goes_while_it_is_read(tmp_path: Path) -> None:
     def gone(_: object) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
-    report = verify(source(where), Window(), gone, now_ns=BASE + 3600 * SECOND)
+    report = verify(source(where), TimeRange(), gone, now_ns=BASE + 3600 * SECOND)
     assert report.sound, list(sentences(report))
 
 
@@ -265,11 +265,11 @@ def test_window_in_the_middle(kind: str, tmp_path: Path) -> None:
         stream.now += 100 * SECOND
         records.append(stream.prediction())
     start, end = BASE + 350 * SECOND, BASE + 850 * SECOND
-    report = judge(kind, tmp_path / "a", lines(stream, records[3:]), Window(start, end))
+    report = judge(kind, tmp_path / "a", lines(stream, records[3:]), TimeRange(start, end))
     assert report.sound
     assert (report.verdicts[0].first, report.verdicts[0].stream.last) == (5, 9)
     gone = lines(stream, [*records[:5], *records[6:]])
-    assert only(judge(kind, tmp_path / "b", gone, Window(start, end))) == f"stream {stream.id}: missing 6"
+    assert only(judge(kind, tmp_path / "b", gone, TimeRange(start, end))) == f"stream {stream.id}: missing 6"
 
 
 def test_slow_request_at_the_edge(kind: str, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_slow_request_at_the_edge(kind: str, tmp_path: Path) -> None:
     records += [stream.prediction()]
     stream.now += 21 * SECOND
     records += [*stream.predictions(2), stream.closed()]
-    report = judge(kind, tmp_path, lines(stream, records), Window(start))
+    report = judge(kind, tmp_path, lines(stream, records), TimeRange(start))
     assert report.sound
     assert report.verdicts[0].first == 4
 
@@ -291,7 +291,7 @@ def test_slow_request_at_the_edge(kind: str, tmp_path: Path) -> None:
 def test_stream_begun_in_the_window(kind: str, tmp_path: Path) -> None:
     """A stream that began in the window must be there from its first record on."""
     stream = Stream()
-    report = judge(kind, tmp_path, lines(stream, whole(stream)[2:]), Window(opened_ns(stream.id) - 1))
+    report = judge(kind, tmp_path, lines(stream, whole(stream)[2:]), TimeRange(opened_ns(stream.id) - 1))
     assert only(report) == f"stream {stream.id}: missing 1-2"
 
 
@@ -302,7 +302,7 @@ def test_damaged(kind: str, tmp_path: Path) -> None:
     folder = lay_out(kind, tmp_path, [*written[:4], *written[5:]])
     (path,) = tmp_path.rglob("*.jsonl")
     path.write_bytes(b"".join([*written[:4], written[4][:99] + b"\n", *written[5:]]))
-    report = verify(source(folder), Window(), now_ns=LATER)
+    report = verify(source(folder), TimeRange(), now_ns=LATER)
     missing, damage = sentences(report)
     assert missing == f"stream {stream.id}: missing 5"
     assert "not a line of OTLP JSON logs" in damage
@@ -323,6 +323,6 @@ def test_shipped_away(tmp_path: Path) -> None:
     folder = lay_out("outbox", tmp_path, lines(stream, whole(stream)[5:]))
     (path,) = tmp_path.rglob("logs")
     (path / "cursor").write_text('{"segment":1,"offset":0,"sequence":5}')
-    assert verify(source(folder), Window(), now_ns=LATER).sound
+    assert verify(source(folder), TimeRange(), now_ns=LATER).sound
     (path / "cursor").write_text('{"segment":1,"offset":0,"sequence":4}')
-    assert only(verify(source(folder), Window(), now_ns=LATER)) == f"stream {stream.id}: missing 5"
+    assert only(verify(source(folder), TimeRange(), now_ns=LATER)) == f"stream {stream.id}: missing 5"

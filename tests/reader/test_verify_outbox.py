@@ -8,9 +8,9 @@ import pytest
 
 from predictor.outbox.layout import Cursor, StreamFiles
 from predictor.reader.sources.source import source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import Report, verify
+from predictor.reader.verify.completeness import VerifyReport, verify
 from tests.reader.test_cli import SINCE, Told
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, lay_out, line, lines
@@ -60,11 +60,11 @@ def texts(stream: Stream, count: int = 6) -> list[bytes]:
 
 
 def compare(
-    sink: Sink, outbox: Path, window: Window | None = None, wait: Callable[[], object] = lambda: None
-) -> Report:
+    sink: Sink, outbox: Path, window: TimeRange | None = None, wait: Callable[[], object] = lambda: None
+) -> VerifyReport:
     """Return the report on a sink that must have what an outbox holds."""
     (outbox / "v1").mkdir(parents=True, exist_ok=True)
-    window = window or Window(BASE - 3600 * SECOND)
+    window = window or TimeRange(BASE - 3600 * SECOND)
     return verify(source(sink.where), window, now_ns=LATER, outbox=outbox, wait=wait)
 
 
@@ -87,7 +87,7 @@ def test_what_the_sink_refused(sink: Sink, tmp_path: Path) -> None:
     sink.add(*written[:2], written[4], *written[6:])
     for number in (3, 4, 6):
         keep(tmp_path / "outbox", stream.id, f"logs-{number}", written[number - 1])
-    assert verify(source(sink.where), Window(BASE), now_ns=LATER).sound  # from the sink alone nobody can tell
+    assert verify(source(sink.where), TimeRange(BASE), now_ns=LATER).sound  # from the sink alone nobody can tell
     report = compare(sink, tmp_path / "outbox")
     assert not report.sound
     assert [*sentences(report)] == [
@@ -129,9 +129,9 @@ def test_records_out_of_the_window(sink: Sink, tmp_path: Path) -> None:
     outbox = tmp_path / "outbox"
     keep(outbox, early.id, "logs-1", line(early.id, [early.prediction()]))
     lay_out("outbox", tmp_path, texts(late))
-    assert compare(sink, outbox, Window(BASE + 600 * SECOND, BASE + 1200 * SECOND)).sound
-    assert not compare(sink, outbox, Window(BASE, BASE + 1200 * SECOND)).sound
-    assert not compare(sink, outbox, Window(BASE + 600 * SECOND, LATER)).sound
+    assert compare(sink, outbox, TimeRange(BASE + 600 * SECOND, BASE + 1200 * SECOND)).sound
+    assert not compare(sink, outbox, TimeRange(BASE, BASE + 1200 * SECOND)).sound
+    assert not compare(sink, outbox, TimeRange(BASE + 600 * SECOND, LATER)).sound
 
 
 def test_what_was_shipped_before_anybody_looks(tmp_path: Path) -> None:
@@ -143,12 +143,12 @@ def test_what_was_shipped_before_anybody_looks(tmp_path: Path) -> None:
     logs = StreamFiles(outbox / "v1" / stream.id).signal("logs")
     logs.store_cursor(Cursor(1, sum(map(len, written)), 8))
     with Loki() as loki:
-        assert verify(source(loki.url), Window(), outbox=outbox, wait=lambda: None).sound
+        assert verify(source(loki.url), TimeRange(), outbox=outbox, wait=lambda: None).sound
         logs.store_cursor(Cursor(1, sum(map(len, written[:6])), 6))
-        report = verify(source(loki.url), Window(), outbox=outbox, wait=lambda: None)
+        report = verify(source(loki.url), TimeRange(), outbox=outbox, wait=lambda: None)
         assert [lack.segments for lack in report.lacks] == [[(7, 8)]]
         keep(outbox, stream.id, "logs-2", written[1])
-        report = verify(source(loki.url), Window(), outbox=outbox, wait=lambda: None)
+        report = verify(source(loki.url), TimeRange(), outbox=outbox, wait=lambda: None)
         assert [lack.rejected for lack in report.lacks] == [[(2, 2)]]
 
 

@@ -9,13 +9,13 @@ from opentelemetry.sdk.resources import Resource
 from predictor import otlp
 from predictor.core.problems import Kind
 from predictor.outbox import OutboxError
-from predictor.recording.prediction_log import PredictionLog, Refusals
+from predictor.recording.prediction_log import PredictionLog, RefusalCounter
 from predictor.recording.stream import LogStream
 from tests.support.sample_predictions import IRIS, failure, origin, success
 from tests.support.server import flatten
 
 if TYPE_CHECKING:
-    from predictor.outbox.outbox import Reason
+    from predictor.outbox.outbox import OutboxReason
 
 
 class _Outbox:
@@ -23,7 +23,7 @@ class _Outbox:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
-        self.full: Reason | None = None
+        self.full: OutboxReason | None = None
         self.syncs = 0
 
     def append(self, line: bytes, *, urgent: bool = False) -> None:
@@ -50,19 +50,19 @@ def outbox() -> _Outbox:
 
 
 @pytest.fixture
-def refusals() -> Refusals:
+def refusals() -> RefusalCounter:
     """Return what the process counts."""
-    return Refusals()
+    return RefusalCounter()
 
 
-def _log(outbox: _Outbox, refusals: Refusals, *, refuses: bool = True, waits: bool = False) -> PredictionLog:
+def _log(outbox: _Outbox, refusals: RefusalCounter, *, refuses: bool = True, waits: bool = False) -> PredictionLog:
     stream = LogStream("0199", otlp.resource_json(Resource({"service.name": "predictor"})), "1", refuses=refuses)
     stream.open(outbox)
     scope = {"prediction.model.name": "iris"}
     return PredictionLog(IRIS, scope, stream, outbox, refusals, refuses=refuses, waits=waits)  # type: ignore[arg-type]
 
 
-def test_batch_is_one_line_under_its_model(outbox: _Outbox, refusals: Refusals) -> None:
+def test_batch_is_one_line_under_its_model(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """All rows of a batch are written with one append, under the model's scope."""
     assert _log(outbox, refusals).write([success(index=0), success(index=1), failure(Kind.MODEL_FAILED)])
     assert len(outbox.lines) == 2
@@ -70,7 +70,7 @@ def test_batch_is_one_line_under_its_model(outbox: _Outbox, refusals: Refusals) 
     assert outbox.records[0]["scope"]["attributes"]["prediction.model.name"] == "iris"
 
 
-def test_what_is_refused_is_counted(outbox: _Outbox, refusals: Refusals) -> None:
+def test_what_is_refused_is_counted(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """A row that could not be logged, and a request refused for that beforehand, is counted, never unsaid."""
     log = _log(outbox, refusals)
     assert log.refusal() is None
@@ -83,13 +83,13 @@ def test_what_is_refused_is_counted(outbox: _Outbox, refusals: Refusals) -> None
 
 
 @pytest.mark.parametrize("reason", ["bytes", "disk", "sync"])
-def test_every_reason_is_a_sentence(outbox: _Outbox, refusals: Refusals, reason: Reason) -> None:
+def test_every_reason_is_a_sentence(outbox: _Outbox, refusals: RefusalCounter, reason: OutboxReason) -> None:
     """Whatever keeps the outbox from taking records, the caller is told in words."""
     outbox.full = reason
     assert "outbox" in (_log(outbox, refusals).refusal() or "")
 
 
-def test_losing_policy_refuses_nothing(outbox: _Outbox, refusals: Refusals) -> None:
+def test_losing_policy_refuses_nothing(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """Under `lose` predictions go on, and the answer can say that they were not logged."""
     log = _log(outbox, refusals, refuses=False)
     outbox.full = "disk"
@@ -98,7 +98,7 @@ def test_losing_policy_refuses_nothing(outbox: _Outbox, refusals: Refusals) -> N
     assert refusals.unrecorded == 0
 
 
-def test_requests_without_rows_are_bounded(outbox: _Outbox, refusals: Refusals) -> None:
+def test_requests_without_rows_are_bounded(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """Of requests refused before their rows were known ten a second are recorded, the rest counted: none is unsaid."""
     now = 100.0
     refusals._rate._clock = lambda: now
@@ -114,7 +114,7 @@ def test_requests_without_rows_are_bounded(outbox: _Outbox, refusals: Refusals) 
     assert not {"prediction.index", "prediction.output"} & set(told)
 
 
-def test_refusal_that_cannot_be_written_is_counted(outbox: _Outbox, refusals: Refusals) -> None:
+def test_refusal_that_cannot_be_written_is_counted(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """A refused request whose record the outbox does not take is counted and answered all the same."""
     log = _log(outbox, refusals)
     outbox.full = "disk"
@@ -122,7 +122,7 @@ def test_refusal_that_cannot_be_written_is_counted(outbox: _Outbox, refusals: Re
     assert refusals.unrecorded == 1
 
 
-async def test_waiting_is_the_outboxs(outbox: _Outbox, refusals: Refusals) -> None:
+async def test_waiting_is_the_outboxs(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """Who waits for the disk waits for the outbox's sync; whether callers wait is the setting's."""
     log = _log(outbox, refusals, waits=True)
     assert log.waits

@@ -14,7 +14,7 @@ from tests.support.official_otlp import RESOURCE, VERSION, parsed
 from tests.support.server import flatten
 
 if TYPE_CHECKING:
-    from predictor.outbox.outbox import Reason
+    from predictor.outbox.outbox import OutboxReason
 
 _STREAM = "0199c0de-0000-7000-8000-00000000abcd"
 _MODEL = {"prediction.model.name": "iris"}
@@ -27,7 +27,7 @@ class _Log:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.fails: Literal["", "usual", "all"] = ""
-        self.reason: Reason = "bytes"
+        self.reason: OutboxReason = "bytes"
 
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Take a line or refuse it."""

@@ -6,9 +6,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 from predictor.reader.sources.source import source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.completeness import verify
 from predictor.reader.verify.stream_state import size
 from tests.support import scripted_sink
@@ -54,7 +54,7 @@ async def test_spans_cost_no_record_and_no_declaration(outbox: Path, tmp_path: P
     found = check(load.ledger, arrived)
     assert list(found.streams.values()) == ["shutdown", "shutdown"]
     assert found.lost == lost
-    report = verify(source(str(arrived)), Window())
+    report = verify(source(str(arrived)), TimeRange())
     assert report.sound
     assert sum(size(verdict.stream.lost) for verdict in report.verdicts) == lost
 
@@ -70,7 +70,7 @@ async def test_next_start_declares_what_could_not_be(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return os.write(fd, data)
 
-    monkeypatch.setattr(Disk, "write", staticmethod(write))
+    monkeypatch.setattr(DiskCalls, "write", staticmethod(write))
     async with serve(outbox, PREDICTOR_OUTBOX_FULL="lose") as here, Load(here.url) as load:
         await load.more(50)
         broken = True
@@ -97,7 +97,7 @@ async def test_losses_that_nothing_can_hold_are_said(
         def fail(*_: object) -> int:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        monkeypatch.setattr(Disk, "write", staticmethod(fail))
+        monkeypatch.setattr(DiskCalls, "write", staticmethod(fail))
         monkeypatch.setattr("predictor.outbox.recovery.undeclared.replace_file", fail)
         await load.more(10, logged=False)
     lost = load.ledger.logged[False]

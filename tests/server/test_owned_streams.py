@@ -33,7 +33,7 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
 
 def test_nothing_of_its_own_is_older_than_the_process(tmp_path: Path) -> None:
     """A wall clock that is set makes the backlog no older than the process, unless another one has left it."""
-    held = owned_streams.Custody(tmp_path, (), lambda _: None)
+    held = owned_streams.OwnedStreams(tmp_path, (), lambda _: None)
     owned = SimpleNamespace(files=make(tmp_path, line([1])), adopted=False)  # written in 2001, by its record
     held.streams = [owned]  # type: ignore[list-item]
     assert held.oldest_unshipped() < 1000
@@ -47,6 +47,6 @@ def test_a_stream_that_cannot_be_read_is_not_drained(tmp_path: Path) -> None:
     def drained(_: object) -> bool:
         raise OSError(errno.EIO, "Input/output error")
 
-    held = owned_streams.Custody.__new__(owned_streams.Custody)
+    held = owned_streams.OwnedStreams.__new__(owned_streams.OwnedStreams)
     held._shippers = [SimpleNamespace(drained=drained)]  # type: ignore[list-item]
     assert not held._drained(SimpleNamespace(secured=True, files=make(tmp_path, line([1]))))  # type: ignore[arg-type]

@@ -79,12 +79,12 @@ def test_sigterm_while_it_imports_in_a_container(outbox: Path) -> None:
 
 
 _DURING_START = """
-opened = logbook.Logbook.open
+opened = log_service.LogService.open
 async def signalled(self):
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0.01)
     {then}
-logbook.Logbook.open = signalled
+log_service.LogService.open = signalled
 """
 
 
@@ -100,7 +100,9 @@ def test_signal_while_the_log_is_opened(outbox: Path) -> None:
 
 def test_second_signal_while_the_start_hangs(outbox: Path) -> None:
     """A start that hangs, for example on its disk, is ended by a second signal that is meant as one."""
-    again = "await asyncio.sleep(serve._ECHO + 0.1); os.kill(os.getpid(), signal.SIGTERM); await asyncio.sleep(3600)"
+    again = (
+        "await asyncio.sleep(lifecycle._ECHO + 0.1); os.kill(os.getpid(), signal.SIGTERM); await asyncio.sleep(3600)"
+    )
     server = patched_process.server(outbox, _DURING_START.format(then=again))
     with pytest.raises(RuntimeError, match="second signal"):
         server.start()
@@ -133,12 +135,12 @@ def test_a_model_that_hangs_does_not_hold_the_shutdown(outbox: Path) -> None:
     assert records(outbox)[-1]["eventName"] == "prediction.stream.closed"
 
 
-_SHORT = "serve._CLOSING = 0.2\n"
+_SHORT = "lifecycle._CLOSING = 0.2\n"
 
 
 def test_a_shutdown_that_hangs_is_broken_off(outbox: Path) -> None:
     """A shutdown that takes longer than was said, for whatever reason, is broken off with status 1 and a line."""
-    hang = "async def hang(self):\n    await asyncio.sleep(3600)\nlogbook.Logbook.close = hang"
+    hang = "async def hang(self):\n    await asyncio.sleep(3600)\nlog_service.LogService.close = hang"
     with patched_process.server(outbox, _SHORT + hang, PREDICTOR_DRAIN="100ms") as server:
         assert server.terminate() == 1
     assert any("the shutdown has not ended in 0.3 s and is broken off" in line for line in server.stderr_lines)
@@ -146,7 +148,7 @@ def test_a_shutdown_that_hangs_is_broken_off(outbox: Path) -> None:
 
 def test_a_shutdown_whose_loop_hangs_is_broken_off(outbox: Path) -> None:
     """Even where the event loop itself hangs the process ends, and says where it hung."""
-    hang = "async def hang(self):\n    time.sleep(3600)\nlogbook.Logbook.close = hang"
+    hang = "async def hang(self):\n    time.sleep(3600)\nlog_service.LogService.close = hang"
     with patched_process.server(outbox, _SHORT + hang, PREDICTOR_DRAIN="100ms") as server:
         assert server.terminate() == 1
     assert any(" in hang" in line for line in server.stderr_lines)

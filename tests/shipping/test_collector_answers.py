@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, Outcome, Refused, Retry
+from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, PostOutcome, Refused, Retry
 from tests.support.deployed_collector import deployed
 from tests.support.scripted_sink import Answer, Sink, serve
 from tests.support.server import predictions, records
@@ -35,7 +35,7 @@ async def sink() -> AsyncIterator[Sink]:
         yield running
 
 
-async def post(agent: Deployed, body: bytes, signal: str = "logs") -> Outcome:
+async def post(agent: Deployed, body: bytes, signal: str = "logs") -> PostOutcome:
     """Send one request as the server's shipper does."""
     delivery = Delivery(Endpoint(f"{agent.url}/v1/{signal}"))
     try:

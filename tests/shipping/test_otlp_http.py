@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, Outcome, Refused, Retry, outcome
+from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, PostOutcome, Refused, Retry, outcome
 from tests.support.certificates import make_certificates
 from tests.support.scripted_sink import OK, Answer, Sink, serve
 
@@ -28,7 +28,7 @@ async def sink() -> AsyncIterator[Sink]:
         yield running
 
 
-async def post(endpoint: Endpoint, body: bytes = BODY) -> Outcome:
+async def post(endpoint: Endpoint, body: bytes = BODY) -> PostOutcome:
     """Post once and close."""
     delivery = Delivery(endpoint)
     try:

@@ -210,7 +210,7 @@ async def test_memory_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> N
     sizes: list[int] = []
     read = backlog.Backlog.read
 
-    def measured(self: backlog.Backlog, limit: int = backlog.BODY) -> backlog.Batch:
+    def measured(self: backlog.Backlog, limit: int = backlog.BODY) -> backlog.ReadLines:
         batch = read(self, limit)
         sizes.append(sum(map(len, batch.found.lines)) + sum(len(piece.text) for piece in self.pending))
         return batch

@@ -12,7 +12,7 @@ from predictor.outbox import layout
 from predictor.outbox.layout import Cursor
 from predictor.outbox.recovery.repair import repair
 from predictor.shipping import backlog
-from predictor.shipping.flow_control import Window
+from predictor.shipping.flow_control import SendWindow
 from tests.support.scripted_sink import serve
 from tests.support.shipper_rig import Rig, end, ones, stored
 from tests.support.stream_files import line, make
@@ -100,7 +100,7 @@ async def test_stream_that_cannot_be_read(
     bad, good = rig.stream(ones(1), "0192-a"), rig.stream([[2]], "0192-b")
     read = backlog.Backlog.read
 
-    def failing(self: backlog.Backlog, limit: int = backlog.BODY) -> backlog.Batch:
+    def failing(self: backlog.Backlog, limit: int = backlog.BODY) -> backlog.ReadLines:
         if self.files == bad:
             raise OSError(errno.EIO, "Input/output error")
         return read(self, limit)
@@ -151,7 +151,7 @@ async def test_stream_without_files(rig: Rig) -> None:
 
 def test_window_opens_no_wider_than_it_must() -> None:
     """However long all goes well, the number of pieces stays a number that a body can hold."""
-    window = Window()
+    window = SendWindow()
     window.failed()
     for _ in range(100):
         window.accepted(window.pieces)
@@ -160,7 +160,7 @@ def test_window_opens_no_wider_than_it_must() -> None:
 
 def test_window_opens_after_a_refusal() -> None:
     """Once the refused item is found it slows its successors down no longer than an outage would."""
-    window = Window()
+    window = SendWindow()
     window.refused(1, 100, 400)
     window.passed_over()
     window.accepted(1)

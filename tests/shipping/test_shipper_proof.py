@@ -15,7 +15,7 @@ import pytest
 
 from predictor.outbox.quota import Usage
 from predictor.shipping.backlog import Backlog
-from predictor.shipping.rejected import Reason, Rejected
+from predictor.shipping.rejected import RefusalRecord, Rejected
 from tests.support.scripted_sink import OK, Answer, Request, serve
 from tests.support.shipper_rig import Rig, kept, ones, poison, stored
 from tests.support.stream_files import line, line_of_spans, make
@@ -59,9 +59,9 @@ def append(files: StreamFiles, numbers: Iterable[int], event: str = "") -> None:
         file.write(line(list(numbers), event=event))
 
 
-def reason(files: StreamFiles, name: str) -> Reason:
+def reason(files: StreamFiles, name: str) -> RefusalRecord:
     """Return what stands beside a refused item."""
-    return msgspec.json.decode((files.rejected / f"{name}.reason.json").read_bytes(), type=Reason, strict=True)
+    return msgspec.json.decode((files.rejected / f"{name}.reason.json").read_bytes(), type=RefusalRecord, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ async def test_an_operator_accepts_refusals(rig: Rig) -> None:
 
 async def test_full_rejected_stops_the_stream(rig: Rig) -> None:
     """When `rejected/` is full its stream waits and loses nothing, others go on, and it goes on once there is room."""
-    beside = msgspec.json.encode(Reason(400, "no", f"{rig.sink.url}/v1/logs", 10**18))
+    beside = msgspec.json.encode(RefusalRecord(400, "no", f"{rig.sink.url}/v1/logs", 10**18))
     rig.rejected = Rejected({"logs": 3 * (len(line([1])) + len(beside)), "traces": 0})
     rig.new()
     rig.sink.script = poison(1, 2, 3, 4)
@@ -307,7 +307,7 @@ async def test_bounds_of_rejected(tmp_path: Path) -> None:
     """Each signal has a bound of its own, a new process counts what is there, and a second time is not counted."""
     files = make(tmp_path)
     usage = Usage(tmp_path, 1 << 20)
-    why = Reason(400, "no", "http://sink", 1)
+    why = RefusalRecord(400, "no", "http://sink", 1)
     size = len(line([1])) + len(msgspec.json.encode(why))
     limits = {"logs": 2 * size + 10, "traces": len(line_of_spans([1])) + 100}
     rejected = Rejected(limits, added=usage.add)  # type: ignore[arg-type]
@@ -330,7 +330,7 @@ async def test_folder_that_vanishes(tmp_path: Path) -> None:
     """If somebody removes `rejected/` it is made anew with the next refusal."""
     files = make(tmp_path)
     rejected = Rejected()
-    why = Reason(400, "no", "http://sink", 1)
+    why = RefusalRecord(400, "no", "http://sink", 1)
     assert await rejected.keep(files, "logs-1", line([1]), why)
     for path in files.rejected.iterdir():
         path.unlink()

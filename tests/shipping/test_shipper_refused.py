@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.outbox.layout import StreamFiles
-    from predictor.shipping.rejected import Reason
+    from predictor.shipping.rejected import RefusalRecord
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_refused_record_is_on_disk_before_the_cursor_passes(rig: Rig, capl
     """If `rejected/` cannot be written the record stays where it is and is tried again until it can."""
     places: list[tuple[int, int]] = []
 
-    async def full(files: StreamFiles, name: str, content: bytes, reason: Reason) -> bool:
+    async def full(files: StreamFiles, name: str, content: bytes, reason: RefusalRecord) -> bool:
         places.append(stored(files))
         if len(places) < 3:
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -17,7 +17,7 @@ from predictor.recording.stream_events import Status
 
 if TYPE_CHECKING:
     from predictor.core.result import Feedback, Prediction
-    from predictor.outbox.outbox import Reason
+    from predictor.outbox.outbox import OutboxReason
 
 MINUTES = 20
 SECOND = 10**9
@@ -99,7 +99,7 @@ class Stream:
     def append(self, line: bytes, *, urgent: bool = False) -> None:
         """Take a line as the outbox would."""
         if self.full and not urgent:
-            reason: Reason = "bytes"
+            reason: OutboxReason = "bytes"
             raise OutboxError(reason, "full")
         if not self.dropping:
             self.sent.append(line)

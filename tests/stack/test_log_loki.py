@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 
 from predictor.reader.sources.source import Access, source
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import Report, verify
+from predictor.reader.verify.completeness import VerifyReport, verify
 from tests.stack.stack import Stack, ship_out
 from tests.support import log_files
 from tests.support.log_files import SECOND, Stream, changed, line, lines
@@ -123,7 +123,7 @@ async def test_faults(stack: Stack) -> None:
     for name, records in logs.items():
         await asyncio.to_thread(push, stack, service, lines(name, records))
     await asyncio.to_thread(push, stack, service, [line(resent.id, logs[resent.id][3:9])])
-    report = await asyncio.to_thread(look, stack, service, Window(began - SECOND))
+    report = await asyncio.to_thread(look, stack, service, TimeRange(began - SECOND))
     assert [*sentences(report)] == [
         f"stream {removed.id}: missing 5-7",
         f"stream {altered.id}: altered, one number with two contents: 10",
@@ -145,7 +145,7 @@ async def test_many_pages(stack: Stack) -> None:
     service = f"pages-{stream.id}"
     for start in range(0, len(records), 2000):
         await asyncio.to_thread(push, stack, service, [line(stream.id, records[start : start + 2000])])
-    report = await asyncio.to_thread(look, stack, service, Window())
+    report = await asyncio.to_thread(look, stack, service, TimeRange())
     assert report.sound, [*sentences(report)]
     (verdict,) = report.verdicts
     assert (verdict.first, verdict.stream.records, verdict.stream.copies) == (1, 12_001, 0)
@@ -160,7 +160,7 @@ def copy(outbox: Path, to: Path) -> set[str]:
     return {path.name for path in (outbox / "v1").iterdir()}
 
 
-def look(stack: Stack, service: str, window: Window) -> Report:
+def look(stack: Stack, service: str, window: TimeRange) -> VerifyReport:
     """Return the report on all records of a service."""
     return verify(source(stack.log.url, Access(selector=f'{{service_name="{service}"}}')), window)
 

@@ -7,13 +7,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from predictor.outbox.layout import sync_directory
-from predictor.outbox.writing.segment_file import Disk
+from predictor.outbox.writing.segment_file import DiskCalls
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Faulty(Disk):
+class Faulty(DiskCalls):
     """A disk of which any call can be made to fail: an errno, or for `write` a number of bytes to stop after."""
 
     def __init__(self) -> None:

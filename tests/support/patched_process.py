@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _MAIN = """
 import asyncio, os, signal, sys, threading, time
-from predictor import logbook, serve
+from predictor.server import lifecycle, log_service
 from predictor.inference import model
 {plant}
 from predictor.__main__ import main

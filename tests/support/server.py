@@ -25,7 +25,7 @@ import aiohttp
 from aiohttp import web
 
 from predictor.config.settings import load as load_settings
-from predictor.http.runner import Runner
+from predictor.http.runner import ServerRunner
 from predictor.inference.model import Model, load
 from predictor.server import app
 from predictor.server.otel_resource import resource
@@ -309,7 +309,7 @@ def model(folder: Path = IRIS) -> Model:
 async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncIterator[Here]:
     """Run the application on a free port of loopback, closed at the end as the server closes it."""
     read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | DEFAULTS | settings)
-    runner = Runner(app.application(read, model(folder), resource()), idle=read.idle, drain=read.drain)
+    runner = ServerRunner(app.application(read, model(folder), resource()), idle=read.idle, drain=read.drain)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

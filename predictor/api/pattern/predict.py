@@ -33,7 +33,7 @@ class OneRow(msgspec.Struct, gc=False):
     outlier_score: float | None
 
 
-class Item(msgspec.Struct, gc=False):
+class BatchRow(msgspec.Struct, gc=False):
     """One row of a batch."""
 
     prediction: list[float]
@@ -45,7 +45,7 @@ class ManyRows(msgspec.Struct):
     """The answer to a batch, in the order of its rows."""
 
     job_id: str
-    predictions: list[Item]
+    predictions: list[BatchRow]
 
 
 class Codec(Protocol):
@@ -154,5 +154,5 @@ def _batch(job: Job) -> ManyRows:
     return ManyRows(job.job_id, [_item(p) for p in job.predictions])
 
 
-def _item(p: Prediction) -> Item:
-    return Item(p.probabilities or [], p.outlier, p.score)
+def _item(p: Prediction) -> BatchRow:
+    return BatchRow(p.probabilities or [], p.outlier, p.score)

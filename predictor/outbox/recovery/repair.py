@@ -13,14 +13,14 @@ from predictor.outbox.recovery.gaps import Seen
 from predictor.outbox.recovery.undeclared import undeclared
 from predictor.outbox.writing import watermark
 from predictor.outbox.writing.last_resort import bring_back
-from predictor.outbox.writing.segment_file import Disk, Segment
+from predictor.outbox.writing.segment_file import DiskCalls, SegmentFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from predictor.outbox.layout import SignalFiles, StreamFiles
-    from predictor.outbox.recovery.undeclared import Lost, Undeclared
+    from predictor.outbox.recovery.undeclared import Undeclared, UndeclaredRange
 
 log = logging.getLogger(__name__)
 CLOSED = "prediction.stream.closed"
@@ -30,7 +30,7 @@ _READ_BYTES = 1 << 20
 class Closing(Protocol):
     """Makes the last line of a dead process's stream."""
 
-    def __call__(self, head: bytes, sequence: int, lost: Sequence[Lost], /) -> bytes:
+    def __call__(self, head: bytes, sequence: int, lost: Sequence[UndeclaredRange], /) -> bytes:
         """Return a line under `head` that declares these ranges lost and closes; `sequence` is its first number."""
 
 
@@ -43,7 +43,7 @@ class _Last(NamedTuple):
     seen: Seen
 
 
-def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) -> None:
+def repair(files: StreamFiles, closing: Closing, *, disk: DiskCalls | None = None) -> None:
     """Cut the torn tail and append what `closing` returns unless the stream is closed (blocking).
 
     After a power cut also whole lines at the end that are damaged are cut; one with good lines after it stays, for
@@ -59,20 +59,20 @@ def repair(files: StreamFiles, closing: Closing, *, disk: Disk | None = None) ->
     cursor = logs.cursor()
     # A gigabyte that is kept need not be read again at every start.
     if not (number and _ends_closed(logs.segment(number))):
-        if rescued := bring_back(files, disk or Disk()):
+        if rescued := bring_back(files, disk or DiskCalls()):
             log.info("stream %s: took back what was rescued to %s", files.stream_id, rescued)
             number = max(logs.numbers())
-        _close(files, closing, cursor, number, disk or Disk())
+        _close(files, closing, cursor, number, disk or DiskCalls())
     files.undeclared.unlink(missing_ok=True)
     logs.mend_cursor(cursor)
 
 
-def close_shipped(files: StreamFiles, closing: Closing, disk: Disk | None = None) -> None:
+def close_shipped(files: StreamFiles, closing: Closing, disk: DiskCalls | None = None) -> None:
     """Put what `closing` returns in the place of a stream of which the sink has all that is there (blocking).
 
     For a disk that has no room for the closing record: nothing else would ever make any. Raises as `repair` does.
     """
-    disk = disk or Disk()
+    disk = disk or DiskCalls()
     logs = files.signal("logs")
     number = max(logs.numbers(), default=0)
     path, cursor = logs.segment(number), logs.cursor()
@@ -103,18 +103,18 @@ def _closing_line(files: StreamFiles, closing: Closing, cursor: Cursor, last: _L
     return line
 
 
-def _close(files: StreamFiles, closing: Closing, cursor: Cursor, number: int, disk: Disk) -> None:
+def _close(files: StreamFiles, closing: Closing, cursor: Cursor, number: int, disk: DiskCalls) -> None:
     logs = files.signal("logs")
     last = _last(logs, cursor, number)
     line = b"" if last.event == CLOSED else _closing_line(files, closing, cursor, last)
     # Nothing is written before the cursor, it would not be read.
     if number and cursor.segment <= number:
-        _write(Segment(disk, logs.segment(number), keep=last.end), line)
+        _write(SegmentFile(disk, logs.segment(number), keep=last.end), line)
     elif line:
         number += 1
         while os.path.lexists(logs.segment(number)):  # no file, so it is no segment
             number += 1
-        _write(Segment(disk, logs.segment(number)), line)
+        _write(SegmentFile(disk, logs.segment(number)), line)
     sync_directory(logs.folder)
 
 
@@ -123,7 +123,7 @@ def _head(files: StreamFiles) -> bytes:
         return file.read()
 
 
-def _unknown(logs: SignalFiles, cursor: Cursor, last: _Last) -> list[Lost]:
+def _unknown(logs: SignalFiles, cursor: Cursor, last: _Last) -> list[UndeclaredRange]:
     """Return the numbers up to the cursor's that the files should hold and do not."""
     if last.sequence > cursor.sequence or logs.number_before(cursor) == cursor.sequence:
         return []
@@ -131,7 +131,7 @@ def _unknown(logs: SignalFiles, cursor: Cursor, last: _Last) -> list[Lost]:
     return [(highest + 1, cursor.sequence, "disk")] if 0 < highest < cursor.sequence else []
 
 
-def _gone(logs: SignalFiles, cursor: Cursor, last: _Last, left: Undeclared, before: int) -> list[Lost]:
+def _gone(logs: SignalFiles, cursor: Cursor, last: _Last, left: Undeclared, before: int) -> list[UndeclaredRange]:
     """Return the numbers after the cursor's, and below `before`, that were given and are in no file and not declared.
 
     A power cut, or whoever removed a segment, has taken them; the sink may have some.
@@ -144,7 +144,7 @@ def _gone(logs: SignalFiles, cursor: Cursor, last: _Last, left: Undeclared, befo
     return [(first, end, "disk") for first, end in last.seen.gaps(after, before)]
 
 
-def _write(segment: Segment, line: bytes) -> None:
+def _write(segment: SegmentFile, line: bytes) -> None:
     try:
         segment.append(line)
         segment.sync()

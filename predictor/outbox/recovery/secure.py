@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.outbox.layout import StreamFiles
-    from predictor.outbox.writing.segment_file import Disk
+    from predictor.outbox.writing.segment_file import DiskCalls
 
 _COPY_BYTES = 1 << 20
 
 
-def secure(files: StreamFiles, unsure: set[int], disk: Disk) -> None:
+def secure(files: StreamFiles, unsure: set[int], disk: DiskCalls) -> None:
     """Sync the segments of records that are not shipped, and the folders that name them (blocking); raises OSError.
 
     A segment whose fsync fails is written once more, in its own place; until that is done its number stays in
@@ -45,7 +45,7 @@ def secure(files: StreamFiles, unsure: set[int], disk: Disk) -> None:
         sync_directory(folder)
 
 
-def _sync(path: Path, disk: Disk) -> None:
+def _sync(path: Path, disk: DiskCalls) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         disk.fsync(fd)
@@ -53,7 +53,7 @@ def _sync(path: Path, disk: Disk) -> None:
         os.close(fd)
 
 
-def _write_once_more(path: Path, disk: Disk) -> None:
+def _write_once_more(path: Path, disk: DiskCalls) -> None:
     copy = path.with_suffix(".copy")
     fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

@@ -11,7 +11,7 @@ from predictor.outbox.layout import open_regular, replace_file
 if TYPE_CHECKING:
     from predictor.outbox.layout import StreamFiles
 
-Lost = tuple[int, int, str]
+UndeclaredRange = tuple[int, int, str]
 """First and last number, and the reason."""
 _BYTES = 1 << 20  # as much of it is read; a range has 40
 
@@ -20,7 +20,7 @@ class Undeclared(msgspec.Struct, frozen=True):
     """The last number that the process has given to a record, written or lost, and the lost ones that it never said."""
 
     sequence: int = 0
-    lost: list[Lost] = []
+    lost: list[UndeclaredRange] = []
 
 
 def leave(files: StreamFiles, left: Undeclared) -> None:

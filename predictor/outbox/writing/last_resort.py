@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from predictor import otlp
 from predictor.outbox.layout import sync_directory
-from predictor.outbox.writing.segment_file import Disk, Segment
+from predictor.outbox.writing.segment_file import DiskCalls, SegmentFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ def rescue(lines: Iterable[bytes], stream_id: str) -> Path:
     return path
 
 
-def bring_back(files: StreamFiles, disk: Disk) -> Path | None:
+def bring_back(files: StreamFiles, disk: DiskCalls) -> Path | None:
     """Write what was rescued of a stream to a segment of its own, and return the file that held it (blocking).
 
     To be called before the stream is closed: its numbers would be used again. None if there is nothing of ours.
@@ -50,7 +50,7 @@ def bring_back(files: StreamFiles, disk: Disk) -> Path | None:
         lines = [line for line in file if otlp.well_formed("logs", line)]
     logs = files.signal("logs")
     number = max([logs.cursor().segment, *logs.numbers()]) + 1
-    segment = Segment(disk, logs.segment(number))
+    segment = SegmentFile(disk, logs.segment(number))
     try:
         segment.append(b"".join(lines))
         segment.sync()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
-class Numbers(NamedTuple):
+class NumberRange(NamedTuple):
     """Stream numbers of records, both ends included."""
 
     first: int
@@ -20,9 +20,9 @@ class Contents:
 
     def __init__(self) -> None:
         """Know of no segment."""
-        self._complete: dict[int, Numbers] = {}
+        self._complete: dict[int, NumberRange] = {}
         self._before = 0  # the last number before the current segment
-        self._gone: list[Numbers] = []
+        self._gone: list[NumberRange] = []
 
     def before(self, number: int | None) -> frozenset[int]:
         """Return the complete segments whose numbers are all below this one, all of them for None."""
@@ -31,7 +31,7 @@ class Contents:
     def complete(self, segment: int, last: int) -> None:
         """Note that the current segment was `segment` and that `last` is the last number in it."""
         if last > self._before:
-            self._complete[segment] = Numbers(self._before + 1, last)
+            self._complete[segment] = NumberRange(self._before + 1, last)
             self._before = last
 
     def rewritten(self, segments: Collection[int], unreadable: Collection[int], kept: int) -> None:
@@ -42,16 +42,16 @@ class Contents:
             if segment in segments and segment not in unreadable:
                 self._before = min(self._before, first - 1)
             elif segment in segments and first <= last:
-                self._gone.append(Numbers(first, last))
+                self._gone.append(NumberRange(first, last))
             elif segment not in segments and first <= last:
-                self._complete[segment] = Numbers(first, last)
+                self._complete[segment] = NumberRange(first, last)
                 continue
             del self._complete[segment]
 
-    def lost(self, absent: Collection[int], reached: int) -> list[Numbers]:
+    def lost(self, absent: Collection[int], reached: int) -> list[NumberRange]:
         """Return, once, what went with the `absent` segments and was not read up to the number `reached`."""
         gone, self._gone = self._gone, []
         for segment, numbers in list(self._complete.items()):
             if segment in absent or numbers.last <= reached:
                 gone.append(self._complete.pop(segment))
-        return [Numbers(max(first, reached + 1), last) for first, last in gone if last > reached]
+        return [NumberRange(max(first, reached + 1), last) for first, last in gone if last > reached]

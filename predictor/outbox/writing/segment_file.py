@@ -21,7 +21,7 @@ _READ_BYTES = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Disk:
+class DiskCalls:
     """The system calls; each raises OSError."""
 
     def open(self, path: Path, *, create: bool) -> int:
@@ -58,12 +58,12 @@ class Disk:
             os.close(fd)
 
 
-class Segment:
+class SegmentFile:
     """One file that is appended to; `torn` says that its end could not be mended and nothing more may be added."""
 
     __slots__ = ("_disk", "_fd", "_write", "path", "size", "torn")
 
-    def __init__(self, disk: Disk, path: Path, *, keep: int | None = None) -> None:
+    def __init__(self, disk: DiskCalls, path: Path, *, keep: int | None = None) -> None:
         """Create `path`, or with `keep` open it and cut it to that many bytes; raises OSError."""
         self.path = path
         self.size = keep or 0
@@ -125,7 +125,7 @@ class Segment:
 class Reserve:
     """Space that is kept on the disk for what must be written when there is none left."""
 
-    def __init__(self, disk: Disk, path: Path | None) -> None:
+    def __init__(self, disk: DiskCalls, path: Path | None) -> None:
         """Allocate nothing yet; without a `path` there is never a reserve."""
         self._disk = disk
         self._path = path

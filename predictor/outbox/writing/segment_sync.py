@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from predictor.outbox.writing.segment_file import Disk, Segment
+from predictor.outbox.writing.segment_file import DiskCalls, SegmentFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 _COPY_BYTES = 1 << 20
 
 
-def sync_all(disk: Disk, retired: Sequence[Segment], current: Segment | None, folder: Path | None) -> list[Segment]:
+def sync_all(
+    disk: DiskCalls, retired: Sequence[SegmentFile], current: SegmentFile | None, folder: Path | None
+) -> list[SegmentFile]:
     """Sync all segments, and the `folder` that names them; return those that were removed, see `removed_of`.
 
     The other retired ones are closed. Raises OSError, and all retired are closed then. In this order: what is there
     after its sync was on disk under its name.
     """
     segments = [*retired, current] if current else list(retired)
-    removed: list[Segment] = []
+    removed: list[SegmentFile] = []
     try:
         for segment in segments:
             segment.sync()
@@ -38,18 +40,20 @@ def sync_all(disk: Disk, retired: Sequence[Segment], current: Segment | None, fo
     return removed
 
 
-def removed_of(segments: Sequence[Segment]) -> list[Segment]:
+def removed_of(segments: Sequence[SegmentFile]) -> list[SegmentFile]:
     """Return the segments that are no longer named by their paths; they are still open and can be read."""
     return [segment for segment in segments if _is_removed(segment)]
 
 
-def copy(disk: Disk, path: Path, removed: Sequence[Segment], lines: Sequence[bytes]) -> tuple[Segment, list[Segment]]:
+def copy(
+    disk: DiskCalls, path: Path, removed: Sequence[SegmentFile], lines: Sequence[bytes]
+) -> tuple[SegmentFile, list[SegmentFile]]:
     """Return a new segment, synced, with what `removed` hold and `lines`, and which of `removed` cannot be read.
 
     Raises OSError and leaves nothing then.
     """
-    segment = Segment(disk, path)
-    unreadable: list[Segment] = []
+    segment = SegmentFile(disk, path)
+    unreadable: list[SegmentFile] = []
 
     def readable() -> Iterator[bytes]:
         for each in removed:
@@ -77,7 +81,7 @@ def copy(disk: Disk, path: Path, removed: Sequence[Segment], lines: Sequence[byt
     return segment, unreadable
 
 
-def _is_removed(segment: Segment) -> bool:
+def _is_removed(segment: SegmentFile) -> bool:
     try:
         return not segment.linked()
     except OSError:  # nobody knows, for the folder cannot be read

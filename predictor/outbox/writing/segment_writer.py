@@ -18,7 +18,7 @@ from predictor.core import thread_pools
 from predictor.core.operator_log import Throttle
 from predictor.outbox.writing import segment_sync, watermark
 from predictor.outbox.writing.segment_contents import Contents
-from predictor.outbox.writing.segment_file import Disk, Segment
+from predictor.outbox.writing.segment_file import DiskCalls, SegmentFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,13 +39,13 @@ class Place(NamedTuple):
     offset: int
 
 
-class Journal:
+class SegmentWriter:
     """Appends whole lines to numbered segments; all but the fsyncs happens in the event loop's thread."""
 
     def __init__(
         self,
         files: SignalFiles,
-        disk: Disk,
+        disk: DiskCalls,
         *,
         fsync: bool,
         segment_bytes: int,
@@ -56,7 +56,7 @@ class Journal:
 
         `marks`: where nothing is synced, a sync stores the highest number instead (`watermark.py`).
         """
-        self.segment: Segment | None = None
+        self.segment: SegmentFile | None = None
         self.opened = 0.0  # when, by `clock`
         self.unsynced_bytes = 0
         self.appended = 0  # lines, of which `durable` are on disk
@@ -71,8 +71,8 @@ class Journal:
         self._throttle = Throttle(clock=clock)
         self._number = max(files.numbers(), default=0)
         self._newest = b""  # the last line
-        self._retired: list[Segment] = []  # complete, not yet synced
-        self._removed: list[Segment] = []  # open, and no longer named by their paths
+        self._retired: list[SegmentFile] = []  # complete, not yet synced
+        self._removed: list[SegmentFile] = []  # open, and no longer named by their paths
         self.contents = Contents()
         self._new_name = False  # the directory does not yet durably name the current segment
         self._unsynced: list[bytes] = []
@@ -114,12 +114,12 @@ class Journal:
             if self.rested or self.unsynced_bytes > SYNC_BYTES:
                 self.begin_sync()
 
-    def roll(self) -> Segment:
+    def roll(self) -> SegmentFile:
         """Begin a new segment; raises OSError."""
         if self.suspect:
             raise OSError(errno.EIO, "a file failed or is gone, what it left unsure is being written once more")
         self._number += 1
-        segment = Segment(self._disk, self._files.segment(self._number))
+        segment = SegmentFile(self._disk, self._files.segment(self._number))
         self._retire()
         self.segment, self.opened, self._new_name = segment, self._clock(), True
         return segment
@@ -190,7 +190,7 @@ class Journal:
             return await self._write_once_more()
         mark, count, size, newest = self.appended, len(self._unsynced), self.unsynced_bytes, self._newest
         end = Place(_number(self.segment), self.segment.size) if self.segment else self.durable_end
-        retired: list[Segment] = []
+        retired: list[SegmentFile] = []
         if syncs:
             retired, self._retired = self._retired, []
             folder = self._files.folder if self._new_name else None
@@ -225,7 +225,7 @@ class Journal:
         else:
             self.durable, self.durable_end = mark, end
 
-    async def _found_removed(self, removed: list[Segment]) -> OSError | None:
+    async def _found_removed(self, removed: list[SegmentFile]) -> OSError | None:
         """Write what removed files hold once more, and what is not synced."""
         self.suspect = True
         self._say(f"{self._files.folder}: the file was removed under the server; what it holds is written once more")
@@ -277,15 +277,15 @@ class Journal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
     @staticmethod
-    def _close(segments: list[Segment]) -> None:
+    def _close(segments: list[SegmentFile]) -> None:
         for segment in segments:
             segment.close()
         segments.clear()
 
 
-def _number(segment: Segment) -> int:
+def _number(segment: SegmentFile) -> int:
     return int(segment.path.stem)
 
 
-def _numbers(segments: Sequence[Segment]) -> set[int]:
+def _numbers(segments: Sequence[SegmentFile]) -> set[int]:
     return {_number(segment) for segment in segments}

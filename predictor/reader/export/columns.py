@@ -4,52 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from predictor.reader.class_names import Classes, probabilities, wide_row
+from predictor.reader.class_names import LearnedClasses, probabilities, wide_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.reader.record import Entry, Model
+    from predictor.reader.record import Entry, ModelVersion
 
 Type = Literal["time", "string", "int", "double", "bool"]
 INPUT, HASH = "prediction.input.", "prediction.hashed_input."
 
 
-class Column(NamedTuple):
+class ExportColumn(NamedTuple):
     """One column and the type of all its values; any may be absent."""
 
     name: str
     type: Type
 
 
-_BEFORE = (Column("time", "time"), Column("job_id", "string"), Column("index", "int"))
+_BEFORE = (ExportColumn("time", "time"), ExportColumn("job_id", "string"), ExportColumn("index", "int"))
 _AFTER = {
-    "prediction.input_json": Column("input_json", "string"),
-    "prediction.label": Column("label", "string"),
-    "prediction.confidence": Column("confidence", "double"),
-    "prediction.outlier": Column("outlier", "bool"),
-    "prediction.outlier_score": Column("outlier_score", "double"),
-    "error.type": Column("error", "string"),
-    "prediction.duration.queue": Column("duration_queue", "double"),
-    "prediction.duration.inference": Column("duration_inference", "double"),
-    "prediction.duration.total": Column("duration_total", "double"),
-    "prediction.batch.size": Column("batch_size", "int"),
-    "http.route": Column("route", "string"),
-    "prediction.request_id": Column("request_id", "string"),
+    "prediction.input_json": ExportColumn("input_json", "string"),
+    "prediction.label": ExportColumn("label", "string"),
+    "prediction.confidence": ExportColumn("confidence", "double"),
+    "prediction.outlier": ExportColumn("outlier", "bool"),
+    "prediction.outlier_score": ExportColumn("outlier_score", "double"),
+    "error.type": ExportColumn("error", "string"),
+    "prediction.duration.queue": ExportColumn("duration_queue", "double"),
+    "prediction.duration.inference": ExportColumn("duration_inference", "double"),
+    "prediction.duration.total": ExportColumn("duration_total", "double"),
+    "prediction.batch.size": ExportColumn("batch_size", "int"),
+    "http.route": ExportColumn("route", "string"),
+    "prediction.request_id": ExportColumn("request_id", "string"),
 }
 _LAST = (
-    *(Column(f"model_{part}", "string") for part in ("name", "version", "digest")),
-    Column("trace_id", "string"),
-    Column("stream", "string"),
-    Column("sequence", "int"),
+    *(ExportColumn(f"model_{part}", "string") for part in ("name", "version", "digest")),
+    ExportColumn("trace_id", "string"),
+    ExportColumn("stream", "string"),
+    ExportColumn("sequence", "int"),
 )
 FEEDBACK = (
-    Column("feedback_label", "string"),
-    Column("feedback_value", "double"),
-    Column("feedback_comment", "string"),
-    Column("feedback_time", "time"),
+    ExportColumn("feedback_label", "string"),
+    ExportColumn("feedback_value", "double"),
+    ExportColumn("feedback_comment", "string"),
+    ExportColumn("feedback_time", "time"),
 )
-Row = dict[str, Any]
+ExportRow = dict[str, Any]
 """Values by column name; absent ones are left out."""
 
 
@@ -60,27 +60,27 @@ class Learned:
         """Take names for the classes, and for the features of a wide row, where the log does not have them."""
         self._labels = labels
         self._features = features
-        self._inputs: dict[str, Column] = {}
-        self._classes: dict[Model | None, Classes] = {}
-        self._names: dict[Model | None, list[str]] = {}
+        self._inputs: dict[str, ExportColumn] = {}
+        self._classes: dict[ModelVersion | None, LearnedClasses] = {}
+        self._names: dict[ModelVersion | None, list[str]] = {}
 
     def learn(self, entry: Entry) -> None:
         """Take one prediction in; raises ValueError if its probabilities cannot be read."""
-        classes = self._classes.setdefault(entry.model, Classes())
+        classes = self._classes.setdefault(entry.model, LearnedClasses())
         said = entry.attributes
         classes.learn(probabilities(said), said.get("prediction.label"), said.get("prediction.confidence"))
         for key in entry.attributes:
             if key.startswith(INPUT) and key not in self._inputs:
-                self._inputs[key] = Column(f"input_{key.removeprefix(INPUT)}", "double")
+                self._inputs[key] = ExportColumn(f"input_{key.removeprefix(INPUT)}", "double")
             elif key.startswith(HASH) and key not in self._inputs:
-                self._inputs[key] = Column(f"hash_{key.removeprefix(HASH)}", "string")
+                self._inputs[key] = ExportColumn(f"hash_{key.removeprefix(HASH)}", "string")
         for name in self._features if "prediction.input_json" in entry.attributes else ():
             if name not in entry.redaction:
-                self._inputs.setdefault(INPUT + name, Column(f"input_{name}", "double"))
+                self._inputs.setdefault(INPUT + name, ExportColumn(f"input_{name}", "double"))
             elif entry.redaction[name] == "hash":
-                self._inputs.setdefault(HASH + name, Column(f"hash_{name}", "string"))
+                self._inputs.setdefault(HASH + name, ExportColumn(f"hash_{name}", "string"))
 
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[ExportColumn]:
         """Return all columns in their order; learning ends here. Raises ValueError if no model has so many labels."""
         sizes = {len(classes) for classes in self._classes.values()} - {0}
         if self._labels and sizes and len(self._labels) not in sizes:
@@ -88,16 +88,16 @@ class Learned:
             raise ValueError(msg)
         self._names = {model: classes.columns(self._labels) for model, classes in self._classes.items()}
         classes = dict.fromkeys(name for names in self._names.values() for name in names)
-        outputs = [Column(name, "double") for name in classes]
+        outputs = [ExportColumn(name, "double") for name in classes]
         # Loki keeps no order of attributes, and every source must give the same columns.
         order = {f"input_{name}": at for at, name in enumerate(self._features)}
         inputs = sorted(self._inputs.values(), key=lambda column: (order.get(column.name, len(order)), column.name))
         return [*_BEFORE, *inputs, *outputs, *_AFTER.values(), *_LAST, *FEEDBACK]
 
-    def row(self, entry: Entry) -> Row:
+    def row(self, entry: Entry) -> ExportRow:
         """Return a prediction's values; `columns` must have been called."""
         said = entry.attributes
-        row: Row = {"time": entry.time_ns, "job_id": entry.job_id, "index": entry.row}
+        row: ExportRow = {"time": entry.time_ns, "job_id": entry.job_id, "index": entry.row}
         row |= {column.name: said[key] for key, column in self._inputs.items() if key in said}
         row |= self._wide(said)
         row |= dict(zip(self._names[entry.model], probabilities(said), strict=False))
@@ -106,7 +106,7 @@ class Learned:
             row |= {f"model_{part}": value for part, value in entry.model._asdict().items()}
         return row | {"trace_id": entry.trace_id or None, "stream": entry.stream, "sequence": entry.sequence}
 
-    def _wide(self, said: dict[str, Any]) -> Row:
+    def _wide(self, said: dict[str, Any]) -> ExportRow:
         if not self._features or said.get("prediction.input_truncated"):
             return {}
         kinds = {float: "input", str: "hash"}

@@ -13,9 +13,9 @@ from predictor.reader.command import FINE, Verb
 from predictor.reader.export.columns import Learned
 from predictor.reader.export.spool import Spool
 from predictor.reader.export.writers import WRITERS
-from predictor.reader.sequence_sets import Numbers
+from predictor.reader.sequence_sets import NumberSet
 from predictor.reader.sources.errors import SourceError
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _names(asked: Asked) -> Learned:
 
 def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
     """Put aside every prediction once, and all feedback; what was sent again is told by a bit for each number."""
-    seen: defaultdict[str, Numbers] = defaultdict(Numbers)
+    seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)
     with asked.output.progress("reading", asked.source) as tick:
         for entry in asked.source.read(asked.window):
             tick(entry)
@@ -92,7 +92,7 @@ def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
             elif entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
                 spool.keep_feedback(entry)
         if asked.window.end is not None:  # the truth comes later than the prediction
-            for entry in asked.source.read(Window(asked.window.end), {"event.name": FEEDBACK_EVENT}):
+            for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
                 tick(entry)
                 if entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
                     spool.keep_feedback(entry)

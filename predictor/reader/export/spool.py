@@ -26,7 +26,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
-class Feedback(NamedTuple):
+class LatestFeedback(NamedTuple):
     """What was last said of a row: label, value and comment may come one by one."""
 
     feedback_label: str | None
@@ -84,7 +84,7 @@ class Spool:
         while head := self._records.read(_LENGTH.size):
             yield _decode(self._records.read(_LENGTH.unpack(head)[0]))
 
-    def feedback(self, entry: Entry) -> Feedback | None:
+    def feedback(self, entry: Entry) -> LatestFeedback | None:
         """Return what was said of a prediction, the newest of each kind; None if nothing was."""
         if not self.judged:
             return None
@@ -95,4 +95,4 @@ class Spool:
         if not found:
             return None
         newest = [next((each[at] for each in reversed(found) if each[at] is not None), None) for at in range(3)]
-        return Feedback(newest[0], newest[1], newest[2], found[-1][3])
+        return LatestFeedback(newest[0], newest[1], newest[2], found[-1][3])

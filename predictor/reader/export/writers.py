@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from predictor.reader.export.columns import Column, Row
+    from predictor.reader.export.columns import ExportColumn, ExportRow
 
 _BATCH = 8192  # rows that are held: some MB
 
@@ -21,7 +21,7 @@ _BATCH = 8192  # rows that are held: some MB
 class Writer(Protocol):
     """One file being written."""
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         """Add a row; absent values may be left out."""
 
     def close(self) -> None:
@@ -31,12 +31,12 @@ class Writer(Protocol):
 class JsonLines:
     """One JSON object a line; every column is there, null where it is absent."""
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+    def __init__(self, path: Path, columns: Sequence[ExportColumn]) -> None:
         """Open the file; raises OSError."""
         self._file = path.open("wb", buffering=1 << 20)
         self._columns = columns
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         """Add a row."""
         shown = {column.name: _shown(column, row.get(column.name)) for column in self._columns}
         self._file.write(msgspec.json.encode(shown) + b"\n")
@@ -49,14 +49,14 @@ class JsonLines:
 class Csv:
     """RFC 4180 with a line of names; absent values are empty, truth is `true` or `false`."""
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+    def __init__(self, path: Path, columns: Sequence[ExportColumn]) -> None:
         """Open the file and write the names; raises OSError."""
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="", buffering=1 << 20)
         self._csv = csv.writer(self._file)
         self._columns = columns
         self._csv.writerow([column.name for column in columns])
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         """Add a row."""
         shown = [_shown(column, row.get(column.name)) for column in self._columns]
         self._csv.writerow([str(value).lower() if isinstance(value, bool) else value for value in shown])
@@ -69,7 +69,7 @@ class Csv:
 class Parquet:
     """Parquet by pyarrow, which is imported here and nowhere else."""
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+    def __init__(self, path: Path, columns: Sequence[ExportColumn]) -> None:
         """Open the file; raises OSError, and ImportError without pyarrow."""
         import pyarrow as pa  # noqa: PLC0415 - the extra `log`, large and needed for this only
         from pyarrow import parquet  # noqa: PLC0415
@@ -85,9 +85,9 @@ class Parquet:
         self._schema = pa.schema([(column.name, types[column.type]) for column in columns])
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self._names = [column.name for column in columns]
-        self._rows: list[Row] = []
+        self._rows: list[ExportRow] = []
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         """Add a row."""
         self._rows.append(row)
         if len(self._rows) >= _BATCH:
@@ -105,9 +105,13 @@ class Parquet:
             self._rows.clear()
 
 
-WRITERS: dict[str, Callable[[Path, Sequence[Column]], Writer]] = {".parquet": Parquet, ".csv": Csv, ".jsonl": JsonLines}
+WRITERS: dict[str, Callable[[Path, Sequence[ExportColumn]], Writer]] = {
+    ".parquet": Parquet,
+    ".csv": Csv,
+    ".jsonl": JsonLines,
+}
 """By the ending of the file's name."""
 
 
-def _shown(column: Column, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+def _shown(column: ExportColumn, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     return time_range.shown(value, digits=9) if column.type == "time" and value is not None else value

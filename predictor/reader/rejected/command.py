@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from predictor.outbox.layout import file_size
 from predictor.reader import time_range
 from predictor.reader.command import FINE, FOUND, OutboxVerb
-from predictor.reader.output import Column
+from predictor.reader.output import TextColumn
 from predictor.reader.rejected.files import chosen, items
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from predictor.outbox.layout import StreamFiles
     from predictor.reader.command import AskedOutbox
-    from predictor.reader.rejected.files import Item, Reason
+    from predictor.reader.rejected.files import RejectedItem, RejectionReason
 
 _COLUMNS = (
-    Column("stream"),
-    Column("item"),
-    Column("refused"),
-    Column("status", right=True),
-    Column("the sink's words"),
+    TextColumn("stream"),
+    TextColumn("item"),
+    TextColumn("refused"),
+    TextColumn("status", right=True),
+    TextColumn("the sink's words"),
 )
 
 
-def as_json(item: Item, reason: Reason) -> dict[str, Any]:
+def as_json(item: RejectedItem, reason: RejectionReason) -> dict[str, Any]:
     """Return what `--json` prints of an item; docs/reading.md describes it."""
     return {
         "stream": item.stream.stream_id,
@@ -44,7 +44,7 @@ def as_json(item: Item, reason: Reason) -> dict[str, Any]:
     }
 
 
-def _row(item: Item, reason: Reason) -> list[str]:
+def _row(item: RejectedItem, reason: RejectionReason) -> list[str]:
     when = time_range.shown(reason.time_unix_ns) if reason.time_unix_ns else ""
     return [item.stream.stream_id, item.name, when, str(reason.status or ""), reason.words]
 

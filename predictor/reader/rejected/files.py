@@ -20,7 +20,7 @@ _ITEM, _REASON = ".json", ".reason.json"
 _NUMBERED = re.compile(r"logs-(\d{1,19})").fullmatch
 
 
-class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+class RejectionReason(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stands beside an item: the sink's answer, its words, where and when (Unix nanoseconds; 0 if unknown)."""
 
     status: int = 0
@@ -29,7 +29,7 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     time_unix_ns: int = 0
 
 
-class Item(NamedTuple):
+class RejectedItem(NamedTuple):
     """A refused record or span, or a line that could not be parted."""
 
     stream: StreamFiles
@@ -57,15 +57,15 @@ class Item(NamedTuple):
         """The file that holds its reason; it may be missing."""
         return self.stream.rejected / f"{self.name}{_REASON}"
 
-    def reason(self) -> Reason:
+    def reason(self) -> RejectionReason:
         """Return what is known of the refusal; without a file that can be read, the time at which it was kept."""
         try:
-            return msgspec.json.decode(self.beside.read_bytes(), type=Reason)
+            return msgspec.json.decode(self.beside.read_bytes(), type=RejectionReason)
         except (OSError, msgspec.MsgspecError):
             try:
-                return Reason(time_unix_ns=self.path.stat().st_mtime_ns)
+                return RejectionReason(time_unix_ns=self.path.stat().st_mtime_ns)
             except OSError:
-                return Reason()
+                return RejectionReason()
 
 
 def chosen(outbox: Path, stream: str | None = None) -> list[StreamFiles]:
@@ -78,7 +78,7 @@ def chosen(outbox: Path, stream: str | None = None) -> list[StreamFiles]:
     return found
 
 
-def items(files: StreamFiles) -> Iterator[Item]:
+def items(files: StreamFiles) -> Iterator[RejectedItem]:
     """Yield what is kept of one stream, in the order of its names' numbers; raises OSError."""
     try:
         names = [path.name for path in files.rejected.iterdir() if path.is_file()]  # a FIFO would be read for ever
@@ -86,4 +86,4 @@ def items(files: StreamFiles) -> Iterator[Item]:
         return
     kept = [name.removesuffix(_ITEM) for name in names if name.endswith(_ITEM) and not name.endswith(_REASON)]
     for name in sorted(kept, key=lambda name: [part.zfill(20) for part in name.split("-")]):
-        yield Item(files, name)
+        yield RejectedItem(files, name)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from predictor.config.otel_env import Target
     from predictor.outbox.layout import Signal, StreamFiles
     from predictor.reader.command import AskedOutbox
-    from predictor.reader.rejected.files import Item
+    from predictor.reader.rejected.files import RejectedItem
     from predictor.shipping.otlp_http import Delivery, Refused, Retry
 
 _WAITS = (0.5, 1.0, 2.0, 4.0)
@@ -40,7 +40,7 @@ _MOST = 20  # sentences; a sink that refuses everything leaves thousands
 class Left(NamedTuple):
     """An item that is still there: the status, if it was refused for its content, and what was said."""
 
-    item: Item
+    item: RejectedItem
     status: int | None
     words: str
 
@@ -66,7 +66,7 @@ class _Share:
 
 
 async def resend(
-    wanted: Sequence[Item],
+    wanted: Sequence[RejectedItem],
     deliveries: dict[Signal, Delivery],
     done: Callable[[], object] = lambda: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -93,7 +93,7 @@ async def resend(
 
 
 async def _try(
-    item: Item, delivery: Delivery, result: Result, sleep: Callable[[float], Awaitable[None]]
+    item: RejectedItem, delivery: Delivery, result: Result, sleep: Callable[[float], Awaitable[None]]
 ) -> Retry | None:
     """Send one item until there is a word on it; return the last answer if there is none."""
     from predictor.shipping.otlp_http import Accepted, Refused  # noqa: PLC0415 - brings aiohttp
@@ -126,7 +126,7 @@ def said(retry: Retry) -> str:
     return f"{retry.reason} {retry.words}".rstrip()
 
 
-def _note(item: Item, answer: Refused) -> None:
+def _note(item: RejectedItem, answer: Refused) -> None:
     """Keep the newest answer beside the item; a disk that is full keeps the one before."""
     known = replace(item.reason(), status=answer.status, words=answer.words, time_unix_ns=time.time_ns())
     with contextlib.suppress(OSError):
@@ -181,7 +181,7 @@ def _run(asked: AskedOutbox) -> int:
     return FOUND if result.left else FINE
 
 
-async def _resend(asked: AskedOutbox, wanted: Sequence[Item]) -> Result:
+async def _resend(asked: AskedOutbox, wanted: Sequence[RejectedItem]) -> Result:
     from predictor.shipping.endpoint import endpoint  # noqa: PLC0415
     from predictor.shipping.otlp_http import Delivery  # noqa: PLC0415 - brings aiohttp
 

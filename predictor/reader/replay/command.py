@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from predictor.config.parsers import count
 from predictor.reader.command import FINE, FOUND, Verb
-from predictor.reader.record import Model
+from predictor.reader.record import ModelVersion
 from predictor.reader.replay import report_html, report_text
 from predictor.reader.replay.rows import BATCH, WHY, Reader
-from predictor.reader.replay.statistics import Tally
-from predictor.reader.sequence_sets import Numbers
+from predictor.reader.replay.statistics import ReplayStatistics
+from predictor.reader.sequence_sets import NumberSet
 from predictor.recording.record_schema import EVENT_NAME
 
 if TYPE_CHECKING:
@@ -61,16 +61,16 @@ def _count(text: str) -> int:
 
 def _run(asked: Asked) -> int:
     from predictor.inference.model import load  # noqa: PLC0415 - the runtime, which --help can do without
-    from predictor.reader.replay.run import Runner  # noqa: PLC0415 - numpy
+    from predictor.reader.replay.run import ReplayRunner  # noqa: PLC0415 - numpy
 
     options = asked.options
     loaded = load(options.model)
     about = loaded.description
-    model = Model(about.name, about.version, loaded.digest)
+    model = ModelVersion(about.name, about.version, loaded.digest)
     reader = Reader([feature.name for feature in about.features])
-    runner = Runner(loaded)
+    runner = ReplayRunner(loaded)
     threshold = about.outlier.threshold if about.outlier else None
-    tally = Tally(loaded.digest, about.labels, options.tolerance, options.largest, threshold)
+    tally = ReplayStatistics(loaded.digest, about.labels, options.tolerance, options.largest, threshold)
     with _page(options.html) as page:
         with asked.output.progress("replaying", asked.source) as tick:
             for batch in _batches(asked, reader, tally, tick):
@@ -89,15 +89,17 @@ def _run(asked: Asked) -> int:
     return FOUND if tally.same.unequal else FINE
 
 
-def _batches(asked: Asked, reader: Reader, tally: Tally, tick: Callable[[Entry], None]) -> Iterator[list[Logged]]:
+def _batches(
+    asked: Asked, reader: Reader, tally: ReplayStatistics, tick: Callable[[Entry], None]
+) -> Iterator[list[Logged]]:
     """Yield each prediction that can be replayed once; the others are only counted."""
     rows = _rows(asked, reader, tally, tick)
     while batch := list(itertools.islice(rows, BATCH)):
         yield batch
 
 
-def _rows(asked: Asked, reader: Reader, tally: Tally, tick: Callable[[Entry], None]) -> Iterator[Logged]:
-    seen: defaultdict[str, Numbers] = defaultdict(Numbers)  # a bit a record
+def _rows(asked: Asked, reader: Reader, tally: ReplayStatistics, tick: Callable[[Entry], None]) -> Iterator[Logged]:
+    seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)  # a bit a record
     wanted: str | None = asked.options.logged_by
     for entry in asked.source.read(asked.window):
         tick(entry)
@@ -111,11 +113,11 @@ def _rows(asked: Asked, reader: Reader, tally: Tally, tick: Callable[[Entry], No
                 yield found
 
 
-def _is(model: Model | None, wanted: str) -> bool:
+def _is(model: ModelVersion | None, wanted: str) -> bool:
     return model is not None and wanted in {model.name, str(model)}
 
 
-def _refuse(reader: Reader, model: Model, tally: Tally) -> None:
+def _refuse(reader: Reader, model: ModelVersion, tally: ReplayStatistics) -> None:
     """Raise ValueError if there are predictions and not one could be replayed: a check of nothing is none."""
     if not tally.not_replayed or tally.models:
         return

@@ -18,7 +18,7 @@ _BINS = 120
 _SECOND = 1_000_000_000
 
 
-class Score(NamedTuple):
+class OutlierScore(NamedTuple):
     """An outlier score as it was logged and now."""
 
     logged: float
@@ -51,7 +51,7 @@ class Pictures:
         """Rows by the size of the change: 1 is 0.1 and more, 2 is 0.01 and more …; negative: less probable now."""
         self.confidence: Counter[tuple[int, int]] = Counter()
         """Rows by the probability of the logged label: as logged, and now."""
-        self.scores: list[Score] = []
+        self.scores: list[OutlierScore] = []
         self.scored = 0
         self.bins: dict[int, Bin] = {}
         self.width = _SECOND
@@ -70,7 +70,7 @@ class Pictures:
             self.equal += 1
         self.confidence[_cell(logged.confidence), _cell(change.probability)] += 1
         if logged.score is not None and now.score is not None:
-            self._score(Score(logged.score, now.score, now.outlier is not logged.outlier))
+            self._score(OutlierScore(logged.score, now.score, now.outlier is not logged.outlier))
 
     def _time(self, time_ns: int, *, changed: bool) -> None:
         self.bins.setdefault(time_ns // self.width, Bin()).add(1, changed)
@@ -80,7 +80,7 @@ class Pictures:
             for at, each in old.items():
                 self.bins.setdefault(at // 2, Bin()).add(each.rows, each.labels)
 
-    def _score(self, score: Score) -> None:
+    def _score(self, score: OutlierScore) -> None:
         """Keep a sample in which each row is equally likely, whatever their number."""
         self.scored += 1
         if len(self.scores) < _SAMPLE:

@@ -14,15 +14,15 @@ from predictor.reader.replay import report_svg, report_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from predictor.reader.output import Column
-    from predictor.reader.record import Model
-    from predictor.reader.replay.statistics import Tally
+    from predictor.reader.output import TextColumn
+    from predictor.reader.record import ModelVersion
+    from predictor.reader.replay.statistics import ReplayStatistics
 
 _TEMPLATE = Path(__file__).with_name("replay_page.html")
 _MOST_LABELS = 12  # a side of the table of labels that fits a page; of more only what changed is listed
 
 
-def page(model: Model, source: str, tally: Tally) -> str:
+def page(model: ModelVersion, source: str, tally: ReplayStatistics) -> str:
     """Return the page; what the log says is escaped, since callers and operators have written it."""
     same = tally.same
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -37,7 +37,7 @@ def page(model: Model, source: str, tally: Tally) -> str:
     )
 
 
-def _figures(tally: Tally) -> Iterator[str]:
+def _figures(tally: ReplayStatistics) -> Iterator[str]:
     replayed = tally.total("replayed")
     logged, now = report_text.micros(tally)
     for name, value in (
@@ -51,7 +51,7 @@ def _figures(tally: Tally) -> Iterator[str]:
         yield f"<div><dt>{name}</dt><dd>{value}</dd></div>"
 
 
-def _sections(tally: Tally) -> Iterator[str]:
+def _sections(tally: ReplayStatistics) -> Iterator[str]:
     pictures = tally.pictures
     if tally.models:
         labels = _section("Labels", "Rows: as logged. Columns: now.", _labels(tally))
@@ -88,7 +88,7 @@ def _sections(tally: Tally) -> Iterator[str]:
             yield _section(title, words, _table(columns, rows))
 
 
-def _changes(tally: Tally) -> str:
+def _changes(tally: ReplayStatistics) -> str:
     title, pictures = "How much the logged label's probability changed", tally.pictures
     if not pictures.changes:
         return _section(title, "", "<p>Not at all, for no row.</p>")
@@ -96,7 +96,7 @@ def _changes(tally: Tally) -> str:
     return _figure(title, words, report_svg.changes(pictures))
 
 
-def _scores(tally: Tally) -> str:
+def _scores(tally: ReplayStatistics) -> str:
     if not tally.pictures.scores:
         return ""
     shown, scored = len(tally.pictures.scores), tally.pictures.scored
@@ -108,7 +108,7 @@ def _scores(tally: Tally) -> str:
     )
 
 
-def _labels(tally: Tally) -> str:
+def _labels(tally: ReplayStatistics) -> str:
     names = list(dict.fromkeys([*tally.labels, *(name for pair in tally.label_changes for name in pair if name)]))
     failing = tally.total("failed") > 0
     if len(names) > _MOST_LABELS:
@@ -131,7 +131,7 @@ def _cell(count: int, most: int, *, kept: bool) -> str:
     return f'<td style="background: rgba(var(--tint), {0.15 + 0.35 * count / most:.2f})">{count:,}</td>'
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+def _table(columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     sides = [' class="right"' if column.right else "" for column in columns]

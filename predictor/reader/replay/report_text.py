@@ -6,31 +6,31 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader import time_range
-from predictor.reader.output import Column
+from predictor.reader.output import TextColumn
 from predictor.reader.replay.rows import BATCH, WHY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from predictor.reader.output import Output
-    from predictor.reader.record import Model
+    from predictor.reader.record import ModelVersion
     from predictor.reader.replay.difference import Change
-    from predictor.reader.replay.statistics import Tally
+    from predictor.reader.replay.statistics import ReplayStatistics
 
 _RIGHT = ("replayed", "any difference", "labels changed", "outliers changed", "fail now")
-MODELS = (Column("logged by"), Column("digest"), *(Column(title, right=True) for title in _RIGHT))
-LABELS = (Column("from"), Column("to"), Column("predictions", right=True))
+MODELS = (TextColumn("logged by"), TextColumn("digest"), *(TextColumn(title, right=True) for title in _RIGHT))
+LABELS = (TextColumn("from"), TextColumn("to"), TextColumn("predictions", right=True))
 CHANGES = (
-    *(Column("time"), Column("job id"), Column("row", right=True), Column("logged"), Column("now")),
-    *(Column(title, right=True) for title in ("probability", "now", "change")),
+    *(TextColumn("time"), TextColumn("job id"), TextColumn("row", right=True), TextColumn("logged"), TextColumn("now")),
+    *(TextColumn(title, right=True) for title in ("probability", "now", "change")),
 )
-SKIPPED = (Column("not replayed", right=True), Column("because it"))
+SKIPPED = (TextColumn("not replayed", right=True), TextColumn("because it"))
 FAILS = "(fails)"
 _SHORT = 12  # of a digest's 64 digits: what one compares by eye
 _NOISE = 1e-4  # two processors or versions of the runtime differ in the last bits of float32, which add up to this
 
 
-def tell(output: Output, model: Model, tally: Tally) -> None:
+def tell(output: Output, model: ModelVersion, tally: ReplayStatistics) -> None:
     """Print what a person wants to know, the verdict last."""
     output.table(MODELS, models(tally))
     for title, columns, rows in (
@@ -48,7 +48,7 @@ def tell(output: Output, model: Model, tally: Tally) -> None:
         output.line(sentence)
 
 
-def sentences(model: Model, tally: Tally) -> Iterator[str]:
+def sentences(model: ModelVersion, tally: ReplayStatistics) -> Iterator[str]:
     """Yield timings and verdict."""
     replayed = tally.total("replayed")
     if replayed:
@@ -59,7 +59,7 @@ def sentences(model: Model, tally: Tally) -> Iterator[str]:
     yield verdict(tally)
 
 
-def verdict(tally: Tally) -> str:
+def verdict(tally: ReplayStatistics) -> str:
     """Return in one sentence whether what must be equal is."""
     same = tally.same
     if not same.replayed:
@@ -78,7 +78,7 @@ def verdict(tally: Tally) -> str:
     )
 
 
-def micros(tally: Tally) -> tuple[str, str]:
+def micros(tally: ReplayStatistics) -> tuple[str, str]:
     """Return microseconds a row, as logged and now."""
     answered = tally.total("replayed") - tally.total("failed")
     logged = tally.logged_seconds / max(tally.total("replayed"), 1)
@@ -86,7 +86,7 @@ def micros(tally: Tally) -> tuple[str, str]:
     return f"{logged * 1e6:.1f} µs", f"{now * 1e6:.1f} µs"
 
 
-def models(tally: Tally) -> list[list[str]]:
+def models(tally: ReplayStatistics) -> list[list[str]]:
     """Return the rows of MODELS."""
     ordered = sorted(tally.models.items(), key=lambda item: -item[1].replayed)
     return [
@@ -95,25 +95,25 @@ def models(tally: Tally) -> list[list[str]]:
     ]
 
 
-def digest(model: Model | None) -> str:
+def digest(model: ModelVersion | None) -> str:
     """Return the beginning of a model's digest."""
     return model.digest.removeprefix("sha256:")[:_SHORT] if model else ""
 
 
-def labels(tally: Tally) -> list[list[str]]:
+def labels(tally: ReplayStatistics) -> list[list[str]]:
     """Return the rows of LABELS for labels that changed, the most frequent first."""
     changed = [(pair, count) for pair, count in tally.label_changes.most_common() if pair[0] != pair[1]]
     return [[before, FAILS if after is None else after, str(count)] for (before, after), count in changed]
 
 
-def outliers(tally: Tally) -> list[list[str]]:
+def outliers(tally: ReplayStatistics) -> list[list[str]]:
     """Return the rows of LABELS for verdicts that changed."""
     names = {True: "outlier", False: "no outlier", None: "(no detector)"}
     changed = [(pair, count) for pair, count in tally.outlier_changes.most_common() if pair[0] is not pair[1]]
     return [[names[before], names[after], str(count)] for (before, after), count in changed]
 
 
-def skipped(tally: Tally) -> list[list[str]]:
+def skipped(tally: ReplayStatistics) -> list[list[str]]:
     """Return the rows of SKIPPED."""
     return [[str(count), WHY[reason]] for reason, count in tally.not_replayed.most_common()]
 
@@ -133,7 +133,7 @@ def row(change: Change) -> list[str]:
     ]
 
 
-def as_json(model: Model, tally: Tally) -> dict[str, Any]:
+def as_json(model: ModelVersion, tally: ReplayStatistics) -> dict[str, Any]:
     """Return what `--json` prints; docs/replay.md describes it."""
     same = tally.same
     replayed = tally.total("replayed")

@@ -10,12 +10,12 @@ from predictor.reader.export.columns import INPUT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.reader.record import Entry, Model
+    from predictor.reader.record import Entry, ModelVersion
 
 BATCH = 256
 """Rows that run together, as many as the server's default: a row's numbers do not depend on it (decision 7)."""
-Reason = Literal["failed", "redacted", "truncated", "features", "unreadable"]
-WHY: dict[Reason, str] = {
+SkipReason = Literal["failed", "redacted", "truncated", "features", "unreadable"]
+WHY: dict[SkipReason, str] = {
     "failed": "had failed: there is no output to compare with",
     "redacted": "a feature that the model wants is dropped or hashed in the log",
     "truncated": "the row was too long for its record and is cut",
@@ -23,7 +23,7 @@ WHY: dict[Reason, str] = {
     "unreadable": "input or output is no list of numbers",
 }
 """What a person is told of each reason."""
-assert set(WHY) == set(get_args(Reason))  # noqa: S101 - while the module is imported: a reason without a sentence
+assert set(WHY) == set(get_args(SkipReason))  # noqa: S101 - while the module is imported: a reason without a sentence
 
 
 class Logged(NamedTuple):
@@ -32,7 +32,7 @@ class Logged(NamedTuple):
     job_id: str
     row: int
     time_ns: int
-    model: Model | None
+    model: ModelVersion | None
     features: list[float]
     """In the order in which the model to replay through takes them."""
     probabilities: list[float]
@@ -55,7 +55,7 @@ class Reader:
         self.missing: set[str] = set()
         """Names that the model wants and a record did not have."""
 
-    def read(self, entry: Entry) -> Logged | Reason:
+    def read(self, entry: Entry) -> Logged | SkipReason:
         """Return the row of a prediction's record, or why it cannot be replayed."""
         said = entry.attributes
         label, confidence = said.get("prediction.label"), said.get("prediction.confidence")
@@ -84,7 +84,7 @@ class Reader:
             size,
         )
 
-    def _features_of(self, entry: Entry) -> list[float] | Reason:
+    def _features_of(self, entry: Entry) -> list[float] | SkipReason:
         said: dict[str, Any] = entry.attributes
         # A model that does without what is redacted can be replayed: features are known by name.
         if not self._features.isdisjoint(entry.redacted):
@@ -97,7 +97,7 @@ class Reader:
             self.missing.update(name.removeprefix(INPUT) for name in self._names if name not in said)
             return "features"
 
-    def _wide(self, entry: Entry) -> list[float] | Reason:
+    def _wide(self, entry: Entry) -> list[float] | SkipReason:
         """Return a row that was logged without names: as many numbers as the model takes are taken for its own."""
         if entry.attributes.get("prediction.input_truncated"):
             return "truncated"

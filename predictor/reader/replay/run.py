@@ -24,7 +24,7 @@ class Replayed(NamedTuple):
     score: float | None
 
 
-class Runner:
+class ReplayRunner:
     """Runs batches and adds up the time."""
 
     def __init__(self, model: Model) -> None:

@@ -15,9 +15,9 @@ from predictor.reader.replay.histograms import Pictures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.reader.record import Model
+    from predictor.reader.record import ModelVersion
     from predictor.reader.replay.difference import Change
-    from predictor.reader.replay.rows import Logged, Reason
+    from predictor.reader.replay.rows import Logged, SkipReason
     from predictor.reader.replay.run import Replayed
 
 
@@ -57,7 +57,7 @@ class Largest:
 
 
 @dataclass
-class Tally:
+class ReplayStatistics:
     """Takes one prediction after another."""
 
     digest: str
@@ -68,8 +68,8 @@ class Tally:
     threshold: float | None = None
     """Below it a score is an outlier's; None without a detector."""
     predictions: int = 0
-    not_replayed: Counter[Reason] = field(default_factory=Counter)
-    models: dict[Model | None, Sums] = field(default_factory=dict)
+    not_replayed: Counter[SkipReason] = field(default_factory=Counter)
+    models: dict[ModelVersion | None, Sums] = field(default_factory=dict)
     label_changes: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     """From and to, also where nothing changed; None: the model fails on the row."""
     outlier_changes: Counter[tuple[bool | None, bool | None]] = field(default_factory=Counter)
@@ -86,7 +86,7 @@ class Tally:
         self.unequal = Largest(self.most)
         self._places = {label: place for place, label in enumerate(self.labels)}
 
-    def skip(self, reason: Reason) -> None:
+    def skip(self, reason: SkipReason) -> None:
         """Take a prediction that cannot be replayed."""
         self.predictions += 1
         self.not_replayed[reason] += 1

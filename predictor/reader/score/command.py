@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.command import FINE, Verb
-from predictor.reader.output import Column, number
-from predictor.reader.score.join import Score, Table
-from predictor.reader.time_range import Window
+from predictor.reader.output import TextColumn, number
+from predictor.reader.score.join import ModelScore, ScoreTable
+from predictor.reader.time_range import TimeRange
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from predictor.reader.command import Asked
 
 _COLUMNS = (
-    Column("model"),
-    Column("digest"),
-    *(Column(title, right=True) for title in ("predictions", "with feedback", "coverage", "right", "of", "accuracy")),
-    Column("95 %"),
+    TextColumn("model"),
+    TextColumn("digest"),
+    *(
+        TextColumn(title, right=True)
+        for title in ("predictions", "with feedback", "coverage", "right", "of", "accuracy")
+    ),
+    TextColumn("95 %"),
 )
-_NUMBERS = (Column("model"), *(Column(title, right=True) for title in ("numbers", "mean", "least", "most")))
+_NUMBERS = (TextColumn("model"), *(TextColumn(title, right=True) for title in ("numbers", "mean", "least", "most")))
 _SHORT = 12  # of a digest's 64 digits
 _Z = 1.959964  # standard deviations that hold 95 %
 _MOST_LABELS = 10  # a side of a table that fits a terminal; of more labels the pairs are listed
@@ -47,7 +50,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _run(asked: Asked) -> int:
     wanted: str | None = asked.options.model
-    with Table() as table:
+    with ScoreTable() as table:
         with asked.output.progress("reading", asked.source) as tick:
             for entry in asked.source.read(asked.window):
                 tick(entry)
@@ -58,7 +61,7 @@ def _run(asked: Asked) -> int:
                 ):
                     table.predicted(entry)
             if asked.window.end is not None:  # the truth comes later than the prediction
-                for entry in asked.source.read(Window(asked.window.end), {"event.name": FEEDBACK_EVENT}):
+                for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
                     tick(entry)
                     if entry.event == FEEDBACK_EVENT:
                         table.told(entry)
@@ -70,7 +73,7 @@ def _run(asked: Asked) -> int:
     return FINE
 
 
-def _tell(asked: Asked, scores: list[Score], stray: int) -> None:
+def _tell(asked: Asked, scores: list[ModelScore], stray: int) -> None:
     output = asked.output
     output.table(_COLUMNS, [_row(score) for score in scores])
     for score in scores:
@@ -92,7 +95,7 @@ def _tell(asked: Asked, scores: list[Score], stray: int) -> None:
         output.line(f"feedback on {stray} rows whose prediction is not among these")
 
 
-def _row(score: Score) -> list[str]:
+def _row(score: ModelScore) -> list[str]:
     bounds = interval(score.right, score.judged)
     return [
         str(score.model or ""),
@@ -107,18 +110,18 @@ def _row(score: Score) -> list[str]:
     ]
 
 
-def _confusion(score: Score) -> tuple[list[Column], list[list[str]]]:
+def _confusion(score: ModelScore) -> tuple[list[TextColumn], list[list[str]]]:
     """Return the confusion table's columns and rows."""
     labels = sorted({label for pair in score.pairs for label in pair})
     if len(labels) > _MOST_LABELS:
         pairs = sorted(score.pairs.items(), key=lambda item: (-item[1], item[0]))
         rows = [[called, truly, str(count)] for (called, truly), count in pairs]
-        return [Column("predicted"), Column("truly"), Column("predictions", right=True)], rows
-    columns = [Column("predicted"), *(Column(label, right=True) for label in labels)]
+        return [TextColumn("predicted"), TextColumn("truly"), TextColumn("predictions", right=True)], rows
+    columns = [TextColumn("predicted"), *(TextColumn(label, right=True) for label in labels)]
     return columns, [[called, *(str(score.pairs.get((called, truly), 0)) for truly in labels)] for called in labels]
 
 
-def _json(score: Score) -> dict[str, Any]:
+def _json(score: ModelScore) -> dict[str, Any]:
     bounds = interval(score.right, score.judged)
     return {
         "model": score.model._asdict() if score.model else None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from predictor.reader.record import Entry, Model
+    from predictor.reader.record import Entry, ModelVersion
 
 _PREPARE = (
     "PRAGMA journal_mode = OFF",
@@ -43,7 +43,7 @@ _NUMBERS = (
 
 
 @dataclass
-class Numbers:
+class FeedbackNumbers:
     """The numbers that feedback gave."""
 
     count: int
@@ -53,16 +53,16 @@ class Numbers:
 
 
 @dataclass
-class Score:
+class ModelScore:
     """One model's predictions and what was said of them."""
 
-    model: Model | None
+    model: ModelVersion | None
     predictions: int
     covered: int = 0
     """Those of which feedback says a label or a number."""
     pairs: dict[tuple[str, str], int] = field(default_factory=dict)
     """How many were called the first and truly were the second."""
-    numbers: Numbers | None = None
+    numbers: FeedbackNumbers | None = None
 
     @property
     def judged(self) -> int:
@@ -75,7 +75,7 @@ class Score:
         return sum(count for (called, truly), count in self.pairs.items() if called == truly)
 
 
-class Table:
+class ScoreTable:
     """Takes records in any order, then answers."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Table:
         self._database = sqlite3.connect("", isolation_level=None)  # "": a file that only this process sees
         for statement in _PREPARE:
             self._database.execute(statement)
-        self._models: dict[Model | None, int] = {}
+        self._models: dict[ModelVersion | None, int] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -108,16 +108,16 @@ class Table:
             if (said := entry.attributes.get(name)) is not None:
                 self._do(statement, entry.job_id, entry.row or 0, entry.time_ns, said)
 
-    def scores(self) -> list[Score]:
+    def scores(self) -> list[ModelScore]:
         """Return what each model has come to, the one with the most predictions first."""
         models = list(self._models)
-        found = {model: Score(models[model], count) for model, count in self._do(_COUNTED)}
+        found = {model: ModelScore(models[model], count) for model, count in self._do(_COUNTED)}
         for model, count in self._do(_COVERED):
             found[model].covered = count
         for model, called, truly, count in self._do(_PAIRS):
             found[model].pairs[called, truly] = count
         for model, *numbers in self._do(_NUMBERS):
-            found[model].numbers = Numbers(*numbers)
+            found[model].numbers = FeedbackNumbers(*numbers)
         return list(found.values())
 
     def stray(self) -> int:

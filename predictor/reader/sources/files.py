@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.reader.record import Entry
-    from predictor.reader.time_range import Window
+    from predictor.reader.time_range import TimeRange
 
 _BEGINNINGS = b'{"resourceLogs":', b'{"resourceSpans":'
 _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -67,7 +67,7 @@ class Files(Local):
                 except FileNotFoundError:  # renamed since: found under its new name in the next round
                     seen.discard(identity)
 
-    def follow(self, window: Window) -> Iterator[Entry | None]:
+    def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what is there and what is added, files that appear later included."""
         files: dict[_Identity, IO[bytes]] = {}
         try:
@@ -88,7 +88,7 @@ class Files(Local):
             for file in files.values():
                 file.close()
 
-    def entries(self, line: Line, window: Window) -> Iterator[Entry]:
+    def entries(self, line: Line, window: TimeRange) -> Iterator[Entry]:
         """Yield a line's records; a Collector that is killed while it writes leaves half a line, and the next goes on.
 
         What does not parse of the halves is no damage: it was never acknowledged, so it comes once more.

@@ -19,7 +19,7 @@ import msgspec
 from predictor.reader.record import UnknownSchemaError
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
-from predictor.reader.time_range import Window
+from predictor.reader.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,7 +90,7 @@ class Loki:
         """Return None: of a process only its records are here."""
         del stream
 
-    def read(self, window: Window, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
+    def read(self, window: TimeRange, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
         """Yield the records of a window in the order of time, each once; see `Source.read`."""
         start, end = self._bounds(window)
         begin, whole = start, max(end - start, 1)
@@ -104,22 +104,22 @@ class Loki:
                 yield entry
             start = upto
 
-    def recent(self, window: Window) -> Iterator[Window]:
+    def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield the last ten minutes of a window, then what lies before them in longer and longer parts."""
         start, end = self._bounds(window)
         newest = min(end, time.time_ns())
         for back in (*_RECENT_NS, max(newest - start, 0)):
             begin = max(start, newest - back)
             if begin < end:
-                yield Window(begin, end)
+                yield TimeRange(begin, end)
                 end = begin
 
-    def follow(self, window: Window) -> Iterator[Entry | None]:
+    def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what is there and what comes; a record that arrives later than two minutes is not seen."""
         seen: dict[tuple[str, int], int] = {}
         start = window.start
         while True:
-            for entry in self.read(Window(start, window.end)):
+            for entry in self.read(TimeRange(start, window.end)):
                 if entry[:2] not in seen:
                     seen[entry[:2]] = entry.time_ns
                     yield entry
@@ -128,7 +128,7 @@ class Loki:
                 start = min(max(seen.values()), time.time_ns()) - _BEHIND_NS  # a clock may be ahead
                 seen = {key: when for key, when in seen.items() if when >= start}
 
-    def _bounds(self, window: Window) -> tuple[int, int]:
+    def _bounds(self, window: TimeRange) -> tuple[int, int]:
         start = self.oldest if window.start is None else window.start
         end = time.time_ns() + _SPAN_NS if window.end is None else window.end  # a clock may be ahead
         return start, end

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.reader.record import Entry
-    from predictor.reader.time_range import Window
+    from predictor.reader.time_range import TimeRange
 
 _BYTES = 4 << 20  # read at a time
 GONE = sys.maxsize
@@ -50,7 +50,7 @@ class Local:
         """The path."""
         return str(self._path)
 
-    def read(self, window: Window, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
+    def read(self, window: TimeRange, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
         """Yield the records of a window; see `Source.read`."""
         wanted = [value.encode() for value in (exactly or {}).values() if _PLAIN(value)]
         size, done = self.size() or 1, 0
@@ -63,7 +63,7 @@ class Local:
         except OSError as error:
             raise SourceError(str(error.filename or self._path), error.strerror or str(error)) from error
 
-    def recent(self, window: Window) -> Iterator[Window]:
+    def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield the window as it is: the newest are found no faster than all."""
         yield window
 
@@ -75,7 +75,7 @@ class Local:
         """Return about how many bytes there are to read."""
         raise NotImplementedError
 
-    def entries(self, line: Line, window: Window) -> Iterator[Entry]:
+    def entries(self, line: Line, window: TimeRange) -> Iterator[Entry]:
         """Yield a line's records; raises SourceError for a record of a later schema."""
         try:
             found = list(entries(line.text))
@@ -87,7 +87,7 @@ class Local:
         yield from (entry for entry in found if window.holds(entry.time_ns))
 
 
-class Outbox(Local):
+class OutboxSource(Local):
     """The folder that PREDICTOR_OUTBOX names; a server may be writing to it and taking away what it has shipped."""
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +125,7 @@ class Outbox(Local):
         files = layout.StreamFiles(self._path / layout.LAYOUT / stream)
         return owned(files) if files.path.is_dir() else None
 
-    def follow(self, window: Window) -> Iterator[Entry | None]:
+    def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what is there and what comes, streams that begin later included."""
         places: dict[str, tuple[int, int]] = {}
         while True:

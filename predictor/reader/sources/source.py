@@ -10,13 +10,13 @@ from predictor.outbox.layout import LAYOUT
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.files import Files
 from predictor.reader.sources.loki import Loki
-from predictor.reader.sources.outbox import Outbox
+from predictor.reader.sources.outbox import OutboxSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from predictor.reader.record import Entry
-    from predictor.reader.time_range import Window
+    from predictor.reader.time_range import TimeRange
 
 
 class Source(Protocol):
@@ -38,17 +38,17 @@ class Source(Protocol):
     def oldest(self) -> int | None:
         """From when on it is looked at if nobody says, Unix nanoseconds; None: from its beginning."""
 
-    def read(self, window: Window, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
+    def read(self, window: TimeRange, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
         """Yield the records of a window, copies included, each stream in about the order of its numbers.
 
         `exactly` names text attributes and their values: a source may leave out other records, and need not.
         Raises SourceError if the place cannot be read.
         """
 
-    def recent(self, window: Window) -> Iterator[Window]:
+    def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield parts of a window, the newest first: who wants the newest records may stop after any of them."""
 
-    def follow(self, window: Window) -> Iterator[Entry | None]:
+    def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what `read` does and then what comes, without end; None each time that there is nothing new for now."""
 
     def kept_from(self, stream: str) -> int:
@@ -83,5 +83,5 @@ def source(where: str, access: Access | None = None) -> Source:
         return Loki(where, tenant=access.tenant, token=access.token, selector=access.selector)
     path = Path(where).expanduser()
     if (path / LAYOUT).is_dir():
-        return Outbox(path)
+        return OutboxSource(path)
     return Files(path)

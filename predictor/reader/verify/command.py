@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.command import FINE, FOUND, Verb
-from predictor.reader.output import Column
-from predictor.reader.sources.outbox import Outbox
+from predictor.reader.output import TextColumn
+from predictor.reader.sources.outbox import OutboxSource
 from predictor.reader.time_range import shown as time
-from predictor.reader.verify.completeness import Report, Verdict, verify
+from predictor.reader.verify.completeness import Verdict, VerifyReport, verify
 from predictor.reader.verify.stream_state import shown, size
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from predictor.reader.verify.outbox_contents import Lack
 
 _COLUMNS = (
-    Column("stream"),
-    Column("state"),
-    Column("last spoke"),
-    *(Column(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
+    TextColumn("stream"),
+    TextColumn("state"),
+    TextColumn("last spoke"),
+    *(TextColumn(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
 )
 _MOST = 20  # sentences of one kind: a damaged disk has thousands
 
 
-def sentences(report: Report) -> Iterator[str]:
+def sentences(report: VerifyReport) -> Iterator[str]:
     """Yield what is wrong, one sentence each."""
     for verdict in report.verdicts:
         stream = verdict.stream
@@ -72,7 +72,7 @@ def _lacks(lack: Lack, *, of_outbox: bool) -> Iterator[str]:
         yield f"{about}: rejected/ has {len(lack.unreadable)} that cannot be read as records: {names}"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: VerifyReport) -> dict[str, Any]:
     """Return what `--json` prints; docs/reading.md describes it."""
     return {
         "sound": report.sound,
@@ -143,7 +143,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _run(asked: Asked) -> int:
     output, outbox = asked.output, asked.options.outbox
-    if outbox and isinstance(asked.source, Outbox):
+    if outbox and isinstance(asked.source, OutboxSource):
         msg = f"--outbox compares a sink with an outbox, and {asked.source.name} is one; wanted --from with the sink"
         raise ValueError(msg)
     with output.progress("reading", asked.source) as tick:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from predictor.reader.sequence_sets import Once
-from predictor.reader.sources.outbox import GONE, Outbox
+from predictor.reader.sources.outbox import GONE, OutboxSource
 from predictor.reader.verify.outbox_contents import Held, Lack, held, lacking, rejected
-from predictor.reader.verify.stream_state import Range, Stream, size
+from predictor.reader.verify.stream_state import SequenceRange, Stream, size
 from predictor.recording.record_schema import EVENT_NAME
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from predictor.reader.record import Entry
     from predictor.reader.sequence_sets import Fingerprints
     from predictor.reader.sources.source import Source
-    from predictor.reader.time_range import Window
+    from predictor.reader.time_range import TimeRange
     from predictor.reader.verify.stream_state import State
 
 _SHIPS = 2.0
@@ -36,7 +36,7 @@ class Verdict:
     state: State
     first: int
     """Numbers are judged from here on: 1, or the first that is kept, or the first in the window."""
-    missing: list[Range] = field(default_factory=list)
+    missing: list[SequenceRange] = field(default_factory=list)
     """Neither here nor declared lost."""
     beyond: bool = False
     """Whether there are numbers after the closing record."""
@@ -55,7 +55,7 @@ class Verdict:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """What a source holds, stream by stream, and what is wrong with it as a whole."""
 
     verdicts: list[Verdict]
@@ -79,13 +79,13 @@ class Report:
 
 def verify(
     source: Source,
-    window: Window,
+    window: TimeRange,
     progress: Callable[[Entry], object] = lambda _: None,
     now_ns: int | None = None,
     *,
     outbox: Path | None = None,
     wait: Callable[[], object] = lambda: time.sleep(_SHIPS),
-) -> Report:
+) -> VerifyReport:
     """Read a source once and judge each of its streams; `progress` is told of each record.
 
     With `outbox` the source is a sink, which must have what that folder holds; `wait` lets a server ship what is on
@@ -113,7 +113,7 @@ def verify(
     spans = sum(each.spans for each in kept.values())
     # What the sink refused may lie in the outbox's own segments still.
     lacks = lacking(kept, check.seen if outbox else lambda _: None)
-    return Report(judged, twice, damaged, lacks, spans, of_outbox=isinstance(source, Outbox))
+    return VerifyReport(judged, twice, damaged, lacks, spans, of_outbox=isinstance(source, OutboxSource))
 
 
 @dataclass
@@ -121,7 +121,7 @@ class _Check:
     """What was read so far of each stream."""
 
     source: Source
-    window: Window
+    window: TimeRange
     progress: Callable[[Entry], object]
     as_of: int | None
     """When silence is judged, None if it cannot be seen."""
@@ -161,18 +161,18 @@ class _Check:
 
     def _writes(self, stream: str) -> bool | None:
         """Tell whether a process has a stream; one that has it in `outbox` goes on, however far behind the sink is."""
-        if self.outbox and Outbox(self.outbox).writes(stream):
+        if self.outbox and OutboxSource(self.outbox).writes(stream):
             return True
         return self.source.writes(stream)
 
 
 def _held(
-    source: Source, window: Window, progress: Callable[[Entry], object], outbox: Path | None
+    source: Source, window: TimeRange, progress: Callable[[Entry], object], outbox: Path | None
 ) -> tuple[dict[str, Held], list[str]]:
     """Return what the sink should have, or was refused of the outbox that is judged, and what cannot be read there."""
     if outbox:
         return held(outbox, window, source.oldest if window.start is None else None, progress)
-    return rejected(source.path, window) if isinstance(source, Outbox) else {}, []
+    return rejected(source.path, window) if isinstance(source, OutboxSource) else {}, []
 
 
 def opened_ns(stream: str) -> int:
@@ -198,12 +198,12 @@ def _explain(verdicts: list[Verdict]) -> None:
         spare -= more
 
 
-def _as_of(window: Window, now_ns: int) -> int | None:
+def _as_of(window: TimeRange, now_ns: int) -> int | None:
     """Return as of when silence is judged; None for a window that has ended: it is not seen there."""
     return now_ns if window.end is None or window.end >= now_ns else None
 
 
-def _judge(source: Source, stream: Stream, window: Window, now_ns: int | None, *, writes: bool | None) -> Verdict:
+def _judge(source: Source, stream: Stream, window: TimeRange, now_ns: int | None, *, writes: bool | None) -> Verdict:
     first = source.kept_from(stream.id)
     if window.start is not None and opened_ns(stream.id) < window.start:
         first = max(first, stream.lowest_judged)
@@ -217,7 +217,7 @@ def _fingerprint(entry: Entry) -> int:
     return int.from_bytes(blake2b(f"{entry.job_id} {entry.row}".encode(), digest_size=8).digest())
 
 
-def _named(source: Source, window: Window, fingerprints: set[int]) -> list[tuple[str, int | None]]:
+def _named(source: Source, window: TimeRange, fingerprints: set[int]) -> list[tuple[str, int | None]]:
     """Return which rows these are, by reading once more; nothing is read if there are none."""
     if not fingerprints:
         return []

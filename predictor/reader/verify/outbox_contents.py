@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from predictor.reader.rejected.files import chosen, items
 from predictor.reader.sequence_sets import Fingerprints, without
-from predictor.reader.sources.outbox import Line, Outbox
-from predictor.reader.time_range import Window
+from predictor.reader.sources.outbox import Line, OutboxSource
+from predictor.reader.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from predictor.reader.record import Entry
-    from predictor.reader.rejected.files import Item
-    from predictor.reader.verify.stream_state import Range
+    from predictor.reader.rejected.files import RejectedItem
+    from predictor.reader.verify.stream_state import SequenceRange
 
 
 @dataclass
@@ -36,16 +36,16 @@ class Lack:
     """What a sink lacks of one stream although the outbox has it."""
 
     stream: str
-    rejected: list[Range]
+    rejected: list[SequenceRange]
     """Numbers in `rejected/`."""
-    segments: list[Range]
+    segments: list[SequenceRange]
     """Numbers in the segments."""
     unreadable: list[str]
     absent: bool
     """Whether the sink has nothing at all of the stream."""
 
 
-def rejected(outbox: Path, window: Window) -> dict[str, Held]:
+def rejected(outbox: Path, window: TimeRange) -> dict[str, Held]:
     """Return what lies in `rejected/` of the streams of an outbox; raises SourceError and OSError."""
     found: dict[str, Held] = {}
     for files in chosen(outbox):
@@ -55,7 +55,7 @@ def rejected(outbox: Path, window: Window) -> dict[str, Held]:
 
 
 def held(
-    outbox: Path, window: Window, oldest: int | None, progress: Callable[[Entry], object]
+    outbox: Path, window: TimeRange, oldest: int | None, progress: Callable[[Entry], object]
 ) -> tuple[dict[str, Held], list[str]]:
     """Return what the streams of an outbox hold in a window, and a sentence on each line that cannot be read.
 
@@ -63,7 +63,7 @@ def held(
     Raises SourceError and OSError.
     """
     found = rejected(outbox, window)
-    source = Outbox(outbox)
+    source = OutboxSource(outbox)
     unshipped: dict[str, int] = {}
     for entry in source.read(window):
         progress(entry)
@@ -87,7 +87,7 @@ def lacking(held_by: dict[str, Held], seen: Callable[[str], Fingerprints | None]
     return lacks
 
 
-def _add(has: Held, item: Item, window: Window) -> None:
+def _add(has: Held, item: RejectedItem, window: TimeRange) -> None:
     if item.signal == "traces":
         has.spans += 1
         return
@@ -95,7 +95,7 @@ def _add(has: Held, item: Item, window: Window) -> None:
         content = item.path.read_bytes()
     except FileNotFoundError:  # sent again meanwhile
         return
-    entries = list(Outbox(item.stream.path).entries(Line(str(item.path), content), Window()))
+    entries = list(OutboxSource(item.stream.path).entries(Line(str(item.path), content), TimeRange()))
     if not entries:
         has.unreadable.append(item.name)
     for entry in entries:

@@ -11,7 +11,7 @@ from predictor.recording.stream_events import CLOSED, LOST, STATUS
 if TYPE_CHECKING:
     from predictor.reader.record import Entry
 
-Range = tuple[int, int]
+SequenceRange = tuple[int, int]
 State = Literal["complete", "open", "silent", "unknown"]
 SILENCE_NS = 180 * 1_000_000_000
 """Three status periods: whoever has written a record, or has a backlog, says so every minute."""
@@ -44,7 +44,7 @@ class Stream:
     """Whether the last word is a status without a backlog."""
     last_word: int = 0
     """The greatest number that was seen, outside the window too."""
-    lost: list[Range] = field(default_factory=list)
+    lost: list[SequenceRange] = field(default_factory=list)
     altered: list[int] = field(default_factory=list)
     lowest_judged: int = 0
     """From here on numbers are judged; 0 until one was seen that lies in the window."""
@@ -83,7 +83,7 @@ class Stream:
             self.rejected = said["prediction.stream.rejected.count"]
             self.unrecorded = said["prediction.stream.unrecorded.count"]
 
-    def missing(self, first: int) -> list[Range]:
+    def missing(self, first: int) -> list[SequenceRange]:
         """Return the numbers from `first` to the last that are neither here nor declared lost, as stretches."""
         return list(without(self.seen.gaps(first, self.last), self.lost))
 
@@ -103,12 +103,12 @@ class Stream:
         return "silent" if silent else "open"
 
 
-def size(ranges: list[Range]) -> int:
+def size(ranges: list[SequenceRange]) -> int:
     """Return how many numbers lie in the stretches."""
     return sum(last - first + 1 for first, last in ranges)
 
 
-def shown(ranges: list[Range], most: int = 5) -> str:
+def shown(ranges: list[SequenceRange], most: int = 5) -> str:
     """Return the stretches as a person reads them: `17-19, 40`, the first few."""
     texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges[:most]]
     return ", ".join(texts) + (f" and {len(ranges) - most} more" if len(ranges) > most else "")

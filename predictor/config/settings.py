@@ -78,6 +78,12 @@ class Settings:
         "batches that run at once; 0 is one for each core this process may use, a CPU quota rounded up included",
     )
     queue_rows: int = _setting("4096", count(1), "rows that may wait; beyond them 503")
+    rows_per_second: int = _setting(
+        "0",
+        count(0),
+        "rows that this process predicts and logs a second, each feedback being one; a second's rows may come at once, "
+        "and one request of `PREDICTOR_BATCH_ROWS`; beyond them 429; 0 is no bound",
+    )
     body_bytes: int = _setting("1MiB", size(1), "largest request body, after decompression")
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
     idle: float = _setting(

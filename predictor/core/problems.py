@@ -26,6 +26,7 @@ class Kind(Enum):
     CONTENT_TOO_LARGE = _Kind(413, "content-too-large", "The request is larger than this server takes")
     UNSUPPORTED_MEDIA_TYPE = _Kind(415, "unsupported-media-type", "The body is not declared as JSON")
     INVALID_DATA = _Kind(422, "invalid-data", "The data does not have the model's shape")
+    RATE_LIMITED = _Kind(429, "rate-limited", "More rows a second than this server takes")
     INTERNAL_ERROR = _Kind(500, "internal-error", "The server failed")
     MODEL_FAILED = _Kind(500, "model-failed", "The model failed on these rows")
     QUEUE_FULL = _Kind(503, "queue-full", "Too many rows are waiting")
@@ -67,7 +68,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         recorded: bool = False,
     ) -> None:
-        """Take the kind, the sentence, and for a 503 the seconds after which a retry makes sense.
+        """Take the kind, the sentence, and for a 429 or 503 the seconds after which a retry makes sense.
 
         `recorded` says that the log has, or has counted, what became of the rows.
         """

@@ -15,6 +15,7 @@ from predictor.api.pattern.feedback import FeedbackCall
 from predictor.api.routes import routes
 from predictor.config.settings import load as load_settings
 from predictor.core import cpu_quota, operator_log, thread_pools
+from predictor.core.rate_limit import TokenBucket
 from predictor.dashboard.feed import Feed
 from predictor.dashboard.routes import Page, is_loopback
 from predictor.dashboard.view import View
@@ -93,6 +94,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             page.add_routes(app.router)
         watch = page.feed.observe if page else None
         observer = listeners.together(listeners.display(settings.display, model.description), watch)
+        rows = settings.rows_per_second
         pipeline = Pipeline(
             model,
             log,
@@ -101,6 +103,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             threads=settings.threads or cpu_quota.usable(),
             queue_rows=settings.queue_rows,
             slow=settings.slow,
+            rate=TokenBucket(rows, max(rows, settings.batch_rows)) if rows else None,
             observe=observer,
         )
         app[PIPELINES] = {model.description.name: pipeline}
@@ -166,7 +169,7 @@ def _prediction_log(
 
 
 def _feedback(settings: Settings, model: Model, log: PredictionLog, pipeline: Pipeline) -> FeedbackCall:
-    write = FeedbackLog(log, pipeline.admit).write
+    write = FeedbackLog(log, pipeline.admit_feedback).write
     labels = model.description.labels
     return FeedbackCall(write, labels, token=settings.feedback_token, limit=settings.feedback_bytes)
 

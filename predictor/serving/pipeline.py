@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from predictor.serving.job import Job, failures_of, predictions_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from predictor.core.rate_limit import TokenBucket
     from predictor.core.result import Origin, Prediction, Rows
     from predictor.inference.model import Model, Outputs
     from predictor.serving.batcher import ResultFuture
@@ -49,9 +51,10 @@ class Pipeline:
         threads: int,
         queue_rows: int,
         slow: float,
+        rate: TokenBucket | None = None,
         observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:
-        """Take the parts; without a log nothing is written (benchmarks)."""
+        """Take the parts; without a log nothing is written (benchmarks), and without `rate` nothing bounds the rows."""
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
         self.deadlines = Deadlines(self._expire)
@@ -61,6 +64,7 @@ class Pipeline:
         self._traces = traces
         self._queue_rows = queue_rows
         self._slow = slow
+        self._rate = rate
         self._observe = observe
         self._throttle = Throttle()
         self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads)
@@ -70,6 +74,14 @@ class Pipeline:
         if self.draining:
             raise Problem(Kind.DRAINING, _DRAINING, retry_after=_RETRY_AFTER)
         self.check_room()
+        if self._rate and (seconds := self._rate.wait(1)):
+            raise _too_fast(seconds)
+
+    def admit_feedback(self) -> None:
+        """Refuse a feedback as a prediction is, and count it as one row; raises Problem."""
+        self.admit()
+        if self._rate and (seconds := self._rate.take(1)):
+            raise _too_fast(seconds)
 
     def check_room(self) -> None:
         """Refuse before inference what could not be logged or would wait too long; raises Problem."""
@@ -83,7 +95,10 @@ class Pipeline:
         """Send validated rows on their way; `deadline` is on the loop's clock; raises Problem if there is no room.
 
         `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
+        Of rows beyond PREDICTOR_ROWS_PER_SECOND none has a record, lest they fill the outbox all the same.
         """
+        if self._rate and (seconds := self._rate.take(len(rows))):
+            raise _too_fast(seconds)
         job = Job(origin, rows, future, uuid7(origin.received_ns))
         try:
             self.check_room()  # once more: the body was read meanwhile
@@ -204,6 +219,11 @@ class Pipeline:
         except OutboxError:
             return  # the caller learns of the failure all the same, and the refusal was counted
         self._tell(jobs)
+
+
+def _too_fast(seconds: float) -> Problem:
+    detail = "this server has predicted as many rows as it may for now (PREDICTOR_ROWS_PER_SECOND)"
+    return Problem(Kind.RATE_LIMITED, detail, retry_after=math.ceil(seconds))
 
 
 def _draining() -> Problem:

@@ -6,10 +6,12 @@ import asyncio
 import gzip
 import time
 from asyncio import TaskGroup
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor.core.rate_limit import TokenBucket
 from predictor.server import app
 from tests.support.gated_model import Gate, pipeline
 from tests.support.server import ROW, answers, first, message, predictions, problem, raw, records, serve, until
@@ -97,6 +99,64 @@ async def test_most_rows(outbox: Path) -> None:
         assert "data has 4 rows" in detail
         assert "PREDICTOR_BATCH_ROWS" in detail
     assert [p.get("error.type") for p in predictions(outbox)] == [None] * 3 + ["content-too-large"]
+
+
+async def test_rows_a_second(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second's rows are taken at once, then 429 until there is room; the refusal is one record without rows."""
+    now = [0.0]
+    monkeypatch.setattr(app, "TokenBucket", partial(TokenBucket, clock=lambda: now[0]))
+    async with serve(outbox, PREDICTOR_ROWS_PER_SECOND="10", PREDICTOR_BATCH_ROWS="10") as here:
+        assert (await here.post("/predict/batch", json={"data": [ROW] * 8})).status == 200
+        answer = await here.post("/predict/batch", json={"data": [ROW] * 5})
+        assert "PREDICTOR_ROWS_PER_SECOND" in problem(answer, 429, "rate-limited")
+        assert answer.headers["Retry-After"] == "1"
+        for _ in range(2):  # what was refused has taken nothing
+            assert (await here.post("/predict", json={"data": [ROW]})).status == 200
+        for path in ("/predict/test", "/predict/test/label"):
+            problem(await here.get(path), 429, "rate-limited")
+        assert (await here.get("/readyz")).status == 200
+        now[0] += 60
+        assert (await here.post("/predict/batch", json={"data": [ROW] * 10})).status == 200
+        problem(await here.post("/predict", json={"data": [ROW]}), 429, "rate-limited")
+    logged = predictions(outbox)
+    assert sum("error.type" not in p for p in logged) == 20
+    failed = [p for p in logged if "error.type" in p]
+    assert [(p["error.type"], p["http.route"]) for p in failed] == [
+        ("rate-limited", "/predict/batch"),
+        ("rate-limited", "/predict/test"),
+        ("rate-limited", "/predict/test/label"),
+        ("rate-limited", "/predict"),
+    ]
+    assert not [name for p in failed for name in p if name.startswith(("prediction.input", "prediction.index"))]
+
+
+async def test_rows_a_second_before_a_body_has_come(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no row may be predicted a request is refused by its head, and its body is not waited for."""
+    monkeypatch.setattr(app, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
+    async with serve(outbox, PREDICTOR_ROWS_PER_SECOND="1", PREDICTOR_BATCH_ROWS="1", PREDICTOR_DRAIN="0") as here:
+        assert (await here.post("/predict", json={"data": [ROW]})).status == 200
+        problem(await first(here.port, message("POST", "/predict", Content_Length="28")), 429, "rate-limited")
+
+
+async def test_feedback_counts_as_a_row(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feedback writes records too, so each counts as one row of PREDICTOR_ROWS_PER_SECOND."""
+    monkeypatch.setattr(app, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
+    settings = {"PREDICTOR_ROWS_PER_SECOND": "2", "PREDICTOR_BATCH_ROWS": "2", "PREDICTOR_FEEDBACK": "true"}
+    async with serve(outbox, **settings) as here:
+        job_id = (await here.post("/predict", json={"data": [ROW]})).json["job_id"]
+        assert (await here.post(f"/feedback/{job_id}", json={"label": "setosa"})).status == 200
+        answer = await here.post(f"/feedback/{job_id}", json={"label": "setosa"})
+        problem(answer, 429, "rate-limited")
+        assert answer.headers["Retry-After"] == "1"
+    assert len([r for r in records(outbox) if r["eventName"] == "prediction.feedback"]) == 1
+
+
+async def test_no_bound_of_rows(outbox: Path) -> None:
+    """Without PREDICTOR_ROWS_PER_SECOND nothing bounds the rows."""
+    async with serve(outbox) as here:
+        for _ in range(20):
+            assert (await here.post("/predict/batch", json={"data": [ROW] * 200})).status == 200
+    assert len(predictions(outbox)) == 4000
 
 
 async def test_full_queue(outbox: Path, gate: Gate) -> None:

@@ -192,7 +192,7 @@ class LaneConnection(asyncio.Protocol):
         plane, head, origin = self._lane.plane, self._head, reply.context.origin
         answer = self._codec.encode(reply)
         if origin.kept and (spans := plane.tracer.server_spans):
-            answered = (answer.status, dict(answer.headers))
+            answered = (answer.status, answer.headers)
             spans.write(origin, Exchanged(head.method, head.path, self._scheme, head.headers, *answered))
         if plane.measure:
             plane.measure(origin.elapsed(), head.method, head.path, answer.status)

@@ -30,13 +30,13 @@ _MOST_LINE, _MOST_HEADERS = 8190, 128
 _MOST_CACHED = 256 << 10
 """Bytes of all heads in the cache."""
 _LONGEST_CACHED = 2 << 10
-_ODD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
-"""What a plain head has not: control characters, lone line ends, lines that go on in the next one."""
+_NO_CONTROL = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), *b"\t\r\n"})
 _METHODS = rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
 _FIRST_LINE = re.compile(_METHODS + rb" /[!-~]* HTTP/1\.1")
 _BEGUN_LINE = re.compile(rb"[A-Z]{1,7}|" + _METHODS + rb" (?:/[!-~]*(?: [HTP/.1]{0,8}\r?)?)?")
 _TARGET = re.compile(rb"/[!-~]*")
-_UNFRAMED = ("Transfer-Encoding", "Upgrade")
+_UNFRAMED = {b"transfer-encoding", b"upgrade"}
+_CHANGES_BODY = {b"content-encoding", b"expect"}
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -59,18 +59,13 @@ class HeadReader:
         self._codecs = {
             (route.method, route.path): route.meaning.codec for route in routes if isinstance(route.meaning, Predict)
         }
-        self._own = (*own, "X-Request-Id")
+        self._own = {name.lower().encode() for name in own} | {b"x-request-id"}
         self._cache: dict[bytes, RequestHead] = {}
         self._cached = 0
 
     def read(self, head: bytes) -> RequestHead | None:
         """Return a head that ends with its empty line; None if it is not plain, and so aiohttp's to understand."""
-        found = self._cache.get(head)
-        if found is None:
-            found = self._parse(head)
-            if found and len(head) <= _LONGEST_CACHED and not any(name in found.headers for name in self._own):
-                self._keep(head, found)
-        return found
+        return self._cache.get(head) or self._parse(head)
 
     def _keep(self, head: bytes, found: RequestHead) -> None:
         self._cache[head] = found
@@ -81,7 +76,7 @@ class HeadReader:
             self._cached -= len(oldest)
 
     def _parse(self, head: bytes) -> RequestHead | None:
-        if _ODD.search(head):
+        if _is_odd(head):
             return None
         parts = _Parts()
         parser = parts.parser = httptools.HttpRequestParser(parts)
@@ -91,39 +86,55 @@ class HeadReader:
             return None
         finally:
             parts.parser = None  # no cycle is left for the collector to find
-        headers = parts.headers
+        names = {name.lower() for name, _ in parts.headers}
         plain = (
-            parts.complete
-            and parts.kept
+            parts.kept
             and parser.get_http_version() == "1.1"
             and _TARGET.fullmatch(parts.url)
-            and "Host" in headers
-            and not any(name in headers for name in _UNFRAMED)
-            and len(set(map(str.lower, headers))) == len(headers) < _MOST_HEADERS
-            and max(map(len, head.split(b"\r\n"))) < _MOST_LINE
+            and b"host" in names
+            and names.isdisjoint(_UNFRAMED)
+            and len(names) == len(parts.headers) < _MOST_HEADERS
+            and (len(head) < _MOST_LINE or max(map(len, head.split(b"\r\n"))) < _MOST_LINE)
         )
         if not plain:
             return None
+        headers = CIMultiDict((_text(name), _text(value)) for name, value in parts.headers)
         declared = headers.get("Content-Length", "0")
         if not (declared.isascii() and declared.isdigit()):
             return None
         method, path, length = parser.get_method().decode(), parts.url.decode(), int(declared)
         body = BodyHead(headers.get("Content-Type"), length)
         codec = self._codecs.get((method, path))
-        if codec and not _takes(codec, body, headers):
-            codec = None
-        return RequestHead(method, path, headers, length, body, codec)
+        if codec and not (names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)):
+            codec = None  # what must be refused or changed before it is read is aiohttp's
+        found = RequestHead(method, path, headers, length, body, codec)
+        if len(head) <= _LONGEST_CACHED and names.isdisjoint(self._own):
+            self._keep(head, found)
+        return found
 
 
-def _takes(codec: Codec, body: BodyHead, headers: CIMultiDict[str]) -> bool:
-    """Tell whether the lane may answer: what must be refused or changed before its body is read is aiohttp's."""
-    if "Content-Encoding" in headers or "Expect" in headers:
-        return False
+def _is_odd(head: bytes) -> bool:
+    """Tell whether a head has control characters, lone line ends, or lines that go on in the next one."""
+    ends = head.count(b"\r\n")
+    return bool(
+        head.translate(None, _NO_CONTROL)
+        or ends != head.count(b"\n")
+        or ends != head.count(b"\r")
+        or b"\n " in head
+        or b"\n\t" in head
+    )
+
+
+def _takes(codec: Codec, body: BodyHead) -> bool:
     try:
         codec.check(body)
     except Problem:
         return False
     return True
+
+
+def _text(part: bytes) -> str:
+    return part.strip(b" \t").decode("utf-8", "surrogateescape")
 
 
 class _Parts:
@@ -132,19 +143,16 @@ class _Parts:
     def __init__(self) -> None:
         self.parser: httptools.HttpRequestParser | None = None
         self.url = b""
-        self.headers: CIMultiDict[str] = CIMultiDict()
-        self.complete = False
+        self.headers: list[tuple[bytes, bytes]] = []
         self.kept = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        text = value.strip(b" \t").decode("utf-8", "surrogateescape")
-        self.headers.add(name.decode("ascii", "surrogateescape"), text)
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self.complete = True
         # Here: behind a request without a body the parser speaks of the next one.
         self.kept = self.parser is not None and self.parser.should_keep_alive()
 
@@ -163,7 +171,7 @@ def may_become_plain(begun: bytes) -> bool:
     """Tell whether a head that has not come whole may become a plain one."""
     line, end, _ = begun.partition(b"\r\n")
     fits = _FIRST_LINE.fullmatch(line) if end else _BEGUN_LINE.fullmatch(line)
-    if fits is None or _ODD.search(begun.removesuffix(b"\r")):
+    if fits is None or _is_odd(begun.removesuffix(b"\r")):
         return False
     try:
         httptools.HttpRequestParser(_Parts()).feed_data(begun)

@@ -30,7 +30,7 @@ from yarl import URL
 from predictor import otlp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from predictor.core.result import Origin
     from predictor.otlp import JSON
@@ -56,7 +56,7 @@ class Exchanged(NamedTuple):
     headers: Mapping[str, str]
     """Of the request: names in any case."""
     status: int
-    answer_headers: Mapping[str, str]
+    answer_headers: Sequence[tuple[str, str]]
     """In the order of the answer."""
 
 
@@ -100,7 +100,7 @@ class ServerSpans:
         state = _trace_state(origin, headers)
         if own or state or self._request_captures or self._answer_captures:
             request = self._request_captures(headers) if self._request_captures else {}
-            answer = self._answer_captures(answer_headers) if self._answer_captures else {}
+            answer = self._answer_captures(dict(answer_headers)) if self._answer_captures else {}
             head, rest = self._whole(words, own, request, answer, state)
         elif len(words.host) + len(words.user_agent) <= _LONGEST:
             head, rest = self._template(words)

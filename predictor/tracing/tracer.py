@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.util.http import get_excluded_urls
 
 from predictor.core import ids
@@ -39,6 +39,10 @@ _KEPT_A_SECOND = 10
 """Traces kept beside the sample: enough to look at, too few to cost anything when everything is an outlier."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _COMPANIONS = {"tracestate", "baggage"}
+_W3C = {"traceparent", "tracestate", "baggage"}
+"""What the propagators read unless `OTEL_PROPAGATORS` says otherwise."""
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
+"""A traceparent as nearly all are; the SDK takes five times as long to read it, and is asked about any other."""
 
 
 class Tracer:
@@ -52,6 +56,7 @@ class Tracer:
         self.fields = frozenset(propagate.get_global_textmap().fields)
         """Headers that say something of a trace."""
         self._parent_fields = tuple(self.fields - _COMPANIONS)
+        self._w3c = self.fields == _W3C
         self._rate = PerSecond(_KEPT_A_SECOND)
         self.instrumentation: Instrumentation | None = None
         """What makes the server spans of requests that aiohttp serves."""
@@ -62,30 +67,39 @@ class Tracer:
         self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         self._may_want = wanted_traces(self._sampler)
+        self._heeds_parents = type(self._sampler) is not TraceIdRatioBased
         self.instrumentation = Instrumentation(resource, spans)
         self.server_spans = ServerSpans(spans, semconv)
 
     def begin(self, headers: Mapping[str, str], method: str, route: str) -> Origin:
         """Draw the ids of a request, honouring its trace context, and ask the sampler."""
         received, received_ns = time.monotonic(), time.time_ns()
-        context = trace_id = parent_id = None
-        for name in self._parent_fields:
-            if name in headers:
-                context = propagate.extract(headers)
-                parent = trace.get_current_span(context).get_span_context()
-                if parent.is_valid:
-                    trace_id, parent_id = f"{parent.trace_id:032x}", f"{parent.span_id:016x}"
+        trace_id, parent_id = self._parent(headers)
         request_id = headers.get("X-Request-Id")
         if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
             request_id = None
         trace_id = trace_id or ids.trace_id()
         origin = Origin(trace_id, ids.span_id(), route, received_ns, received, request_id, parent_id)
-        if self._spans is not None and (context is not None or self._may_want(trace_id)) and not self._excluded(route):
-            name = f"{method} {route}"
-            result = self._sampler.should_sample(context, int(trace_id, 16), name, trace.SpanKind.SERVER)
-            if result.decision is Decision.RECORD_AND_SAMPLE:
-                origin.kept, origin.sample = "head", result
+        if self._spans is not None:
+            ask = (parent_id is not None and self._heeds_parents) or self._may_want(trace_id)
+            if ask and not self._excluded(route):
+                context = propagate.extract(headers) if parent_id else None
+                name = f"{method} {route}"
+                result = self._sampler.should_sample(context, int(trace_id, 16), name, trace.SpanKind.SERVER)
+                if result.decision is Decision.RECORD_AND_SAMPLE:
+                    origin.kept, origin.sample = "head", result
         return origin
+
+    def _parent(self, headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+        """Return the trace id and the span id of the caller, if it has some."""
+        for name in self._parent_fields:
+            if name in headers:
+                if self._w3c and (match := _TRACEPARENT.fullmatch(headers[name])):
+                    return match[1], match[2]
+                parent = trace.get_current_span(propagate.extract(headers)).get_span_context()
+                if parent.is_valid:
+                    return f"{parent.trace_id:032x}", f"{parent.span_id:016x}"
+        return None, None
 
     def keep(self, origin: Origin, *, outlier: bool = False, slow: bool = False, error: bool = False) -> None:
         """Set `origin.kept` if the request matters although it was not sampled, and no record denies it yet."""

@@ -63,7 +63,7 @@ MOST_GROWTH = 10 << 20  # bytes
 HALF_OPEN = 1000
 SPARE = 300  # descriptors for everything else
 FEW_FILES = 300  # the server leaves half of so few to connections
-EXPRESS = GOOD[0].sent
+ORDINARY = GOOD[0].sent
 
 
 @dataclass
@@ -237,7 +237,7 @@ async def half_open(server: Server, count: int, tally: Tally) -> AsyncIterator[l
             held[-1].sendall(HALF[number % len(HALF)])
             if number % 50 == 0:  # answered, it has accepted those before: few wait for that at once
                 async with Caller(server.port) as line:
-                    tally.count(GOOD[0], await line.asks(EXPRESS))
+                    tally.count(GOOD[0], await line.asks(ORDINARY))
         yield held
 
 
@@ -367,9 +367,9 @@ async def test_host_that_is_no_name(here: Here) -> None:
     try:
         async with Caller(here.port) as line, Caller(here.port) as other:
             line.writer.write(b"GET http://xn--/label HTTP/1.1\r\nHost: test\r\n\r\n")
-            await other.asks(EXPRESS)
+            await other.asks(ORDINARY)
             async with asyncio.timeout(5):
-                problem(await line.asks(EXPRESS), 400, "bad-request")
+                problem(await line.asks(ORDINARY), 400, "bad-request")
     finally:
         await until(lambda: not here.server.connections)
         gc.collect()  # asyncio speaks of the dead task now, and not in the middle of another test
@@ -380,7 +380,7 @@ async def test_upgrade_that_is_declined(outbox: Path) -> None:
     """Behind a request that asks for a protocol which is not spoken here, the next ones are answered."""
     upgrade = ask(Connection="Upgrade, HTTP2-Settings", Upgrade="h2c", HTTP2_Settings="AAMAAABkAARAAAAAAAIAAAAA")
     async with serve(outbox, PREDICTOR_IDLE="200ms") as here, Caller(here.port) as line:
-        assert (await line.asks(upgrade + EXPRESS)).status == 200
+        assert (await line.asks(upgrade + ORDINARY)).status == 200
         assert (await line.answer()).status == 200
 
 
@@ -389,7 +389,7 @@ async def test_good_request_before_what_is_no_http(here: Here, door: str) -> Non
     if door == "aiohttp":
         pytest.skip("aiohttp drops what it has parsed of a packet when the rest cannot be")
     async with Caller(here.port) as line:
-        assert (await line.asks(EXPRESS + b"\0\r\n\r\n")).status == 200
+        assert (await line.asks(ORDINARY + b"\0\r\n\r\n")).status == 200
         problem(await line.answer(), 400, "bad-request")
 
 
@@ -397,7 +397,7 @@ async def test_good_request_before_what_is_no_http(here: Here, door: str) -> Non
 async def test_other_versions(here: Here, version: bytes) -> None:
     """What says that it is HTTP of another major version is refused."""
     async with Caller(here.port) as line:
-        problem(await line.asks(EXPRESS.replace(b"HTTP/1.1", b"HTTP/" + version)), 400, "bad-request")
+        problem(await line.asks(ORDINARY.replace(b"HTTP/1.1", b"HTTP/" + version)), 400, "bad-request")
 
 
 def requests_alive() -> int:
@@ -447,13 +447,13 @@ async def test_connections_leave_the_log_its_files(outbox: Path) -> None:
     tally = Tally()
     try:
         async with Caller(server.port) as line:
-            tally.count(GOOD[0], await line.asks(EXPRESS))
+            tally.count(GOOD[0], await line.asks(ORDINARY))
             with contextlib.ExitStack() as stack:
                 where = ("127.0.0.1", server.port)
                 silent = [stack.enter_context(socket.create_connection(where, PATIENCE)) for _ in range(FEW_FILES)]
                 await until(lambda: sum(map(cut_off, silent)) == 1 + FEW_FILES - FEW_FILES // 2)
                 for _ in range(20):
-                    tally.count(GOOD[0], await line.asks(EXPRESS))
+                    tally.count(GOOD[0], await line.asks(ORDINARY))
         await until(lambda: sockets(server.pid) < FEW_FILES // 10)
         await load(server.port, tally)
     finally:

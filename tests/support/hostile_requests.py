@@ -272,7 +272,7 @@ _COMMENTS = (
 )
 
 WAYS = ("application/json", "Application/JSON")
-"""Content types that take a request the express way, and aiohttp's own."""
+"""Content types that mean the same; the plain one is what nearly all send."""
 GOOD = [Taken("good", ask(Content_Type=way)) for way in WAYS]
 POISONED = [
     *(

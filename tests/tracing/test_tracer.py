@@ -5,8 +5,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.resources import Resource
 
 from predictor.server import app
+from predictor.tracing.tracer import Tracer
 from tests.support import model_folders
 from tests.support.server import records
 from tests.support.traced_server import INTERNAL, OUTLIER, SERVER, USUAL, servers, spans, told, traced, tree
@@ -14,8 +19,8 @@ from tests.support.traced_server import INTERNAL, OUTLIER, SERVER, USUAL, server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from predictor.tracing.tracer import Tracer
     from tests.support.server import Answer, Here
+
 
 _TRACE, _PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 _SAMPLED, _UNSAMPLED = f"00-{_TRACE}-{_PARENT}-01", f"00-{_TRACE}-{_PARENT}-00"
@@ -343,3 +348,21 @@ async def test_request_id_is_taken_if_it_is_harmless(here: Here, outbox: Path, g
     expected: Any = given if taken else None
     assert answer.headers.get("X-Request-Id") == expected
     assert record["attributes"].get("prediction.request_id") == expected
+
+
+@given(
+    st.from_regex(
+        r"\s?(00|01|ff|0f)-(0{32}|[0-9a-fA-F]{31,33})-(0{16}|[0-9a-f]{16}|[0-9a-g]{15,17})-[0-9a-f]{2}(-x)?\s?"
+    )
+)
+@settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_traceparent_is_read_as_the_sdk_reads_it(door: str, given_: str) -> None:
+    """Whatever a traceparent looks like, its ids are those that the SDK's propagator finds in it, or none."""
+    assert door
+    headers = {"traceparent": given_}
+    context = trace.get_current_span(propagate.extract(headers)).get_span_context()
+    origin = Tracer(Resource({}), None).begin(headers, "POST", "/predict")
+    if context.is_valid:
+        assert (origin.trace_id, origin.parent_span_id) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
+    else:
+        assert origin.parent_span_id is None

@@ -67,7 +67,8 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
     try:
         return verb.run(Asked(options, found, window, output))
     finally:
-        for sentence in () if options.verb == "verify" else dict.fromkeys(found.damaged):
+        passed_over = found.passed_over if options.verb == "export" else []
+        for sentence in () if options.verb == "verify" else dict.fromkeys([*found.damaged, *passed_over]):
             output.note(sentence)
 
 

@@ -93,7 +93,7 @@ _ONLY_FOR = {
     "httptools": ["http.request_head"],
     "shipping.shipper": ["server.log_service", "server.owned_streams"],
     "server.app": ["app", "server.lifecycle", "server.banner"],
-    "pyarrow": ["reader.export.writers"],
+    "pyarrow": ["reader.sources.zstd", "reader.export.writers"],
     "rich": ["reader.output"],
     "reader.*": ["reader.*", "__main__"],
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +20,6 @@ from tests.support.server import ROOT, environment, interruptible, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SINCE = ("--since", "2025-10-09T00:00:00Z")
 
@@ -219,9 +220,43 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
         "damaged": [],
         "lacking": [],
         "rejected_spans": 0,
+        "passed_over": [],
     }
     page = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
     assert all(f"`{key}`" in page for key in (*report, *report["streams"][0]))
+
+
+def test_verify_says_what_is_true(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What was declared lost, or refused by the sink, is missing: the last line counts it and does not deny it."""
+    stream = Stream()
+    records = [stream.opened(), *stream.predictions(6), stream.lost(3, 5), stream.status(rejected=1), stream.closed()]
+    kept = [record for number, record in enumerate(records, 1) if number not in {3, 4, 5, 6}]
+    told = Told(capsys, "verify", "--from", lay_out("files", tmp_path, lines(stream, kept)))
+    assert told.status == 0
+    assert told.out.splitlines()[-1] == "3 declared lost, 1 refused by the sink, nothing else is missing"
+
+
+def test_verify_names_what_it_passes_over(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: Stream) -> None:
+    """Files that were not read are named with the reason, in the table and in JSON, and are no fault by themselves."""
+    where = Path(lay_out("files", tmp_path, written(log)))
+    (where / "older").mkdir()
+    (where / "logs.jsonl.bak").touch()
+    (where / "logs.jsonl.gz").touch()
+    (where / "old.jsonl").touch()
+    os.utime(where / "old.jsonl", (0, 0))
+    told = Told(capsys, "verify", "--from", str(where), *SINCE)
+    assert told.status == 0
+    sentences = sorted(told.out.splitlines()[3:-1])
+    assert sentences == [
+        f"{where}/logs.jsonl.bak was not read: its name does not end as one of OTLP JSON lines",
+        f"{where}/logs.jsonl.gz was not read: logs.jsonl is there too",
+        f"{where}/old.jsonl was not read: nobody has written to it since the window began",
+        f"{where}/older was not read: a folder in the folder",
+    ]
+    (report,) = Told(capsys, "verify", "--from", str(where), *SINCE, "--json").json
+    assert sorted(report["passed_over"]) == sentences
+    told = Told(capsys, "export", str(tmp_path / "a.csv"), "--from", str(where), *SINCE)
+    assert (told.status, sorted(told.err.splitlines())) == (0, [f"predictor: {each}" for each in sentences])
 
 
 def test_verify_many(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: Stream) -> None:
@@ -235,9 +270,14 @@ def test_verify_many(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: St
 
 
 def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> None:
-    """A window without records is said to be one, and is no fault."""
-    told = Told(capsys, "verify", "--from", where, "--since", "2024-01-01T00:00:00Z", "--until", "2024-01-02T00:00:00Z")
-    assert (told.status, told.out) == (0, "no records there: nothing to prove\n")
+    """A check of no records is no success: status 2, unless the caller says that it may be empty."""
+    empty = ("--from", where, "--since", "2024-01-01T00:00:00Z", "--until", "2024-01-02T00:00:00Z")
+    told = Told(capsys, "verify", *empty)
+    assert told.status == 2
+    assert told.out.splitlines()[-1] == "no records there: nothing to prove"
+    assert Told(capsys, "verify", *empty, "--json").status == 2
+    assert Told(capsys, "verify", *empty, "--allow-empty").status == 0
+    assert Told(capsys, "verify", *empty, "--allow-empty", "--json").status == 0
     told = Told(capsys, "list", "--from", where, "--since", "2024-01-01T00:00:00Z", "--until", "2024-01-02T00:00:00Z")
     assert (told.status, told.out, told.err) == (0, "", f"predictor: nothing of the kind in {where}\n")
 
@@ -301,6 +341,7 @@ def test_damage_is_told_beside(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     told = Told(capsys, verb, *more, "--from", where)
     assert (told.out + told.err).count("not a line of OTLP JSON logs") == 1
     assert (told.out if verb == "verify" else told.err).count("logs.jsonl:12") == 1
+    assert told.status == (0 if verb == "list" else 1)  # an export that left something out is not whole
 
 
 def test_control_characters(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: Stream) -> None:

@@ -30,9 +30,14 @@ _EVENTS = {
 }
 
 
+def refuse(what: str) -> None:
+    """Raise what is wrong with a record."""
+    raise ValueError(what)
+
+
 def one(text: bytes) -> Entry:
     """Return the only record of a line."""
-    (entry,) = entries(text)
+    (entry,) = entries(text, refuse)
     return entry
 
 
@@ -100,8 +105,8 @@ def test_others_records() -> None:
     record: dict[str, Any] = {"body": {"kvlistValue": {"values": []}}, "attributes": pairs({"prediction.job_id": "no"})}
     theirs = {"resource": {}, "scopeLogs": [{"scope": {"name": "x"}, "logRecords": [record]}, {"logRecords": [{}]}]}
     data = {"resourceLogs": [theirs, *ours["resourceLogs"], theirs]}
-    assert [entry.sequence for entry in entries(json.dumps(data).encode())] == [1]
-    assert not [*entries(b'{"resourceSpans":[{"scopeSpans":[]}]}\n')]
+    assert [entry.sequence for entry in entries(json.dumps(data).encode(), pytest.fail)] == [1]
+    assert not [*entries(b'{"resourceSpans":[{"scopeSpans":[]}]}\n', pytest.fail)]
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
@@ -130,7 +135,7 @@ def test_unknown_schema(version: int) -> None:
 def test_not_otlp(text: bytes) -> None:
     """What is no line of OTLP JSON is a ValueError with a sentence."""
     with pytest.raises(ValueError, match="not a line of OTLP JSON logs"):
-        [*entries(text)]
+        [*entries(text, pytest.fail)]
 
 
 @pytest.mark.parametrize(

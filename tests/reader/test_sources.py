@@ -6,9 +6,11 @@ import gzip
 import json
 import os
 import shutil
+import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 
 from predictor.reader.sources.errors import SourceError
@@ -130,6 +132,89 @@ def test_rotated_and_gzipped(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a log")
     assert numbers(source(str(tmp_path)).read(ALL)) == [1, 2, 3, 4, 5, 6]
     assert numbers(source(str(tmp_path / "logs.jsonl")).read(ALL)) == [5, 6]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("logs.jsonl.2", "logs.jsonl.1", "logs.jsonl"),
+        ("logs.log.10.gz", "logs.log.2.gz", "logs.log"),
+        ("logs.json-20251008.zst", "logs.json-20251009", "logs.json"),
+    ],
+)
+def test_rotated_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """What logrotate makes of a name is read, the oldest first, gzip and zstd included."""
+    stream = Stream()
+    written = lines(stream, [stream.opened(), *stream.predictions(5)])
+    for place, name in enumerate(names):
+        text = b"".join(written[2 * place : 2 * place + 2])
+        (tmp_path / name).write_bytes(
+            compressed(name, text[: len(text) // 3]) + compressed(name, text[len(text) // 3 :])
+        )
+    where = source(str(tmp_path))
+    assert numbers(where.read(ALL)) == [1, 2, 3, 4, 5, 6]
+    assert not where.damaged
+    assert not where.passed_over
+
+
+@pytest.mark.parametrize("name", ["collector.log", "collector.log.1.gz"])
+def test_the_log_of_another_program(tmp_path: Path, name: str) -> None:
+    """A program's own .log beside the records is passed over, and is no damage."""
+    stream = Stream()
+    (tmp_path / "logs.log").write_bytes(line(stream.id, [stream.opened()]))
+    (tmp_path / name).write_bytes(compressed(name, b'{"level":"info","msg":"started"}\n'))
+    where = source(str(tmp_path))
+    assert numbers(where.read(ALL)) == [1]
+    assert not where.damaged
+    assert where.passed_over == [f"{tmp_path / name} was not read: it holds no OTLP JSON lines"]
+
+
+def test_zstd_that_was_cut_off(tmp_path: Path) -> None:
+    """A .zst that ends in its middle is damage, and what is before is read."""
+    stream = Stream()
+    text = b"".join(lines(stream, stream.predictions(300)))
+    (tmp_path / "a.jsonl.zst").write_bytes(compressed(".zst", text)[:-20])
+    where = source(str(tmp_path))
+    assert len(numbers(where.read(ALL))) < 300
+    assert [each.partition(": ")[0] for each in where.damaged][-1] == str(tmp_path / "a.jsonl.zst")
+
+
+def test_zstd_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow a .zst is not passed over in silence: the reading ends with the command that installs it."""
+    (tmp_path / "a.jsonl.zst").write_bytes(compressed(".zst", b""))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SourceError, match=r"pip install 'prediction-log-server\[log\]'"):
+        [*source(str(tmp_path)).read(ALL)]
+
+
+def test_last_line_without_its_end(tmp_path: Path) -> None:
+    """A last line that lacks nothing but its newline is read."""
+    stream = Stream()
+    written = lines(stream, [stream.opened(), *stream.predictions(2)])
+    (tmp_path / "logs.jsonl").write_bytes(b"".join(written)[:-1])
+    assert numbers(source(str(tmp_path)).read(ALL)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "value", [{"intValue": True}, {"intValue": "seven"}, {"boolValue": "yes"}, {"doubleValue": "x"}]
+)
+@pytest.mark.parametrize("kind", ["outbox", "files"])
+def test_one_bad_attribute(tmp_path: Path, kind: str, value: dict[str, object]) -> None:
+    """An attribute that cannot be read costs its record, which is named with the line, and not the line."""
+    stream = Stream()
+    records = stream.predictions(3)
+    records[1]["attributes"].append({"key": "prediction.batch.size", "value": value})
+    where = source(lay_out(kind, tmp_path, [line(stream.id, records)]))
+    assert numbers(where.read(ALL)) == [1, 3]
+    assert len(where.damaged) == 1
+
+
+def compressed(name: str, text: bytes) -> bytes:
+    """Return text as a file of that name has it."""
+    if name.endswith(".zst"):
+        packed: bytes = pa.compress(text, codec="zstd", asbytes=True)
+        return packed
+    return gzip.compress(text) if name.endswith(".gz") else text
 
 
 def test_gzip_at_work(tmp_path: Path) -> None:

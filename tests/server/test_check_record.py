@@ -60,7 +60,7 @@ def test_readers_pass_it_over(capsys: pytest.CaptureFixture[str], tmp_path: Path
 def test_a_sink_that_has_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A sink that only a check has reached holds no record of a stream: there is nothing to prove yet."""
     told = Told(capsys, "verify", "--from", lay_out("files", tmp_path, [sent()]))
-    assert told.out == "no records there: nothing to prove\n"
+    assert (told.status, told.out) == (2, "no records there: nothing to prove\n")
 
 
 @pytest.mark.parametrize("traced", [False, True])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor.inference import manifest
-from predictor.reader.command import FINE, Verb
+from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.export.columns import Learned
 from predictor.reader.export.spool import Spool
 from predictor.reader.export.writers import WRITERS
@@ -67,7 +67,7 @@ def _run(asked: Asked) -> int:
             asked.output.json({"file": str(path), "predictions": spool.records, "feedback": spool.judged})
         else:
             asked.output.line(f"{path}: {spool.records} predictions, {spool.judged} feedback records")
-    return FINE
+    return FOUND if asked.source.damaged else FINE  # it has left something out, which is said on stderr
 
 
 def _names(asked: Asked) -> Learned:

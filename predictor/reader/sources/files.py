@@ -1,4 +1,4 @@
-"""OTLP JSON-lines files as a source: what a Collector's file exporter writes, rotated and gzipped ones too."""
+"""OTLP JSON-lines files as a source: what a Collector's file exporter writes, rotated and compressed ones too."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import gzip
 import os
 import re
 import zlib
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
+import msgspec
+
+from predictor.reader.sources import zstd
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.outbox import Line, Local, written_since
 
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
     from predictor.reader.record import Entry
     from predictor.reader.time_range import TimeRange
 
-_BEGINNINGS = b'{"resourceLogs":', b'{"resourceSpans":'
-_ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+_BEGINNINGS = (b'{"resourceLogs":', b'{"resourceSpans":')
+# `logs.jsonl`, and what rotation and compression make of it: `logs.jsonl.1`, `logs.log.2.gz`, `logs.jsonl-20251009.zst`
+_NAME = re.compile(r"(.+\.(?:jsonl|json|log))(?:[.-](\d+))?(\.gz|\.zst)?")
+_COMPRESSED = (".gz", ".zst")
+_DATE = 10**6  # a rotated file's number is a date from here on
 _Identity = tuple[int, int]
 
 
@@ -34,7 +40,8 @@ class Files(Local):
         super().__init__(path)
         if not self._paths():
             wanted = (
-                "an outbox, a file of OTLP JSON lines, a folder of such files (.json, .jsonl, .gz), or a URL of Loki"
+                "an outbox, a file of OTLP JSON lines, "
+                "a folder of such files (.json, .jsonl, .log, rotated, .gz, .zst), or a URL of Loki"
             )
             raise SourceError(str(path), f"nothing to read; wanted {wanted}")
 
@@ -57,6 +64,7 @@ class Files(Local):
         while new := [(path, identity) for path, identity in self._identified() if identity not in seen]:
             for path, identity in new:
                 if not written_since(path, since):
+                    self._pass_over(path, "nobody has written to it since the window began")
                     seen.add(identity)
                     continue
                 try:
@@ -72,7 +80,7 @@ class Files(Local):
         files: dict[_Identity, IO[bytes]] = {}
         try:
             while True:
-                listed = {identity: path for path, identity in self._identified() if path.suffix != ".gz"}
+                listed = {identity: path for path, identity in self._identified() if path.suffix not in _COMPRESSED}
                 for identity, path in listed.items():
                     if identity not in files:
                         files[identity] = path.open("rb")
@@ -103,9 +111,26 @@ class Files(Local):
     def _paths(self) -> list[Path]:
         if not self._path.is_dir():
             return [self._path] if self._path.exists() else []
-        found = sorted(path for path in self._path.iterdir() if path.name.endswith(_ENDINGS))
-        # While gzip works on a file both are there, and the new one is not whole.
-        return [path for path in found if path.suffix != ".gz" or path.with_suffix("") not in found]
+        found: dict[Path, tuple[object, ...]] = {}
+        for path in self._path.iterdir():
+            name = _NAME.fullmatch(path.name)
+            if path.is_dir():
+                self._pass_over(path, "a folder in the folder")
+            elif name is None:
+                self._pass_over(path, "its name does not end as one of OTLP JSON lines")
+            elif name[3] and path.with_suffix("").exists():
+                # While a file is compressed both are there, and the new one is not whole.
+                self._pass_over(path, f"{path.stem} is there too")
+            elif name[1].endswith(".log") and not _begins_as_line(path):
+                self._pass_over(path, "it holds no OTLP JSON lines")
+            else:
+                found[path] = _order(name[1], int(name[2] or 0)), path.name
+        return sorted(found, key=found.__getitem__)
+
+    def _pass_over(self, path: Path, why: str) -> None:
+        sentence = f"{path} was not read: {why}"
+        if sentence not in self.passed_over:
+            self.passed_over.append(sentence)
 
     def _identified(self) -> list[tuple[Path, _Identity]]:
         found = []
@@ -119,12 +144,42 @@ class Files(Local):
 
     def _of(self, path: Path, raw: IO[bytes]) -> Iterator[Line]:
         try:
-            with gzip.open(raw) if path.suffix == ".gz" else raw as file:
+            with _plain(path, raw) as file:
                 for number, text in enumerate(file, 1):
-                    if text.endswith(b"\n") or path.suffix == ".gz":  # the last of a plain one may be half written
+                    # The last one of a plain file may be half written.
+                    if text.endswith(b"\n") or path.suffix in _COMPRESSED or _parses(_parts(text)[-1]):
                         yield Line(f"{path}:{number}", text)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstd.DamagedError) as error:
             self.damaged.append(f"{path}: {error}")
+
+
+def _order(name: str, number: int) -> tuple[str, int, int]:
+    """Return what sorts a file with what rotation made of it, oldest first: 3, 2, 1, none; or by its date."""
+    return name, not number, number if number >= _DATE else -number
+
+
+def _plain(path: Path, raw: IO[bytes]) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(raw))
+    return zstd.reader(path, raw) if path.suffix == ".zst" else raw
+
+
+def _begins_as_line(path: Path) -> bool:
+    """Tell whether a file that may be any program's log begins as one of ours, or is empty."""
+    try:
+        with path.open("rb") as raw, _plain(path, raw) as file:
+            begin = file.read(len(_BEGINNINGS[1]))
+    except (OSError, EOFError, zlib.error, zstd.DamagedError):  # which is told where it is read
+        return True
+    return not begin or begin.startswith(_BEGINNINGS)
+
+
+def _parses(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _parts(line: bytes) -> list[bytes]:

@@ -71,6 +71,7 @@ class Loki:
         """Take the URL without `/loki/api/…`, and what lets one in."""
         self.name = url.rstrip("/")
         self.damaged: list[str] = []
+        self.passed_over: list[str] = []
         self.fraction = 0.0
         self.oldest = time.time_ns() - _BACK_NS
         self._selector = selector

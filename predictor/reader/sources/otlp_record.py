@@ -5,14 +5,14 @@ https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from predictor.reader.record import SEQUENCE, STREAM, Entry, check, check_schema, model_of, redaction_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class _Value(msgspec.Struct):
@@ -43,40 +43,73 @@ class _Record(msgspec.Struct):
     flags: int = 0
 
 
-class _ScopeLogs(msgspec.Struct):
+_T = TypeVar("_T")
+
+
+class _ScopeLogs(msgspec.Struct, Generic[_T]):
     scope: _Holder = msgspec.field(default_factory=_Holder)
-    logRecords: list[_Record] = []  # noqa: N815
+    logRecords: list[_T] = []  # noqa: N815
 
 
-class _ResourceLogs(msgspec.Struct):
+class _ResourceLogs(msgspec.Struct, Generic[_T]):
     resource: _Holder = msgspec.field(default_factory=_Holder)
-    scopeLogs: list[_ScopeLogs] = []  # noqa: N815
+    scopeLogs: list[_ScopeLogs[_T]] = []  # noqa: N815
 
 
-class _LogsData(msgspec.Struct):
-    resourceLogs: list[_ResourceLogs] = []  # noqa: N815
+class _LogsData(msgspec.Struct, Generic[_T]):
+    resourceLogs: list[_ResourceLogs[_T]] = []  # noqa: N815
 
 
 MOST_NS = 2**63 - 1
-_decode = msgspec.json.Decoder(_LogsData).decode
+_decode = msgspec.json.Decoder(_LogsData[_Record]).decode
+_decode_raw = msgspec.json.Decoder(_LogsData[msgspec.Raw]).decode
+_decode_record = msgspec.json.Decoder(_Record).decode
 
 
-def entries(line: bytes) -> Iterator[Entry]:
+def entries(line: bytes, spoiled: Callable[[str], object]) -> Iterator[Entry]:
     """Yield the records of ours in one line of OTLP JSON; others', which a Collector's file may hold, are passed over.
 
+    `spoiled` is told what is wrong with a record that cannot be read; the others of its line are.
     Raises ValueError if the line is not OTLP JSON, UnknownSchemaError for a record of a later version.
     """
+    for record, scope, resource in _records(line, spoiled):
+        try:
+            entry = _entry(record, scope, resource)
+        except ValueError as error:
+            spoiled(str(error))
+            continue
+        yield entry
+
+
+def _records(line: bytes, spoiled: Callable[[str], object]) -> Iterator[tuple[_Record, dict[str, Any], dict[str, Any]]]:
+    """Yield each record with the attributes of its scope and resource."""
+    data: _LogsData[Any]
     try:
         data = _decode(line)
+    except msgspec.ValidationError:  # an attribute, say: then the records are taken one by one
+        data = _raw(line)
     except (msgspec.MsgspecError, RecursionError) as error:
-        msg = f"not a line of OTLP JSON logs: {error}"
-        raise ValueError(msg) from error
+        raise _no_line(error) from error
     for group in data.resourceLogs:
         resource = _pairs(group.resource.attributes)
         for scoped in group.scopeLogs:
             scope = _pairs(scoped.scope.attributes)
             for record in scoped.logRecords if isinstance(scope.get(STREAM), str) else ():
-                yield _entry(record, scope, resource)
+                try:
+                    yield record if isinstance(record, _Record) else _decode_record(record), scope, resource
+                except msgspec.ValidationError as error:
+                    spoiled(f"a record of stream {scope[STREAM]}: {error}")
+
+
+def _raw(line: bytes) -> _LogsData[msgspec.Raw]:
+    try:
+        return _decode_raw(line)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _no_line(error) from error
+
+
+def _no_line(error: Exception) -> ValueError:
+    return ValueError(f"not a line of OTLP JSON logs: {error}")
 
 
 def _entry(record: _Record, scope: dict[str, Any], resource: dict[str, Any]) -> Entry:

@@ -43,6 +43,7 @@ class Local:
         """Take the file or folder."""
         self._path = path
         self.damaged: list[str] = []
+        self.passed_over: list[str] = []
         self.fraction = 0.0
 
     @property
@@ -77,13 +78,15 @@ class Local:
 
     def entries(self, line: Line, window: TimeRange) -> Iterator[Entry]:
         """Yield a line's records; raises SourceError for a record of a later schema."""
+        spoiled: list[str] = []
         try:
-            found = list(entries(line.text))
+            found = list(entries(line.text, spoiled.append))
         except UnknownSchemaError as error:
             raise SourceError(line.place, str(error)) from error
         except ValueError as error:
-            self.damaged.append(f"{line.place}: {error}")
-            return
+            found = []
+            spoiled.append(str(error))
+        self.damaged += [f"{line.place}: {what}" for what in spoiled]
         yield from (entry for entry in found if window.holds(entry.time_ns))
 
 

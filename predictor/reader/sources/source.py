@@ -31,6 +31,10 @@ class Source(Protocol):
         """What could not be read so far, one sentence each."""
 
     @property
+    def passed_over(self) -> list[str]:
+        """What lies there and was not read so far, one sentence each."""
+
+    @property
     def fraction(self) -> float:
         """How much of the present reading is done, about: 0 to 1."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from predictor.reader.command import FINE, FOUND, Verb
+from predictor.reader.command import FAILED, FINE, FOUND, Verb
 from predictor.reader.output import TextColumn
 from predictor.reader.sources.outbox import OutboxSource
 from predictor.reader.time_range import shown as time
@@ -90,6 +90,7 @@ def as_json(report: VerifyReport) -> dict[str, Any]:
             for lack in report.lacks
         ],
         "rejected_spans": report.rejected_spans,
+        "passed_over": report.passed_over,
     }
 
 
@@ -137,6 +138,9 @@ def _total(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--allow-empty", action="store_true", help="a check of no records is a success and not exit status 2"
+    )
+    parser.add_argument(
         "--outbox", type=Path, metavar="DIR", help="the sink must have what this outbox holds and what was refused"
     )
 
@@ -150,7 +154,7 @@ def _run(asked: Asked) -> int:
         report = verify(asked.source, asked.window, tick, outbox=outbox)
     if output.as_json:
         output.json(as_json(report))
-        return FINE if report.sound else FOUND
+        return _status(report, allow_empty=asked.options.allow_empty)
     rows = [_row(verdict) for verdict in report.verdicts]
     output.table(_COLUMNS, [*rows, _total(rows)] if rows else [])
     for sentence in sentences(report):
@@ -159,9 +163,33 @@ def _run(asked: Asked) -> int:
         output.line(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
     if report.rejected_spans:
         output.line(f"{report.rejected_spans} refused spans are in rejected/: traces are a sample")
+    for sentence in report.passed_over[:_MOST]:
+        output.line(sentence)
+    if len(report.passed_over) > _MOST:
+        output.line(f"and {len(report.passed_over) - _MOST} more were not read")
     if report.sound:
-        output.line("nothing is missing" if rows else "no records there: nothing to prove")
-    return FINE if report.sound else FOUND
+        output.line(_conclusion(report))
+    return _status(report, allow_empty=asked.options.allow_empty)
 
 
-VERB = Verb("is anything missing? exit status 1 on anything that the log does not explain", _options, _run)
+def _status(report: VerifyReport, *, allow_empty: bool) -> int:
+    if not report.sound:
+        return FOUND
+    return FINE if report.verdicts or allow_empty else FAILED
+
+
+def _conclusion(report: VerifyReport) -> str:
+    """Return what is true of a log without a fault."""
+    if not report.verdicts:
+        return "no records there: nothing to prove"
+    lost = sum(size(verdict.stream.lost) for verdict in report.verdicts)
+    refused = sum(verdict.refused for verdict in report.verdicts)
+    known = [f"{count} {what}" for count, what in ((lost, "declared lost"), (refused, "refused by the sink")) if count]
+    return ", ".join([*known, "nothing else is missing" if known else "nothing is missing"])
+
+
+VERB = Verb(
+    "is anything missing? exit status 1 on anything that the log does not explain, 2 if there are no records",
+    _options,
+    _run,
+)

@@ -67,6 +67,8 @@ class VerifyReport:
     """What the outbox has and the sink lacks; of an outbox itself, what lies in `rejected/`."""
     rejected_spans: int = 0
     """Spans in `rejected/`: no fault, since traces are a sample."""
+    passed_over: list[str] = field(default_factory=list)
+    """What lies beside it and was not read: no fault."""
     of_outbox: bool = False
     """Whether an outbox was judged and not a sink."""
 
@@ -113,7 +115,8 @@ def verify(
     spans = sum(each.spans for each in kept.values())
     # What the sink refused may lie in the outbox's own segments still.
     lacks = lacking(kept, check.seen if outbox else lambda _: None)
-    return VerifyReport(judged, twice, damaged, lacks, spans, of_outbox=isinstance(source, OutboxSource))
+    passed_over = list(source.passed_over)
+    return VerifyReport(judged, twice, damaged, lacks, spans, passed_over, of_outbox=isinstance(source, OutboxSource))
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """OpenTelemetry's own export variables: where logs and traces go, with which headers, and whether metrics are wanted.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/ - what the SDK reads itself (resource, sampler, service
-name, metrics exporter) is left to it.
+name, metrics exporter) is left to it; `otel_variables` holds that to what it takes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from predictor.config import otel_variables, urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +24,17 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where one signal goes: the whole URL, headers, seconds for one request, and files for TLS."""
+    """Where one signal goes: the whole URL, headers, seconds for one request, files for TLS, compression and proxy."""
 
-    url: str
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 10.0
     certificate: Path | None = None
     client_certificate: Path | None = None
     client_key: Path | None = None
+    gzip: bool = False
+    proxy: str | None = field(default=None, repr=False)
+    """Its URL, which may hold a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +44,32 @@ class Export:
     logs: Target | None = None
     traces: Target | None = None
     metrics: bool = False
+    off: frozenset[str] = frozenset()
+    """Signals, `logs` and `traces`, of which `OTEL_<SIGNAL>_EXPORTER` says that they stay here."""
+    ignored: tuple[str, ...] = field(default=(), compare=False)
+    """A sentence for each variable that is set and has no effect."""
 
 
 def read_export(environ: Mapping[str, str]) -> Export:
     """Return what leaves; raises ValueError with a sentence that names the variable."""
-    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    wanted = _exporter(environ, "METRICS") == "otlp" and not disabled
-    names = ("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
-    metrics = wanted and any(environ.get(name, "").strip() for name in names)
-    if metrics:
-        _target(environ, "METRICS")  # held to the same rules, though the SDK's exporter reads it itself
+    otel_variables.check(environ)
+    given = environ.get("OTEL_SDK_DISABLED", "").strip().lower()
+    if given not in {"", "true", "false"}:
+        msg = f"OTEL_SDK_DISABLED is {given!r}, wanted true or false"
+        raise ValueError(msg)
+    disabled = given == "true"
+    # Not without an endpoint: the SDK's exporter would take one on this machine that nobody has named.
+    asked_for = any(
+        environ.get(name, "").strip() for name in ("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    )
+    # Held to the same rules, though the SDK's exporter reads it itself.
+    metrics = asked_for and not disabled and _target(environ, "METRICS") is not None
     return Export(
         logs=_target(environ, "LOGS"),
         traces=None if disabled else _target(environ, "TRACES"),
         metrics=metrics,
+        off=frozenset(signal.lower() for signal in ("LOGS", "TRACES") if _exporter(environ, signal) == "none"),
+        ignored=tuple(otel_variables.ignored(environ)),
     )
 
 
@@ -72,22 +89,33 @@ def _target(environ: Mapping[str, str], signal: str) -> Target | None:
                 return variable, value
         return f"OTEL_EXPORTER_OTLP_{name}", ""
 
-    if _exporter(environ, signal) == "none":
-        return None
+    wanted = _exporter(environ, signal) == "otlp"
     variable, url = setting("ENDPOINT")
-    if not url:
+    if not wanted or not url:
         return None
     _check_protocol(*setting("PROTOCOL"))
     _check_url(variable, url)
     if variable == "OTEL_EXPORTER_OTLP_ENDPOINT":
+        if urlsplit(url).query:
+            msg = f"{variable} has a query, wanted a base URL, to which /v1/logs is added"
+            raise ValueError(msg)
         url = f"{url.rstrip('/')}/v1/{signal.lower()}"
+    headers = _headers(*setting("HEADERS"))
+    if urls.has_userinfo(url) and any(name.lower() == "authorization" for name in headers):
+        msg = (
+            f"{variable} has a name and a password before its host, and {setting('HEADERS')[0]} has an authorization "
+            "header: a request has one authorization, wanted one of the two"
+        )
+        raise ValueError(msg)
     return Target(
         url=url,
-        headers=_headers(*setting("HEADERS")),
+        headers=headers,
         timeout=_timeout(*setting("TIMEOUT")),
         certificate=_file(*setting("CERTIFICATE")),
         client_certificate=_file(*setting("CLIENT_CERTIFICATE")),
         client_key=_file(*setting("CLIENT_KEY")),
+        gzip=_gzip(*setting("COMPRESSION")),
+        proxy=urls.proxy(environ, url),
     )
 
 
@@ -98,18 +126,24 @@ def _check_protocol(variable: str, value: str) -> None:
 
 
 def _check_url(variable: str, url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    shown = re.sub(r"//[^/]*@", "//…@", url)  # what stands before the @ may be a password
-    if not usable:
-        msg = f"{variable} is {shown!r}, wanted an http:// or https:// URL such as http://127.0.0.1:4318"
+    if not urls.usable(url):
+        msg = (
+            f"{variable} is no URL that can be used (it is not shown, since a password may be in it), "
+            "wanted an http:// or https:// URL such as http://127.0.0.1:4318"
+        )
+        if "@" in url:
+            msg += "; in a password, each of @ / ? # is written as % and two hexadecimal digits"
         raise ValueError(msg)
-    if parts.port == _GRPC_PORT:
-        msg = f"{variable} is {shown!r}: port 4317 speaks gRPC, wanted OTLP/HTTP, whose port is 4318"
+    if urlsplit(url).port == _GRPC_PORT:
+        msg = f"{variable} is {urls.shown(url)!r}: port 4317 speaks gRPC, wanted OTLP/HTTP, whose port is 4318"
         raise ValueError(msg)
+
+
+def _gzip(variable: str, value: str) -> bool:
+    if value.lower() not in {"", "none", "gzip"}:
+        msg = f"{variable} is {value!r}, wanted gzip or none"
+        raise ValueError(msg)
+    return value.lower() == "gzip"
 
 
 def _headers(variable: str, value: str) -> dict[str, str]:

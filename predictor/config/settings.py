@@ -142,6 +142,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         environ = os.environ
         # The instrumentation reads this itself and would use names that OpenTelemetry has given up.
         os.environ.setdefault(_SEMCONV, "http")
+        for variable in [name for name in os.environ if name.startswith("OTEL_") and not os.environ[name].strip()]:
+            del os.environ[variable]  # by the specification it is not set; the SDK would refuse, or warn of, its value
     values: dict[str, Any] = {}
     for item in _own():
         variable = PREFIX + item.name.upper()
@@ -149,7 +151,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[item.name] = item.metadata["parse"](given)
         except ValueError as error:
-            raise SettingsError(_sentence(variable, given, str(error))) from None
+            shown = item.metadata["parse"] is not optional_url and "://" not in given
+            raise SettingsError(_sentence(variable, given if shown else None, str(error))) from None
     known = {row.variable for row in table()}
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in known:
@@ -161,9 +164,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(str(error)) from None
 
 
-def _sentence(variable: str, given: str, wanted: str) -> str:
-    hint = _service_link(variable) if "://" in given else ""
-    return f"{variable} is {given!r}, wanted {wanted}{hint}"
+def _sentence(variable: str, given: str | None, wanted: str) -> str:
+    if given is None:  # a URL, and a password may be in it
+        return f"{variable} is not shown, since a password may be in it; wanted {wanted}{_service_link(variable)}"
+    return f"{variable} is {given!r}, wanted {wanted}"
 
 
 def _service_link(variable: str) -> str:

@@ -23,6 +23,7 @@ def setup(stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Plain("%(levelname)s %(message)s") if stream.isatty() else _Json())
+    handler.addFilter(_Sparingly())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -60,6 +61,26 @@ class Throttle:
         if key in self._last and now - self._last[key] < self._seconds:
             return False
         self._last[key] = now
+        return True
+
+
+class _Sparingly(logging.Filter):
+    """Lets a line of a library through once a minute for each place in its code; what is left out is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._throttle = Throttle()
+        self._left_out: dict[Hashable, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+        if record.name == "predictor" or record.name.startswith("predictor."):
+            return True  # throttled where they are made
+        place = (record.pathname, record.lineno)
+        if not self._throttle.due(place):
+            self._left_out[place] = self._left_out.get(place, 0) + 1
+            return False
+        if left_out := self._left_out.pop(place, 0):
+            record.msg, record.args = f"{record.getMessage()} ({left_out} more of these since)", ()
         return True
 
 

@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from predictor.config import urls
 from predictor.config.parsers import count, duration
 from predictor.core.operator_log import show
 from predictor.load import rows, sender
@@ -125,7 +126,8 @@ def _taken(parse: Callable[[str], object]) -> Callable[[str], object]:
         try:
             return parse(given)
         except ValueError as error:
-            msg = f"{given!r}, wanted {error}"
+            shown = "what is given (not shown, since it may be a password)" if "@" in given else repr(given)
+            msg = f"{shown}, wanted {error}"
             raise argparse.ArgumentTypeError(msg) from None
 
     return take
@@ -143,7 +145,7 @@ def _rate(given: str) -> float:
 
 
 def _url(given: str) -> str:
-    if not given.startswith(("http://", "https://")):
+    if not urls.usable(given):
         msg = "a URL such as http://127.0.0.1:8000"
         raise ValueError(msg)
     return given

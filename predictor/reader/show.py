@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING, Any
 
+from predictor.config.parsers import optional_url
 from predictor.core.grafana_links import link
 from predictor.reader import time_range
 from predictor.reader.command import FINE, FOUND, Verb
@@ -14,8 +16,6 @@ from predictor.reader.verify.completeness import opened_ns
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
 
 if TYPE_CHECKING:
-    import argparse
-
     from predictor.reader.command import Asked
     from predictor.reader.record import Entry
 
@@ -25,7 +25,15 @@ _HEAD = {"prediction.job_id", "prediction.stream.sequence", "event.name"}
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job_id", metavar="JOB_ID", help="as the answer says it")
-    parser.add_argument("--grafana", metavar="URL", help="where Grafana is, for a link to the trace")
+    parser.add_argument("--grafana", type=_grafana, metavar="URL", help="where Grafana is, for a link to the trace")
+
+
+def _grafana(given: str) -> str:
+    try:
+        return optional_url(given)
+    except ValueError as error:
+        msg = f"what is given (not shown, since it may hold a password) will not do, wanted {error}"
+        raise argparse.ArgumentTypeError(msg) from None
 
 
 def _run(asked: Asked) -> int:

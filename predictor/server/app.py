@@ -63,7 +63,7 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
         if settings.page == "auto":  # where gunicorn listens is not known here
             settings = replace(settings, page="off")
     model = load(settings.model, settings.batch_rows)
-    for note in model.notes:
+    for note in (*model.notes, *settings.export.ignored):
         operator_log.say(note)
     app = application(settings, model, resource())
     # What is there now stays: not looking at it again at each collection saves 5 to 10 µs a request.

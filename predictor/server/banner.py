@@ -33,12 +33,15 @@ def greeting(settings: Settings, application: web.Application, host: str, port: 
     yield f"the prediction log is in {settings.outbox.resolve()}, this start's stream is {book.stream.stream_id}"
     logs = settings.export.logs
     if logs is None:
-        yield (
-            f"it stays there, the newest {_size(settings.keep_bytes)} for {_time(settings.keep_age)}; "
-            "set OTEL_EXPORTER_OTLP_ENDPOINT to ship it to a Collector"
+        why = (
+            "OTEL_LOGS_EXPORTER is none"
+            if "logs" in settings.export.off
+            else "set OTEL_EXPORTER_OTLP_ENDPOINT to ship it to a Collector"
         )
+        yield f"it stays there, the newest {_size(settings.keep_bytes)} for {_time(settings.keep_age)}; {why}"
     else:
-        yield f"it is shipped by OTLP/HTTP to {endpoint(logs).shown}, and removed when the sink has accepted it"
+        where = endpoint(logs)
+        yield f"it is shipped by OTLP/HTTP to {where.shown}{where.way}, and removed when the sink has accepted it"
 
 
 def _size(number: int) -> str:

@@ -48,7 +48,11 @@ def check(settings: Settings) -> int:
         ("traces", settings.export.traces),
     )
     ask = partial(_ask, check_record.new(), traced=settings.export.traces is not None)
-    findings += [_found(signal, partial(ask, signal, target)) for signal, target in targets]
+    findings += [
+        _found(signal, partial(ask, signal, target, off=signal in settings.export.off)) for signal, target in targets
+    ]
+    for sentence in settings.export.ignored:
+        show(f"note    environment: {sentence}")
     return 0 if all(findings) else 1
 
 
@@ -98,14 +102,14 @@ def _resource() -> str:
     return f"{about['service.name']!s}, with {len(about)} attributes"
 
 
-def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool) -> str:
+def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool, off: bool) -> str:
     """Send a record or a span through the whole chain, as a server sends its own, and return what became of it.
 
     An empty request would prove nothing: a Collector answers 200 to it without asking the sink behind it.
     Raises ValueError, or OSError for certificates that cannot be read.
     """
     if target is None:
-        return "not shipped (no endpoint)"
+        return f"not shipped ({f'OTEL_{signal.upper()}_EXPORTER is none' if off else 'no endpoint'})"
     try:
         here = resource()
     except ResourceError:
@@ -125,7 +129,7 @@ async def _post(signal: Signal, target: Target, line: bytes, name: str) -> str:
         await delivery.close()
     match outcome:
         case Accepted():
-            return f"{where.shown} has accepted a {_THINGS[signal]} ({name})"
+            return f"{where.shown}{where.way} has accepted a {_THINGS[signal]} ({name})"
         case Refused():
             reason = f"{outcome.status} {outcome.words}"
         case _:

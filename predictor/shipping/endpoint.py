@@ -26,4 +26,4 @@ def endpoint(target: Target) -> Endpoint:
                 f"the certificates for {Endpoint(target.url).shown} cannot be used ({names}): {error.strerror or error}"
             )
             raise OSError(error.errno, msg) from error
-    return Endpoint(target.url, target.headers, target.timeout, context)
+    return Endpoint(target.url, target.headers, target.timeout, context, gzip=target.gzip, proxy=target.proxy)

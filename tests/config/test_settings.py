@@ -189,12 +189,92 @@ def test_endpoint_of_a_signal() -> None:
     assert export.traces == Target("http://tempo:4318/t")
 
 
-@pytest.mark.parametrize("url", ["otel:4318", "ftp://otel", "http://", "http://otel:port", "http://otel:99999", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "secret-otel:4318",
+            "ftp://secret",
+            "http://",
+            "http://secret:port",
+            "http://secret:99999",
+            "secret",
+            "//secret",
+        ),
+        *("http://user:se/cret@otel:4318", "http://user:1/secret@otel", "http://user:1?secret@otel"),
+        *("http://user:1#secret@otel", "http://user:secret@", "http://otel:4318#secret", "http://secret host:4318"),
+        *("http://otel:4318/\x1bsecret", "http://[secret:4318", "user:secret@otel:4318", "http://secret..example"),
+    ],
+)
 @pytest.mark.parametrize("variable", [ENDPOINT, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"])
 def test_endpoint_that_is_no_url(variable: str, url: str) -> None:
-    """An endpoint that is no HTTP URL is refused with an example."""
-    wanted = "wanted an http:// or https:// URL such as http://127.0.0.1:4318"
-    assert refusal(**{variable: url}) == f"{variable} is {url!r}, {wanted}"
+    """An endpoint that is no HTTP URL is refused with an example, and no part of it is repeated."""
+    sentence = refusal(**{variable: url})
+    assert sentence.startswith(f"{variable} is no URL that can be used (it is not shown")
+    assert "wanted an http:// or https:// URL such as http://127.0.0.1:4318" in sentence
+    assert "secret" not in sentence
+    assert "cret@" not in sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://otel:4318",
+        "https://user:secret@otel",
+        "http://[::1]:4318/x",
+        "http://otel_1:4318",
+        "http://10.0.0.1/a?b=c",
+    ],
+)
+def test_endpoint_that_is_a_url(url: str) -> None:
+    """What HTTP can use is taken as it is, a name and a password included."""
+    assert logs(OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=url).url == url
+
+
+def test_base_endpoint_with_a_query() -> None:
+    """A base URL with a query is refused, since the signal's path would be added behind that."""
+    assert refusal(**{ENDPOINT: "http://otel:4318/?key=secret"}) == (
+        f"{ENDPOINT} has a query, wanted a base URL, to which /v1/logs is added"
+    )
+
+
+@pytest.mark.parametrize("header", ["Authorization", "authorization"])
+def test_two_authorizations(header: str) -> None:
+    """A name and a password in the endpoint beside an authorization header stop the start with both variables."""
+    userinfo = {ENDPOINT: "http://user:secret@otel:4318"}
+    sentence = refusal(**userinfo, OTEL_EXPORTER_OTLP_HEADERS=f"{header}=Bearer%20t")
+    assert ENDPOINT in sentence
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in sentence
+    assert "secret" not in sentence
+    assert logs(**userinfo, OTEL_EXPORTER_OTLP_HEADERS="x-scope=1").headers
+
+
+@pytest.mark.parametrize("url", ["https://user:secret@g", "user:secret@g", "secret", "http://g/?secret"])
+def test_grafana_url_is_not_shown(url: str) -> None:
+    """A Grafana that cannot be linked to is refused, and no part of its URL is repeated."""
+    assert "secret" not in refusal(PREDICTOR_GRAFANA_URL=url)
+
+
+def test_a_url_elsewhere_is_not_shown() -> None:
+    """A URL in a setting that takes none is not repeated either."""
+    assert "secret" not in refusal(PREDICTOR_BATCH_ROWS="http://user:secret@otel:4318")
+
+
+@pytest.mark.parametrize("signal", ["", "LOGS_"])
+def test_compression(signal: str) -> None:
+    """Bodies are compressed by gzip if the general variable or the signal's says so; another way is refused."""
+    variable = f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION"
+    assert logs(**HERE, **{variable: "gzip"}).gzip
+    assert not logs(**HERE, **{variable: "none"}).gzip
+    assert refusal(**HERE, **{variable: "zstd"}) == f"{variable} is 'zstd', wanted gzip or none"
+
+
+def test_compression_of_a_signal() -> None:
+    """A signal's own compression goes before the general one."""
+    export = load(HERE | {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "none"})
+    assert export.export.logs
+    assert export.export.traces
+    assert (export.export.logs.gzip, export.export.traces.gzip) == (True, False)
 
 
 @pytest.mark.parametrize("variable", [ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
@@ -300,13 +380,14 @@ def test_exporters() -> None:
         (HERE | {"OTEL_METRICS_EXPORTER": "otlp"}, True),
         (HERE | {"OTEL_METRICS_EXPORTER": "none"}, False),
         (HERE | {"OTEL_METRICS_EXPORTER": ""}, False),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, False),
         ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://otel:4318/v1/metrics"}, True),
         ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://otel:4318/x", "OTEL_METRICS_EXPORTER": "none"}, False),
         (HERE | {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}, False),
     ],
 )
 def test_metrics_only_when_asked_for(environ: dict[str, str], *, wanted: bool) -> None:
-    """Metrics leave only if their exporter or their endpoint was named."""
+    """Metrics leave only if their exporter or their endpoint was named, and never without an endpoint."""
     assert load(environ).export.metrics is wanted
 
 

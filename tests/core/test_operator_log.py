@@ -130,6 +130,23 @@ def test_libraries_are_heard_from_warnings_on() -> None:
     assert stream.lines == ["WARNING trouble", "INFO news"]
 
 
+def test_libraries_repeat_themselves_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a library says again and again is let through once a minute, with how often it was left out; ours is not."""
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(operator_log.Throttle.__init__, "__defaults__", (60.0, lambda: now))
+    stream = _setup(terminal=False)
+    for now in (1.0, 2.0, 30.0, 62.0):
+        logging.getLogger("opentelemetry.exporter").warning("attempt at %g s failed", now)
+        logging.getLogger("predictor.shipper").warning("ours")
+    said = [each["message"] for each in stream.fields]
+    assert said.count("ours") == 4
+    assert [each for each in said if each != "ours"] == [
+        "attempt at 1 s failed",
+        "attempt at 62 s failed (2 more of these since)",
+    ]
+
+
 def test_setup_twice_says_things_once() -> None:
     """A second set-up takes the place of the first."""
     _setup(terminal=True)

@@ -218,7 +218,7 @@ def test_training_ranges_are_optional(tmp_path: Path, caplog: pytest.LogCaptureF
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "grafana", "https://", "https://u:p@g", "http://g/?a=b", "//g"])
 def test_a_grafana_that_is_no_address(url: str) -> None:
     """What cannot be linked to stops the start with one sentence."""
-    with pytest.raises(SettingsError, match=r"PREDICTOR_GRAFANA_URL is .*, wanted a URL such as"):
+    with pytest.raises(SettingsError, match=r"PREDICTOR_GRAFANA_URL is not shown, .*; wanted a URL such as"):
         load({"PREDICTOR_GRAFANA_URL": url})
 
 

@@ -61,7 +61,7 @@ _MAY_IMPORT = {
         *("aiohttp", "httptools", "msgspec", "multidict", "yarl"),
     ],
     "dashboard.*": ["dashboard.*", "http.responses", "core.*", "__version__", "aiohttp", "jinja2", "msgspec"],
-    "load.*": ["load", "load.*", "inference.*", "core.*", "config.parsers", "aiohttp", "msgspec"],
+    "load.*": ["load", "load.*", "inference.*", "core.*", "config.parsers", "config.urls", "aiohttp", "msgspec"],
     "server.*": ["*"],  # builds everything
     "app": ["server.app"],
 }
@@ -104,6 +104,7 @@ _MAY_USE_NETWORK = {
     "shipping.endpoint": "makes the TLS context",
     "shipping.otlp_http": "posts with it",
     "config.otel_env": "takes URLs apart",
+    "config.urls": "takes URLs apart",
     "reader.sources.loki": "asks Loki",
     "core.grafana_links": "makes a URL",
     "core.thread_pools": "starts those that resolve host names",

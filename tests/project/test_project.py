@@ -62,7 +62,7 @@ esac
 
 def test_locks_pin_every_package_with_its_hashes_and_name_no_place() -> None:
     """A lock works with any registry and on any machine: it holds versions and hashes, no address and no path."""
-    ours = ["dev", "lowest", "manifests", "pip", "runtime", "train", "uv"]
+    ours = ["dev", "lowest", "manifests", "pip", "runtime", "supply-chain", "train", "uv"]
     assert [lock.stem for lock in LOCKS] == [*ours, "bentoml", "kserve", "litserve", "mlserver"]
     for lock in LOCKS:
         text = lock.read_text()
@@ -94,6 +94,7 @@ def test_locks_answer_what_pyproject_asks_for() -> None:
         "dev": runtime + groups["build"] + groups["dev"],
         "train": runtime + groups["build"] + groups["train"],
         "manifests": groups["build"] + groups["manifests"],
+        "supply-chain": groups["supply-chain"],
     }
     for name, requirements in wanted.items():
         locked = {

@@ -22,7 +22,7 @@ from predictor.reader.verify.completeness import verify
 from tests.server.test_start import post
 from tests.support import collector
 from tests.support.log_files import BASE, SECOND, Stream, lay_out, line, lines
-from tests.support.server import Server, predictions
+from tests.support.server import Server, predictions, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,25 @@ ALL = TimeRange()
 def numbers(found: Iterator[Entry | None]) -> list[int]:
     """Return the numbers of the records up to the first pause, or of all."""
     return [entry.sequence for entry in takewhile(lambda entry: entry is not None, found) if entry]
+
+
+@pytest.mark.parametrize("url", ["http://user:secret@loki:3100", "http://user:1/secret@loki", "http://secret loki"])
+def test_url_with_a_password_is_not_repeated(url: str) -> None:
+    """A URL of Loki that holds a password, or cannot be used, is refused, and no part of it is repeated."""
+    with pytest.raises(SourceError) as told:
+        source(url)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("load", "http://user:1/secret@server"), ("log", "show", "x", "--grafana", "a:secret@b")]
+)
+def test_url_on_the_command_line_is_not_repeated(outbox: Path, arguments: tuple[str, ...]) -> None:
+    """A URL that a verb cannot use is not repeated on stderr, since a password may be in it."""
+    done = run(*arguments, outbox=outbox)
+    assert done.returncode == 2
+    assert "wanted a URL such as" in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_outbox_while_a_server_writes(outbox: Path) -> None:

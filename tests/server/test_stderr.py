@@ -10,12 +10,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
+
+import pytest
 
 from tests.support.server import ROOT, ROW, Server, environment, predictions, records
 
 BODY = json.dumps({"data": [ROW]})
 _PATIENCE = 30.0  # s
+_TRACE, _SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 
 
 def post(port: int, body: str = BODY) -> int:
@@ -126,3 +130,34 @@ def test_greeting_for_ipv6(outbox: Path) -> None:
         tries = server.wait_for(lambda line: "try: curl" in line)
     assert json.loads(tries)["message"].endswith(f" '{server.url}/predict'")
     assert server.url.startswith("http://[::1]:")
+
+
+def test_greeting_where_records_are_not_shipped(outbox: Path) -> None:
+    """With OTEL_LOGS_EXPORTER=none the greeting names that, and what has no effect is said beside it."""
+    settings = {"OTEL_LOGS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    with Server(outbox, OTEL_BSP_MAX_QUEUE_SIZE="1", PREDICTOR_FLUSH="0s", **settings) as server:
+        said = json.loads(server.wait_for(lambda line: "it stays there" in line))["message"]
+        ignored = json.loads(server.wait_for(lambda line: "OTEL_BSP_" in line))["message"]
+    assert said.endswith("; OTEL_LOGS_EXPORTER is none")
+    assert ignored.startswith("OTEL_BSP_MAX_QUEUE_SIZE has no effect: ")
+
+
+@pytest.mark.parametrize(
+    ("propagators", "headers"),
+    [
+        ("b3", {"b3": f"{_TRACE}-{_SPAN}-1"}),
+        ("b3multi", {"X-B3-TraceId": _TRACE, "X-B3-SpanId": _SPAN, "X-B3-Sampled": "1"}),
+        ("jaeger", {"uber-trace-id": f"{_TRACE}:{_SPAN}:0:1"}),
+        ("xray", {"X-Amzn-Trace-Id": f"Root=1-{_TRACE[:8]}-{_TRACE[8:]};Parent={_SPAN};Sampled=1"}),
+        ("tracecontext,b3", {"b3": f"{_TRACE}-{_SPAN}-1"}),
+    ],
+)
+def test_propagators(outbox: Path, propagators: str, headers: dict[str, str]) -> None:
+    """A record has the trace of a caller who carries it in the headers of `OTEL_PROPAGATORS`."""
+    with Server(outbox, OTEL_PROPAGATORS=propagators) as server:
+        request = urllib.request.Request(f"{server.url}/predict", BODY.encode(), headers)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+    (line,) = (line for path in outbox.rglob("*.jsonl") for line in path.read_text().splitlines() if _TRACE in line)
+    assert f'"traceId":"{_TRACE}"' in line

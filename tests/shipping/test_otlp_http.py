@@ -182,8 +182,51 @@ async def test_request(sink: Sink) -> None:
     assert request.headers["User-Agent"].startswith("prediction-log-server/")
 
 
+async def test_gzip(sink: Sink) -> None:
+    """A compressed body says so, is shorter on the way, and is the same at the sink; a long one too."""
+    for body in (BODY, b'{"resourceLogs":[' + b" " * (3 << 20) + b"]}"):
+        sink.requests.clear()
+        assert await post(Endpoint(sink.url, gzip=True), body) == Accepted()
+        (request,) = sink.requests
+        assert request.headers["Content-Encoding"] == "gzip"
+        assert request.body == body
+        assert len(body) < 100 or int(request.headers["Content-Length"]) < len(body) / 100
+
+
+async def test_proxy(sink: Sink) -> None:
+    """With a proxy the request goes there, with the whole URL and the proxy's own authorization."""
+    proxy = sink.url.replace("http://", "http://user:word@")
+    answer = await post(Endpoint("http://otel.invalid:4318/v1/logs", {"x-token": "t"}, proxy=proxy))
+    assert answer == Accepted()
+    (request,) = sink.requests
+    assert request.headers["Host"] == "otel.invalid:4318"
+    assert request.headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
+    assert request.headers["x-token"] == "t"
+
+
+@pytest.mark.parametrize("url", ["http://otel.invalid/v1/logs", "https://otel.invalid/v1/logs"])
+async def test_proxy_that_is_not_there(url: str) -> None:
+    """A proxy that does not answer is named as the way, without its password."""
+    answer = await post(Endpoint(url, proxy="http://user:word@127.0.0.1:1"))
+    assert answer == Retry("cannot connect: Connection refused by the proxy http://127.0.0.1:1")
+
+
+async def test_proxy_that_refuses() -> None:
+    """What a proxy answers to CONNECT is a reason by its status."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readline()).startswith(b"CONNECT otel.invalid:443 ")
+        writer.write(b"HTTP/1.1 407 secret\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        answer = await post(Endpoint("https://otel.invalid/v1/logs", proxy=url.replace("//", "//user:word@")))
+    assert answer == Retry(f"407 Proxy Authentication Required by the proxy {url}")
+
+
 async def test_connection_is_kept(sink: Sink) -> None:
-    """One connection carries all requests, and the environment's proxies are not asked."""
+    """One connection carries all requests, and only the proxy that the settings name is asked."""
     delivery = Delivery(Endpoint(sink.url))
     for _ in range(3):
         assert await delivery.post(BODY) == Accepted()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from predictor.config import urls
 from predictor.outbox.layout import LAYOUT
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.files import Files
@@ -81,8 +82,10 @@ def source(where: str, access: Access | None = None) -> Source:
     """
     access = access or Access()
     if where.startswith(("http://", "https://")):
-        if "@" in where.partition("://")[2].partition("/")[0]:  # stderr would tell it
-            place = "the URL of Loki"
+        place = "the URL of Loki"  # stderr must not repeat a password
+        if not urls.usable(where):
+            raise SourceError(place, "it is no URL that can be used; wanted one such as http://127.0.0.1:3100")
+        if urls.has_userinfo(where):
             raise SourceError(place, "it holds a user or a password; wanted --token-file instead")
         return Loki(where, tenant=access.tenant, token=access.token, selector=access.selector)
     path = Path(where).expanduser()

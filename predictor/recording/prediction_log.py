@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from predictor.core.ids import uuid7
-from predictor.core.rate_limit import PerSecond
+from predictor.core.rate_limit import TokenBucket
 from predictor.core.result import Feedback, Origin, Prediction
 from predictor.outbox import OutboxError
 from predictor.recording import record_schema
@@ -36,11 +36,11 @@ class RefusalCounter:
     def __init__(self) -> None:
         """Start at zero."""
         self.unrecorded = 0
-        self._rate = PerSecond(_REFUSALS_A_SECOND)
+        self._rate = TokenBucket(_REFUSALS_A_SECOND, _REFUSALS_A_SECOND)
 
     def may_record(self) -> bool:
         """Tell whether one more refusal may have its record now; count it if not."""
-        if self._rate.allow():
+        if not self._rate.take(1):
             return True
         self.unrecorded += 1
         return False

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.util.http import get_excluded_urls
 
 from predictor.core import ids
-from predictor.core.rate_limit import PerSecond
+from predictor.core.rate_limit import TokenBucket
 from predictor.core.result import Origin
 from predictor.tracing.instrumentation import Instrumentation
 from predictor.tracing.sdk_bridge import wanted_traces
@@ -57,7 +57,7 @@ class Tracer:
         """Headers that say something of a trace."""
         self._parent_fields = tuple(self.fields - _COMPANIONS)
         self._w3c = self.fields == _W3C
-        self._rate = PerSecond(_KEPT_A_SECOND)
+        self._rate = TokenBucket(_KEPT_A_SECOND, _KEPT_A_SECOND)
         self.instrumentation: Instrumentation | None = None
         """What makes the server spans of requests that aiohttp serves."""
         self.server_spans: ServerSpans | None = None
@@ -105,7 +105,7 @@ class Tracer:
         """Set `origin.kept` if the request matters although it was not sampled, and no record denies it yet."""
         if self._spans is None or origin.kept or origin.recorded or not (outlier or slow or error):
             return
-        if not self._excluded(origin.route) and self._rate.allow():
+        if not self._excluded(origin.route) and not self._rate.take(1):
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
     def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:

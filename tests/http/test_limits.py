@@ -287,7 +287,7 @@ async def test_at_most_ten_refusals_a_second(outbox: Path) -> None:
     """Of refusals without rows ten a second are recorded; the rest are counted in the next status event."""
     async with serve(outbox) as here:
         book: Any = here.app[app.LOG_SERVICE]
-        book.refusals._rate._clock = lambda: 0.0  # all in one second
+        book.refusals._rate = TokenBucket(10, 10, lambda: 0.0)  # all in one second
         for _ in range(25):
             problem(await here.post("/predict", data=b"x", headers=JSON), 400, "invalid-json")
         await book._say_status()

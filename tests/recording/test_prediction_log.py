@@ -8,6 +8,7 @@ from opentelemetry.sdk.resources import Resource
 
 from predictor import otlp
 from predictor.core.problems import Kind
+from predictor.core.rate_limit import TokenBucket
 from predictor.outbox import OutboxError
 from predictor.recording.prediction_log import PredictionLog, RefusalCounter
 from predictor.recording.stream import LogStream
@@ -101,7 +102,7 @@ def test_losing_policy_refuses_nothing(outbox: _Outbox, refusals: RefusalCounter
 def test_requests_without_rows_are_bounded(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """Of requests refused before their rows were known ten a second are recorded, the rest counted: none is unsaid."""
     now = 100.0
-    refusals._rate._clock = lambda: now
+    refusals._rate = TokenBucket(10, 10, lambda: now)
     log = _log(outbox, refusals)
     for _ in range(25):
         log.refused(origin(), Kind.INVALID_JSON)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
 
+from predictor.core.rate_limit import TokenBucket
 from predictor.server import app
 from predictor.tracing.tracer import Tracer
 from tests.support import model_folders
@@ -263,10 +264,11 @@ async def test_slow_prediction_is_kept(outbox: Path, monkeypatch: pytest.MonkeyP
 async def test_ten_a_second_are_kept(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When everything is an outlier, ten a second keep their spans, and the records of the others say so."""
     async with traced(monkeypatch, outbox, **_OFF) as here:
-        _tracing(here)._rate._clock = lambda: 5.0
+        now = 5.0
+        _tracing(here)._rate = TokenBucket(10, 10, lambda: now)
         for _ in range(15):
             await _predict(here, OUTLIER)
-        _tracing(here)._rate._clock = lambda: 6.0
+        now = 6.0
         await _predict(here, OUTLIER)
     assert ["flags" in record for record in told(outbox)] == [True] * 10 + [False] * 5 + [True]
 

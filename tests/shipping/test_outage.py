@@ -199,7 +199,8 @@ async def test_memory_stays_while_the_sink_is_down(tmp_path: Path) -> None:
     server = await asyncio.to_thread(
         Server(outbox, OTEL_EXPORTER_OTLP_ENDPOINT=with_nobody, PREDICTOR_FLUSH="0s").start
     )
-    grown, written = [], []
+    grown: list[int] = []
+    written: list[int] = []
     try:
         async with Load(server.url, rows=200) as load:
             await load.more(50_000)  # what the same load needs for itself

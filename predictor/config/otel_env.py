@@ -23,11 +23,11 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where one signal goes: the whole URL, headers, seconds for one request, files for TLS, compression and proxy."""
+class Endpoint:
+    """Where one signal goes: the whole URL (`…/v1/logs`), headers, seconds for one request, and how."""
 
     url: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they may hold a token
     timeout: float = 10.0
     certificate: Path | None = None
     client_certificate: Path | None = None
@@ -36,13 +36,27 @@ class Target:
     proxy: str | None = field(default=None, repr=False)
     """Its URL, which may hold a password."""
 
+    @property
+    def way(self) -> str:
+        """The proxy as a part of a sentence, without its userinfo; nothing without one."""
+        if not self.proxy:
+            return ""
+        scheme, place, *_ = urlsplit(self.proxy)
+        return f" by the proxy {scheme}://{_host(place)}"
+
+    @property
+    def shown(self) -> str:
+        """The URL without what must not be printed: userinfo, query, fragment."""
+        scheme, place, path, *_ = urlsplit(self.url)
+        return f"{scheme}://{_host(place)}{path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
     """What leaves this process; None stays here."""
 
-    logs: Target | None = None
-    traces: Target | None = None
+    logs: Endpoint | None = None
+    traces: Endpoint | None = None
     metrics: bool = False
     off: frozenset[str] = frozenset()
     """Signals, `logs` and `traces`, of which `OTEL_<SIGNAL>_EXPORTER` says that they stay here."""
@@ -63,10 +77,10 @@ def read_export(environ: Mapping[str, str]) -> Export:
         environ.get(name, "").strip() for name in ("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
     )
     # Held to the same rules, though the SDK's exporter reads it itself.
-    metrics = asked_for and not disabled and _target(environ, "METRICS") is not None
+    metrics = asked_for and not disabled and _endpoint(environ, "METRICS") is not None
     return Export(
-        logs=_target(environ, "LOGS"),
-        traces=None if disabled else _target(environ, "TRACES"),
+        logs=_endpoint(environ, "LOGS"),
+        traces=None if disabled else _endpoint(environ, "TRACES"),
         metrics=metrics,
         off=frozenset(signal.lower() for signal in ("LOGS", "TRACES") if _exporter(environ, signal) == "none"),
         ignored=tuple(otel_variables.ignored(environ)),
@@ -82,7 +96,7 @@ def _exporter(environ: Mapping[str, str], signal: str) -> str:
     return value
 
 
-def _target(environ: Mapping[str, str], signal: str) -> Target | None:
+def _endpoint(environ: Mapping[str, str], signal: str) -> Endpoint | None:
     def setting(name: str) -> tuple[str, str]:
         for variable in (f"OTEL_EXPORTER_OTLP_{signal}_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
             if value := environ.get(variable, "").strip():
@@ -107,7 +121,7 @@ def _target(environ: Mapping[str, str], signal: str) -> Target | None:
             "header: a request has one authorization, wanted one of the two"
         )
         raise ValueError(msg)
-    return Target(
+    return Endpoint(
         url=url,
         headers=headers,
         timeout=_timeout(*setting("TIMEOUT")),
@@ -185,3 +199,8 @@ def _file(variable: str, value: str) -> Path | None:
         msg = f"{variable} is {value!r}, wanted a file that exists"
         raise ValueError(msg)
     return path
+
+
+def _host(place: str) -> str:
+    """Return host and port without userinfo."""
+    return place.rpartition("@")[2]

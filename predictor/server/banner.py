@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from predictor.api.json_body import encode
 from predictor.server import app
-from predictor.shipping.endpoint import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +39,7 @@ def greeting(settings: Settings, application: web.Application, host: str, port: 
         )
         yield f"it stays there, the newest {_size(settings.keep_bytes)} for {_time(settings.keep_age)}; {why}"
     else:
-        where = endpoint(logs)
-        yield f"it is shipped by OTLP/HTTP to {where.shown}{where.way}, and removed when the sink has accepted it"
+        yield f"it is shipped by OTLP/HTTP to {logs.shown}{logs.way}, and removed when the sink has accepted it"
 
 
 def _size(number: int) -> str:

@@ -16,13 +16,12 @@ from predictor.recording.record_schema import CHECK_EVENT
 from predictor.recording.redaction import redaction_of
 from predictor.server import check_record
 from predictor.server.otel_resource import ResourceError, resource
-from predictor.shipping.endpoint import endpoint
 from predictor.shipping.otlp_http import Accepted, Delivery, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from predictor.config.otel_env import Target
+    from predictor.config.otel_env import Endpoint
     from predictor.config.settings import Settings
     from predictor.outbox.layout import Signal
     from predictor.server.check_record import Check
@@ -43,7 +42,7 @@ def check(settings: Settings) -> int:
         _found("outbox", lambda: _outbox(settings)),
         _found("resource", _resource),
     ]
-    targets: tuple[tuple[Signal, Target | None], ...] = (
+    targets: tuple[tuple[Signal, Endpoint | None], ...] = (
         ("logs", settings.export.logs),
         ("traces", settings.export.traces),
     )
@@ -102,13 +101,13 @@ def _resource() -> str:
     return f"{about['service.name']!s}, with {len(about)} attributes"
 
 
-def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool, off: bool) -> str:
+def _ask(check: Check, signal: Signal, endpoint: Endpoint | None, *, traced: bool, off: bool) -> str:
     """Send a record or a span through the whole chain, as a server sends its own, and return what became of it.
 
     An empty request would prove nothing: a Collector answers 200 to it without asking the sink behind it.
     Raises ValueError, or OSError for certificates that cannot be read.
     """
-    if target is None:
+    if endpoint is None:
         return f"not shipped ({f'OTEL_{signal.upper()}_EXPORTER is none' if off else 'no endpoint'})"
     try:
         here = resource()
@@ -117,25 +116,24 @@ def _ask(check: Check, signal: Signal, target: Target | None, *, traced: bool, o
         raise ValueError(msg) from None
     own = here.merge(type(here)({"service.instance.id": check.instance_id}))
     line = check_record.line(signal, check, otlp.resource_json(own), traced=traced)
-    return asyncio.run(_post(signal, target, line, f"{CHECK_EVENT}, trace id {check.trace_id}"))
+    return asyncio.run(_post(signal, endpoint, line, f"{CHECK_EVENT}, trace id {check.trace_id}"))
 
 
-async def _post(signal: Signal, target: Target, line: bytes, name: str) -> str:
-    where = endpoint(target)
-    delivery = Delivery(replace(where, timeout=min(where.timeout, _LONGEST)))
+async def _post(signal: Signal, endpoint: Endpoint, line: bytes, name: str) -> str:
+    delivery = Delivery(replace(endpoint, timeout=min(endpoint.timeout, _LONGEST)))
     try:
         outcome = await delivery.post(line)
     finally:
         await delivery.close()
     match outcome:
         case Accepted():
-            return f"{where.shown}{where.way} has accepted a {_THINGS[signal]} ({name})"
+            return f"{endpoint.shown}{endpoint.way} has accepted a {_THINGS[signal]} ({name})"
         case Refused():
             reason = f"{outcome.status} {outcome.words}"
         case _:
             reason = f"{outcome.reason} {outcome.words}"
     msg = (
-        f"{where.shown}: {reason.strip()}; wanted a Collector with an otlp receiver (http) and a {signal} pipeline "
+        f"{endpoint.shown}: {reason.strip()}; wanted a Collector with an otlp receiver (http) and a {signal} pipeline "
         f"whose sink takes this {_THINGS[signal]}"
     )
     raise ValueError(msg)

@@ -26,7 +26,6 @@ from predictor.recording.prediction_log import RefusalCounter
 from predictor.recording.stream import LogStream
 from predictor.recording.stream_events import EVENTS, Status
 from predictor.server.owned_streams import OwnedStreams
-from predictor.shipping.endpoint import endpoint
 from predictor.shipping.rejected import Rejected
 from predictor.shipping.shipper import Shipper
 from predictor.shipping.status import Counters
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
-    from predictor.config.otel_env import Target
+    from predictor.config.otel_env import Endpoint
     from predictor.config.settings import Settings
     from predictor.outbox.layout import Signal
 
@@ -84,11 +83,11 @@ class LogService:
         """
         settings = self._settings
         rejected = Rejected(added=self.usage.add)
-        targets: dict[Signal, Target | None] = {"logs": settings.export.logs, "traces": settings.export.traces}
+        endpoints: dict[Signal, Endpoint | None] = {"logs": settings.export.logs, "traces": settings.export.traces}
         self._shippers = {
-            signal: Shipper(signal, endpoint(target), counters=self.counters[signal], reject=rejected.keep)
-            for signal, target in targets.items()
-            if target
+            signal: Shipper(signal, endpoint, counters=self.counters[signal], reject=rejected.keep)
+            for signal, endpoint in endpoints.items()
+            if endpoint
         }
         self._owned_streams = OwnedStreams(self._root, self._shippers.values(), rejected.forget)
         await self._owned_streams.adopt()  # first: it frees the reserves of the dead

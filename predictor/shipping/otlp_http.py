@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import os
+import ssl
 import time
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
@@ -15,13 +16,11 @@ from typing import TYPE_CHECKING
 import aiohttp
 import msgspec
 from multidict import CIMultiDict
-from yarl import URL
 
 from predictor import __version__
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
+    from predictor.config.otel_env import Endpoint
 
 # As much of an answer is read, and repeated: a sink that talks without end must not fill the memory, but its reason may
 # stand at the end, behind what a Collector and a library put before it.
@@ -32,31 +31,6 @@ _LEVEL = 3
 """Of gzip: as fast as 1 here, and records are a tenth shorter; 6 takes twice the time for a fifth less."""
 _SECRET = 6  # characters; a shorter value of a header is a word like any other
 _PARTIAL = b'{"partialSuccess"'
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a signal goes: the full URL (`…/v1/logs`), headers, seconds for one request, and how."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they may hold a token
-    timeout: float = 10.0
-    ssl: ssl.SSLContext | None = None
-    """Whom to trust."""
-    gzip: bool = False
-    """Whether bodies are compressed."""
-    proxy: str | None = field(default=None, repr=False)
-    """The URL of the proxy on the way."""
-
-    @property
-    def way(self) -> str:
-        """The proxy as a part of a sentence, without its userinfo; nothing without one."""
-        return f" by the proxy {URL(self.proxy).origin()}" if self.proxy else ""
-
-    @property
-    def shown(self) -> str:
-        """The URL without what must not be printed: userinfo, query, fragment."""
-        return str(URL(self.url).with_user(None).with_query(None).with_fragment(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +63,9 @@ class Delivery:
     """Posts bodies to one endpoint over one connection that is kept open."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Connect at the first post."""
+        """Read the certificates, which raises OSError (ssl.SSLError is one); connect at the first post."""
         self._endpoint = endpoint
+        self._ssl = _tls(endpoint)
         self._session: aiohttp.ClientSession | None = None
         self._headers = CIMultiDict({"User-Agent": f"prediction-log-server/{__version__}"} | dict(endpoint.headers))
         self._headers["Content-Type"] = "application/json"
@@ -100,7 +75,7 @@ class Delivery:
     async def post(self, body: bytes) -> PostOutcome:
         """Send one request; never raises for what the network or the sink does."""
         self._session = self._session or aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=1, ssl=self._endpoint.ssl or True),
+            connector=aiohttp.TCPConnector(limit=1, ssl=self._ssl or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout),
         )
@@ -138,6 +113,22 @@ class Delivery:
         if self._session:
             await self._session.close()
             self._session = None
+
+
+def _tls(endpoint: Endpoint) -> ssl.SSLContext | None:
+    """Return whom to trust, and who we are, by an endpoint's certificates; None for aiohttp's own answer."""
+    if not endpoint.url.startswith("https:"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=endpoint.certificate)
+        if endpoint.client_certificate:
+            context.load_cert_chain(endpoint.client_certificate, endpoint.client_key)
+    except OSError as error:
+        files = (endpoint.certificate, endpoint.client_certificate, endpoint.client_key)
+        names = ", ".join(str(file) for file in files if file)
+        msg = f"the certificates for {endpoint.shown} cannot be used ({names}): {error.strerror or error}"
+        raise OSError(error.errno, msg) from error
+    return context
 
 
 def outcome(status: int, answer: bytes, retry_after: str | None = None, date: str | None = None) -> PostOutcome:

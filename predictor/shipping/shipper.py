@@ -25,9 +25,10 @@ from predictor.shipping.status import ShippingReporter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from predictor.config.otel_env import Endpoint
     from predictor.outbox.layout import Signal, StreamFiles
     from predictor.shipping.backlog import Durable, Piece
-    from predictor.shipping.otlp_http import Endpoint, PostOutcome
+    from predictor.shipping.otlp_http import PostOutcome
     from predictor.shipping.rejected import Reject
     from predictor.shipping.status import Counters
 
@@ -54,7 +55,7 @@ class Shipper:
         random: Callable[[], float] = _random,
         silence: float = _SILENCE,
     ) -> None:
-        """Ship nothing before streams are added and `run` or `drain` is awaited."""
+        """Ship nothing before streams are added and `run` or `drain` is awaited; raises OSError for certificates."""
         self._signal: Signal = signal
         self._delivery = Delivery(endpoint)
         self._report = ShippingReporter(endpoint.shown, counters, clock)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from predictor.config.otel_env import Target
+from predictor.config.otel_env import Endpoint
 from predictor.config.settings import Settings, SettingsError, load, table
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -24,7 +24,7 @@ def refusal(**environ: str) -> str:
     return sentence
 
 
-def logs(**environ: str) -> Target:
+def logs(**environ: str) -> Endpoint:
     """Return where logs go."""
     target = load(environ).export.logs
     assert target
@@ -182,11 +182,11 @@ def test_one_endpoint() -> None:
 def test_endpoint_of_a_signal() -> None:
     """A signal's own endpoint is taken as it is, and leaves the other signal where it was."""
     export = load({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://otel:4318/custom"}).export
-    assert export.logs == Target("http://otel:4318/custom")
+    assert export.logs == Endpoint("http://otel:4318/custom")
     assert export.traces is None
     export = load(HERE | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://tempo:4318/t"}).export
-    assert export.logs == Target("http://127.0.0.1:4318/v1/logs")
-    assert export.traces == Target("http://tempo:4318/t")
+    assert export.logs == Endpoint("http://127.0.0.1:4318/v1/logs")
+    assert export.traces == Endpoint("http://tempo:4318/t")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ _MAY_IMPORT = {
     "recording.*": ["recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__", "msgspec"],
     "shipping.*": [
         *("shipping.*", "outbox.layout", "otlp", "core.*", "__version__"),
-        *("aiohttp", "msgspec", "multidict", "yarl"),
+        *("aiohttp", "msgspec", "multidict"),
     ],
     "serving.*": ["serving.*", "inference.*", "recording.record_schema", "outbox", "core.*", "numpy"],
     "tracing.*": [
@@ -51,7 +51,7 @@ _MAY_IMPORT = {
     "reader.*": [
         *("reader", "reader.*", "outbox.layout", "outbox.liveness", "otlp", "core.*", "config.*", "inference.manifest"),
         *("recording.record_schema", "recording.stream_events", "recording.loki_names"),
-        *("shipping.otlp_http", "shipping.endpoint", "msgspec", "pyarrow", "rich"),
+        *("shipping.otlp_http", "msgspec", "pyarrow", "rich"),
     ],
     # Meanings without sockets: no door, and of the work below only what a request and its result are.
     "api.*": ["api", "api.*", "core.*", "msgspec", "numpy"],
@@ -101,8 +101,7 @@ _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserv
 _MAY_USE_NETWORK = {
     "http.limits": "sets options of a connection",
     "http.listener": "closes the listening sockets",
-    "shipping.endpoint": "makes the TLS context",
-    "shipping.otlp_http": "posts with it",
+    "shipping.otlp_http": "posts, makes the TLS context",
     "config.otel_env": "takes URLs apart",
     "config.urls": "takes URLs apart",
     "reader.sources.loki": "asks Loki",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from predictor.config.otel_env import Endpoint
 from predictor.reader.rejected import resend
 from predictor.reader.rejected.files import items
-from predictor.shipping.otlp_http import Delivery, Endpoint
+from predictor.shipping.otlp_http import Delivery
 from tests.reader.test_cli import Told
 from tests.server.test_start import post
 from tests.support import scripted_sink

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, PostOutcome, Refused, Retry
+from predictor.config.otel_env import Endpoint
+from predictor.shipping.otlp_http import Accepted, Delivery, PostOutcome, Refused, Retry
 from tests.support.deployed_collector import deployed
 from tests.support.scripted_sink import Answer, Sink, serve
 from tests.support.server import predictions, records

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, PostOutcome, Refused, Retry, outcome
+from predictor.config.otel_env import Endpoint
+from predictor.shipping.otlp_http import Accepted, Delivery, PostOutcome, Refused, Retry, outcome
 from tests.support.certificates import make_certificates
 from tests.support.scripted_sink import OK, Answer, Sink, serve
 
@@ -268,10 +269,9 @@ async def test_trust(tmp_path: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
     async with serve(context=context) as sink:
-        right = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-        assert await post(Endpoint(sink.url, ssl=right)) == Accepted()
-        for wrong in (ssl.create_default_context(cafile=tmp_path / "other.pem"), None):
-            answer = await post(Endpoint(sink.url, ssl=wrong))
+        assert await post(Endpoint(sink.url, certificate=tmp_path / "ca.pem")) == Accepted()
+        for wrong in (tmp_path / "other.pem", None):
+            answer = await post(Endpoint(sink.url, certificate=wrong))
             assert isinstance(answer, Retry)
             assert answer.reason.startswith("certificate not trusted: ")
         assert len(sink.requests) == 1

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.shipping.otlp_http import Accepted, Delivery, Endpoint, Refused, Retry
+from predictor.config.otel_env import Endpoint
+from predictor.shipping.otlp_http import Accepted, Delivery, Refused, Retry
 from predictor.shipping.rejected import Rejected
 from predictor.shipping.shipper import Shipper
 from predictor.shipping.status import Counters

@@ -6,8 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+from predictor.config.otel_env import Endpoint
 from predictor.outbox import layout
-from predictor.shipping.otlp_http import Endpoint
 from predictor.shipping.rejected import Rejected
 from predictor.shipping.shipper import Shipper
 from predictor.shipping.status import Counters

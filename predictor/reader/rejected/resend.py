@@ -23,7 +23,7 @@ from predictor.reader.sources.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from predictor.config.otel_env import Target
+    from predictor.config.otel_env import Endpoint
     from predictor.outbox.layout import Signal, StreamFiles
     from predictor.reader.command import AskedOutbox
     from predictor.reader.rejected.files import RejectedItem
@@ -182,12 +182,11 @@ def _run(asked: AskedOutbox) -> int:
 
 
 async def _resend(asked: AskedOutbox, wanted: Sequence[RejectedItem]) -> Result:
-    from predictor.shipping.endpoint import endpoint  # noqa: PLC0415
     from predictor.shipping.otlp_http import Delivery  # noqa: PLC0415 - brings aiohttp
 
     export = asked.export()
-    targets: dict[Signal, Target | None] = {"logs": export.logs, "traces": export.traces}
-    deliveries = {signal: Delivery(endpoint(target)) for signal, target in targets.items() if target}
+    endpoints: dict[Signal, Endpoint | None] = {"logs": export.logs, "traces": export.traces}
+    deliveries = {signal: Delivery(endpoint) for signal, endpoint in endpoints.items() if endpoint}
     if not deliveries:
         where = "OTEL_EXPORTER_OTLP_ENDPOINT"
         raise SourceError(where, "it is not set; wanted the Collector's URL, such as http://127.0.0.1:4318")

@@ -35,6 +35,7 @@ _HAS_URL = {"resource", "scope"}
 _HEX = {"traceId": 32, "spanId": 16}
 _UUID7 = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 _SCOPE = ("prediction.model.name", "prediction.model.version", "prediction.model.digest")
+_REDACTION = ("prediction.redaction", "prediction.redaction.outputs", "prediction.redaction.key_id")
 _SOME = {"prediction.stream.sequence", "event.name"}  # what every record has
 
 
@@ -100,7 +101,7 @@ def _record(name: str, table: Iterable[Attribute], needed: set[str]) -> dict[str
 
 
 def _scope() -> dict[str, Any]:
-    strings = [_pair(name, "string") for name in (*_SCOPE, "prediction.redaction")]
+    strings = [_pair(name, "string") for name in (*_SCOPE, *_REDACTION)]
     stream = {
         "key": {"const": "prediction.stream.id"},
         "value": _object(stringValue={"type": "string", "pattern": _UUID7}),

@@ -99,7 +99,7 @@ class Settings:
     )
     feedback_bytes: int = _setting("4KiB", size(64), "largest body of a feedback")
     hash_key_file: Path | None = _setting(
-        "", optional_file, "the secret for features that `model.toml` has hashed in the log"
+        "", optional_file, "the secret for features and outputs that `model.toml` has hashed in the log"
     )
     display: str = _setting(
         "auto", choice("auto", "on", "off"), "prediction lines on stderr; `auto`: if it is a terminal"

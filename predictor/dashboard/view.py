@@ -1,4 +1,4 @@
-"""A prediction as the page shows it, without the features that `model.toml` keeps out of the log."""
+"""A prediction as the page shows it, without what `model.toml` keeps out of the log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.core.result import Prediction
-    from predictor.inference.manifest import Feature
+    from predictor.inference.manifest import Feature, OutputLog
 
 MOST_FEATURES = 32
 """Of each row; a wide model's rows would make the stream wide too, and nobody reads a thousand plots."""
@@ -51,8 +51,10 @@ class Shown(msgspec.Struct, gc=False, omit_defaults=True):
 class View:
     """How predictions of one model are shown."""
 
-    def __init__(self, features: Sequence[Feature], grafana: str) -> None:
-        """Take the model's features, and the URL of a Grafana to link to, or ""."""
+    def __init__(self, features: Sequence[Feature], grafana: str, outputs: OutputLog | None = None) -> None:
+        """Take the model's features, the URL of a Grafana to link to, or "", and what is logged of its outputs."""
+        self._answers = outputs is None or outputs.mode in {"keep", "round"}
+        self._decimals = outputs.decimals if outputs and outputs.mode == "round" else None
         self._hidden = frozenset(place for place, feature in enumerate(features) if feature.log != "keep")
         self._grafana = grafana
 
@@ -68,10 +70,12 @@ class View:
             p.total,
             index=p.index,
             features=None if p.features is None else self._values(p.features),
-            label=p.label,
-            probabilities=None if p.probabilities is None else _most_probable(p.probabilities),
+            label=p.label if self._answers else None,
+            probabilities=None
+            if p.probabilities is None or not self._answers
+            else self._probabilities(p.probabilities),
             outlier=p.outlier,
-            score=p.score,
+            score=None if p.score is None or not self._answers else self._rounded(p.score),
             queue=p.queue,
             inference=p.inference,
             batch=p.batch_size,
@@ -80,6 +84,12 @@ class View:
             request_id=origin.request_id,
             link=link(self._grafana, origin.trace_id, p.job_id, origin.received_ns) if self._grafana else None,
         )
+
+    def _probabilities(self, probabilities: list[float]) -> list[tuple[int, float]]:
+        return [(label, self._rounded(value)) for label, value in _most_probable(probabilities)]
+
+    def _rounded(self, value: float) -> float:
+        return value if self._decimals is None else round(value, self._decimals)
 
     def _values(self, row: Sequence[float]) -> list[float | None]:
         head = row[:MOST_FEATURES]

@@ -22,6 +22,10 @@
     sample = 5.1
     log = "keep"                           # may be left out; "drop" or "hash": what the record holds instead of it
 
+    [log]                                  # may be left out
+    outputs = "keep"                       # or "round", "hash", "drop": what the record holds of the answer
+    decimals = 2                           # with "round" only: digits after the point, 0 to 15
+
 Every other key is needed and no other is allowed: a misspelt key must not become a default.
 """
 
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
 FILE = "model.toml"
 LogMode = Literal["keep", "drop", "hash"]
+OutputMode = Literal["keep", "round", "hash", "drop"]
+_MOST_DECIMALS = 15
 KINDS = ("classifier",)
 _TAKEN = {"json", "truncated", "sha256"}  # Loki turns prediction.input.json into prediction_input_json
 _OUTPUT = "the name of an output of the file"
@@ -53,6 +59,22 @@ class Feature:
     sample: float
     log: LogMode = "keep"
     """What the record holds of it: the value, nothing, or a keyed hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLog:
+    """What the record holds of label, probabilities, confidence and outlier score."""
+
+    mode: OutputMode = "keep"
+    decimals: int = 0
+    """Digits after the point that `round` leaves."""
+
+    def __str__(self) -> str:
+        """Return it as the record's scope has it: `drop`, `hash`, `round:2`."""
+        return f"round:{self.decimals}" if self.mode == "round" else self.mode
+
+
+KEEP_OUTPUTS = OutputLog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,7 @@ class Manifest:
     labels: tuple[str, ...]
     classifier: Classifier
     outlier: Detector | None
+    outputs: OutputLog = KEEP_OUTPUTS
 
 
 def read(folder: Path) -> Manifest:
@@ -112,6 +135,7 @@ def _description(top: TomlTable) -> Manifest:
         labels=tuple(labels),
         classifier=_classifier(top.table("classifier")),
         outlier=_detector(top.table("outlier")) if "outlier" in top else None,
+        outputs=_outputs(top.table("log")) if "log" in top else KEEP_OUTPUTS,
     )
     top.close()
     return description
@@ -155,6 +179,18 @@ def _detector(table: TomlTable) -> Detector:
     detector = Detector(_file(table), table.text("score", _OUTPUT), table.number("threshold"))
     table.close()
     return detector
+
+
+def _outputs(table: TomlTable) -> OutputLog:
+    mode = cast("OutputMode", table.text("outputs", "keep, round, hash or drop", "keep|round|hash|drop"))
+    decimals = 0
+    if mode == "round":
+        wanted = f"a whole number from 0 to {_MOST_DECIMALS}"
+        decimals = table.take("decimals", wanted)
+        if type(decimals) is not int or not 0 <= decimals <= _MOST_DECIMALS:
+            table.refuse("decimals", decimals, wanted)
+    table.close()
+    return OutputLog(mode, decimals)
 
 
 def _file(table: TomlTable) -> str:

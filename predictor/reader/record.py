@@ -12,6 +12,7 @@ from predictor.recording.stream_events import TABLE as EVENTS
 
 STREAM, SCHEMA = "prediction.stream.id", "prediction.schema_version"
 SEQUENCE, REDACTION = "prediction.stream.sequence", "prediction.redaction"
+OUTPUTS, KEY_ID = "prediction.redaction.outputs", "prediction.redaction.key_id"
 MODEL = tuple(f"prediction.model.{part}" for part in ("name", "version", "digest"))
 SCHEMAS = (1,)
 """The published versions of the record, all of which are read; docs/record.md says what each holds."""
@@ -59,6 +60,8 @@ class Entry(NamedTuple):
     resource: dict[str, Any]
     redaction: dict[str, str]
     """Features that the model's description keeps out of the log, and what was done to them: `drop` or `hash`."""
+    outputs: str = ""
+    """What the model's description has done to outputs: `drop`, `hash`, `round:2`; empty if they are kept."""
 
     @property
     def job_id(self) -> str | None:

@@ -79,6 +79,7 @@ def _facts(entry: Entry) -> list[tuple[str, Any]]:
         ("trace", f"{entry.trace_id}{'' if entry.sampled else ' (no span was written)'}" if entry.trace_id else ""),
         ("stream", f"{entry.stream} number {entry.sequence}"),
         ("model", f"{entry.model} {entry.model.digest}" if entry.model else ""),
+        ("outputs", entry.outputs),
         ("redaction", ", ".join(f"{name}: {how}" for name, how in entry.redaction.items())),
     ]
     said = sorted(entry.attributes.items(), key=lambda pair: _place(pair[0]))

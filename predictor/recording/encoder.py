@@ -36,13 +36,15 @@ class RecordEncoder:
         """Make no template yet: there is one for each verdict, route and reason to keep a span."""
         self._schema = schema
         self._width = 0 if schema.wide or schema.redaction else len(schema.features)
+        self._plain = not schema.redaction or schema.redaction.outputs == "keep"
+        """Whether there is a template; outputs that are redacted are encoded one by one."""
         self._labels = [_text(label) for label in schema.labels]
         self._templates: dict[tuple[bool | None, str, Kept | None], bytes] = {}
 
     def encode(self, predictions: Sequence[Prediction], observed_ns: int) -> list[bytes]:
         """Return one record for each prediction, in order; `observed_ns` is the Unix time of the writing."""
         flat: list[float] = []
-        for p in predictions:
+        for p in predictions if self._plain else ():
             if p.error is None:
                 flat += (p.features or ()) if self._width else ()
                 flat += p.probabilities or ()
@@ -51,12 +53,12 @@ class RecordEncoder:
         records = []
         begin = 0
         for p in predictions:
-            if p.error is None:
+            if p.error is None and self._plain:
                 end = begin + self._width + len(self._labels) + _MEASURES
                 records.append(self._success(p, texts[begin:end], observed_ns))
                 begin = end
             else:
-                records.append(self._failure(p, observed_ns))
+                records.append(self._one(p, observed_ns))
         return records
 
     def _success(self, p: Prediction, numbers: Sequence[bytes], observed_ns: int) -> bytes:
@@ -104,7 +106,7 @@ class RecordEncoder:
         self._templates[outlier, route, kept] = found
         return found
 
-    def _failure(self, p: Prediction, observed_ns: int) -> bytes:
+    def _one(self, p: Prediction, observed_ns: int) -> bytes:
         return encode_event(
             attributes=record_schema.attributes(self._schema, p),
             body=record_schema.body(self._schema, p),

@@ -47,7 +47,9 @@ TABLE: tuple[Attribute, ...] = (
     Attribute("prediction.input_truncated", "bool", "true if `prediction.input_json` was cut"),
     Attribute("prediction.input_sha256", "string", "of the whole JSON array, if it was cut"),
     Attribute("prediction.output", "string", "the probabilities as a JSON array, in the order of the labels"),
+    Attribute("prediction.hashed_output", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.label", "string", "the model's answer: the most probable class, or the model's own label"),
+    Attribute("prediction.hashed_label", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.confidence", "double", "the probability of that class"),
     Attribute("prediction.outlier", "bool", "the detector's verdict; absent without a detector"),
     Attribute("prediction.outlier_score", "double", "the detector's score; absent without a detector"),
@@ -111,13 +113,7 @@ def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
     if prediction.features is not None:
         pairs |= input_attributes(schema, prediction.features)
     if prediction.probabilities is not None and prediction.label is not None:
-        pairs |= {
-            "prediction.output": msgspec.json.encode(prediction.probabilities).decode(),
-            "prediction.label": schema.labels[prediction.label],
-            "prediction.confidence": prediction.probabilities[prediction.label],
-            "prediction.outlier": prediction.outlier,
-            "prediction.outlier_score": prediction.score,
-        }
+        pairs |= _outputs(schema, prediction, prediction.probabilities, prediction.label)
     pairs |= {
         "prediction.duration.queue": prediction.queue,
         "prediction.duration.inference": prediction.inference,
@@ -130,6 +126,37 @@ def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
         "event.name": EVENT_NAME,
     }
     return {name: value for name, value in pairs.items() if value is not None}
+
+
+def _outputs(schema: Schema, prediction: Prediction, probabilities: list[float], number: int) -> dict[str, Any]:
+    """Return what may be logged of an answer; the verdict of the detector is logged whatever is redacted."""
+    redaction, label, score = schema.redaction, schema.labels[number], prediction.score
+    verdict = {"prediction.outlier": prediction.outlier}
+    if redaction and redaction.outputs == "drop":
+        return verdict
+    if redaction and redaction.outputs == "hash":
+        output = redaction.hash_output(msgspec.json.encode(probabilities))
+        return {"prediction.hashed_output": output, "prediction.hashed_label": redaction.hash_label(label)} | verdict
+    if redaction and redaction.outputs == "round":
+        probabilities = [round(each, redaction.decimals) for each in probabilities]
+        score = None if score is None else round(score, redaction.decimals)
+    return {
+        "prediction.output": msgspec.json.encode(probabilities).decode(),
+        "prediction.label": label,
+        "prediction.confidence": probabilities[number],
+        **verdict,
+        "prediction.outlier_score": score,
+    }
+
+
+def answer(schema: Schema, prediction: Prediction) -> tuple[str, float] | None:
+    """Return the label and its probability, as far as they may be told to whoever reads the log; None if not at all."""
+    if prediction.probabilities is None or prediction.label is None:
+        return None
+    found = _outputs(schema, prediction, prediction.probabilities, prediction.label)
+    if "prediction.label" not in found:
+        return None
+    return found["prediction.label"], found["prediction.confidence"]
 
 
 def input_attributes(schema: Schema, features: Sequence[float]) -> dict[str, Any]:
@@ -157,7 +184,8 @@ def body(schema: Schema, prediction: Prediction) -> str:
     if prediction.probabilities is None or prediction.label is None:
         return tail
     mark = "OUTLIER " if prediction.outlier else ""
-    return f"{mark}{schema.labels[prediction.label]} {prediction.probabilities[prediction.label]:.3f} {tail}"
+    said = answer(schema, prediction)
+    return f"{mark}{said[0]} {said[1]:.3f} {tail}" if said else mark + tail
 
 
 def severity(prediction: Prediction) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Redaction: features that are dropped from the log, or replaced by a keyed hash.
+"""Redaction: features and outputs that are dropped from the log, rounded, or replaced by a keyed hash.
 
 A hash lets equal values be found without telling them: few values are possible for most features, so whoever could
 compute it would only have to try them all. Hence the key, which the log's readers do not have.
@@ -12,10 +12,10 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from predictor.inference.manifest import Manifest
+    from predictor.inference.manifest import Manifest, OutputMode
 
 SHORTEST_KEY = 16
 """Bytes: as hard to guess as the hash itself."""
@@ -26,37 +26,73 @@ class RedactionError(ValueError):
 
 
 class Redaction(NamedTuple):
-    """Which features, by their place in the row, are not logged as they are."""
+    """What is not logged as it is: features, by their place in the row, and outputs."""
 
     dropped: frozenset[int]
-    hashed: frozenset[int]
+    hashed: Mapping[int, str]
+    """Names of the features by their places."""
     key: bytes
     """Of 32 bytes; empty if nothing is hashed."""
+    outputs: OutputMode = "keep"
+    decimals: int = 0
+    """Digits after the point that are left of outputs that are rounded."""
 
     def of(self, row: Sequence[float]) -> list[float | str | None]:
         """Return what may be logged of a row: the value, its hash as text, or None if it is dropped."""
         return [
-            None if place in self.dropped else self.hash(value) if place in self.hashed else value
+            None if place in self.dropped else self.hash(self.hashed[place], value) if place in self.hashed else value
             for place, value in enumerate(row)
         ]
 
-    def hash(self, value: float) -> str:
-        """Return 32 hexadecimal digits: BLAKE2b with the key, of the value's 8 bytes; 0.0 and -0.0 are equal."""
-        return hashlib.blake2b(struct.pack("<d", value + 0.0), key=self.key, digest_size=16).hexdigest()
+    def hash(self, feature: str, value: float) -> str:
+        """Return 32 hexadecimal digits: BLAKE2b with the key, of the feature and the value's 8 bytes; 0.0 is -0.0.
+
+        With the feature, since an age and a number of children that are equal must not look equal.
+        """
+        return self._hash(b"input", feature.encode(), struct.pack("<d", value + 0.0))
+
+    def hash_output(self, probabilities: bytes) -> str:
+        """Return the hash of the probabilities as JSON."""
+        return self._hash(b"output", probabilities)
+
+    def hash_label(self, label: str) -> str:
+        """Return the hash of a label."""
+        return self._hash(b"label", label.encode())
+
+    @property
+    def key_id(self) -> str:
+        """16 hexadecimal digits that are the same for the same key, and "" without one."""
+        return hashlib.blake2b(b"key", key=self.key, digest_size=8).hexdigest() if self.key else ""
+
+    def _hash(self, *parts: bytes) -> str:
+        # No part but the last can hold a zero byte, so different parts are different texts.
+        return hashlib.blake2b(b"\0".join(parts), key=self.key, digest_size=16).hexdigest()
 
 
 def redaction_of(description: Manifest, key_file: Path | None) -> Redaction | None:
-    """Return what `model.toml` says of its features, None if all are kept.
+    """Return what `model.toml` says of its features and outputs, None if all are kept.
 
     Raises RedactionError if a hash is wanted and there is no usable key.
     """
     places = enumerate(description.features)
     treated = {place: feature for place, feature in places if feature.log != "keep"}
-    if not treated:
+    outputs = description.outputs
+    if not treated and outputs.mode == "keep":
         return None
-    hashed = frozenset(place for place, feature in treated.items() if feature.log == "hash")
-    key = _key(key_file, treated[min(hashed)].name) if hashed else b""
-    return Redaction(frozenset(treated) - hashed, hashed, key)
+    hashed = {place: feature.name for place, feature in treated.items() if feature.log == "hash"}
+    what = [*(f"feature {name}" for name in hashed.values()), *(["its outputs"] if outputs.mode == "hash" else [])]
+    key = _key(key_file, what[0]) if what else b""
+    return Redaction(frozenset(treated) - hashed.keys(), hashed, key, outputs.mode, outputs.decimals)
+
+
+def scope_attributes(description: Manifest, redaction: Redaction) -> dict[str, str]:
+    """Return what the scope of the records says of the redaction; the key's id tells which hashes can be compared."""
+    pairs = {"prediction.redaction": redacted(description)}
+    if redaction.outputs != "keep":
+        pairs["prediction.redaction.outputs"] = str(description.outputs)
+    if redaction.key:
+        pairs["prediction.redaction.key_id"] = redaction.key_id
+    return pairs
 
 
 def redacted(description: Manifest) -> str:
@@ -66,10 +102,8 @@ def redacted(description: Manifest) -> str:
     )
 
 
-def _key(file: Path | None, feature: str) -> bytes:
-    wanted = (
-        f"wanted a file with a secret of {SHORTEST_KEY} bytes or more, since the model has feature {feature} hashed"
-    )
+def _key(file: Path | None, what: str) -> bytes:
+    wanted = f"wanted a file with a secret of {SHORTEST_KEY} bytes or more, since the model has {what} hashed"
     if file is None:
         msg = f"PREDICTOR_HASH_KEY_FILE is not set, {wanted}"
         raise RedactionError(msg)

@@ -26,7 +26,7 @@ from predictor.inference.model import load
 from predictor.recording import record_schema
 from predictor.recording.feedback import FeedbackLog
 from predictor.recording.prediction_log import PredictionLog
-from predictor.recording.redaction import redacted, redaction_of
+from predictor.recording.redaction import redaction_of, scope_attributes
 from predictor.server.health import Health
 from predictor.server.log_service import LogService
 from predictor.server.otel_resource import resource
@@ -93,7 +93,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             app[PAGE] = page
             page.add_routes(app.router)
         watch = page.feed.observe if page else None
-        observer = listeners.together(listeners.display(settings.display, model.description), watch)
+        observer = listeners.together(listeners.display(settings.display, model.description, redaction), watch)
         rows = settings.rows_per_second
         pipeline = Pipeline(
             model,
@@ -156,7 +156,7 @@ def _prediction_log(
         "prediction.model.digest": model.digest,
     }
     if redaction:
-        scope["prediction.redaction"] = redacted(about)
+        scope |= scope_attributes(about, redaction)
     return PredictionLog(
         record_schema.schema_of(about, redaction),
         scope,
@@ -182,7 +182,7 @@ def _page(settings: Settings, model: Model, log_service: LogService | None) -> P
     from predictor.dashboard.render import files, html  # noqa: PLC0415 - brings Jinja
 
     about = model.description
-    feed = Feed(View(about.features, settings.grafana_url), len(about.features), len(about.labels))
+    feed = Feed(View(about.features, settings.grafana_url, about.outputs), len(about.features), len(about.labels))
     content = html(model, model.ranges, log_service.stream.stream_id if log_service else None)
     return Page(feed, content, files(), loopback_only=local)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from predictor.core.result import Prediction
     from predictor.inference.manifest import Manifest
+    from predictor.recording.redaction import Redaction
 
     Observer = Callable[[Sequence[Prediction]], None]
 
@@ -21,11 +22,11 @@ _logger = logging.getLogger("predictor")
 _throttle = operator_log.Throttle()
 
 
-def display(setting: str, about: Manifest) -> Observer | None:
+def display(setting: str, about: Manifest, redaction: Redaction | None = None) -> Observer | None:
     """Return what shows each prediction on stderr, if anybody is there to read it."""
     if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
         return None
-    schema = record_schema.schema_of(about)
+    schema = record_schema.schema_of(about, redaction)
 
     def show(predictions: Sequence[Prediction]) -> None:
         for prediction in predictions:

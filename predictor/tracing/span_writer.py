@@ -33,6 +33,8 @@ _logger = logging.getLogger("predictor.spans")
 _GATHER = 0.1
 """Seconds: a line for each span would repeat the resource, and write and ship it, each time."""
 _QUEUE, _INFERENCE = (otlp.span_rest({"name": name, "kind": 1}) for name in ("queue", "inference"))  # 1: internal
+_URLS = frozenset({"http.target", "http.url", "url.full"})
+"""Attributes that have the query behind the path; the first two by the names of before."""
 
 
 class SpanSink(Protocol):
@@ -76,6 +78,8 @@ class SpanWriter(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Take a finished span from the SDK."""
         fields = otlp.span_json(span)
+        if attributes := fields.get("attributes"):
+            fields["attributes"] = list(_without_query(attributes))
         origin = _server.get()
         if origin and fields["spanId"] == origin.span_id:
             fields["startTimeUnixNano"] = str(origin.received_ns)
@@ -122,6 +126,15 @@ class SpanWriter(SpanProcessor):
         self._gathered.setdefault(head, []).append(span)
 
 
+def _without_query(attributes: list[JSON]) -> Iterator[JSON]:
+    """Yield a span's attributes without what the caller wrote behind the path: it may be anything, also a name."""
+    for each in attributes:
+        if each["key"] in _URLS and "stringValue" in each["value"]:
+            yield {"key": each["key"], "value": {"stringValue": each["value"]["stringValue"].partition("?")[0]}}
+        elif each["key"] != "url.query":
+            yield each
+
+
 def _predict(schema: Schema, predictions: Sequence[Prediction]) -> JSON:
     """Return `predict` without ids and times: label and confidence if there is one row; never the features."""
     first = predictions[0]
@@ -135,9 +148,8 @@ def _predict(schema: Schema, predictions: Sequence[Prediction]) -> JSON:
     }
     if first.outlier is not None:
         pairs["prediction.outlier"] = any(prediction.outlier for prediction in predictions)
-    if len(predictions) == 1 and first.label is not None and first.probabilities:
-        pairs["prediction.label"] = schema.labels[first.label]
-        pairs["prediction.confidence"] = first.probabilities[first.label]
+    if len(predictions) == 1 and (said := record_schema.answer(schema, first)):
+        pairs["prediction.label"], pairs["prediction.confidence"] = said
     attributes = otlp.attributes({name: value for name, value in pairs.items() if value is not None})
     failed: JSON = {"status": {"code": StatusCode.ERROR.value}} if first.error else {}
     return {"name": "predict", "kind": 1, "attributes": attributes} | failed  # 1: internal

@@ -16,10 +16,12 @@ from predictor.core.result import Origin, Prediction
 from predictor.dashboard import feed as feeding
 from predictor.dashboard.feed import KEPT, MOST_LISTENERS, NEWS, Feed
 from predictor.dashboard.view import View
+from predictor.inference.manifest import OutputLog
 from predictor.server import app
 from predictor.serving import listeners
 from tests.support.gated_model import pipeline
 from tests.support.model_folders import failing, wide
+from tests.support.sample_predictions import success
 from tests.support.server import IRIS, ROOT, ROW, predictions, problem, serve, until
 
 if TYPE_CHECKING:
@@ -146,6 +148,17 @@ async def test_redacted_features_are_not_told(outbox: Path, tmp_path: Path, log:
         failed = Prediction("j", prediction().origin, 0, (6.0, 3.0, 4.4321, 1.0))
         view = View(pipeline(here).model.description.features, "")
         assert view.of(1, failed).features == [6.0, 3.0, None, 1.0]
+
+
+def test_outputs_are_shown_as_they_are_logged() -> None:
+    """Outputs that stay out of the log are not shown, but for the verdict; rounded ones are shown rounded."""
+    one = success(outlier=True, score=0.4375)
+    shown = View([], "", OutputLog("round", 1)).of(1, one)
+    assert shown.probabilities == [(2, 1.0), (1, 0.0), (0, 0.0)]
+    assert (shown.label, shown.score) == (2, 0.4)
+    for outputs in (OutputLog("hash"), OutputLog("drop")):
+        hidden = View([], "", outputs).of(1, one)
+        assert (hidden.label, hidden.probabilities, hidden.score, hidden.outlier) == (None, None, None, True)
 
 
 async def test_memory_is_bounded() -> None:

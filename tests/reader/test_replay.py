@@ -293,6 +293,21 @@ async def test_redacted(capsys: pytest.CaptureFixture[str], outbox: Path, tmp_pa
     assert (result["replayed"], result["not_replayed"]) == (2, {"redacted": 3})
 
 
+@pytest.mark.parametrize("log", ['outputs = "drop"', 'outputs = "hash"', 'outputs = "round"\ndecimals = 2'])
+async def test_redacted_outputs(capsys: pytest.CaptureFixture[str], outbox: Path, tmp_path: Path, log: str) -> None:
+    """Without the outputs as they were there is nothing to compare with, which is said."""
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    model = redacting(tmp_path / "secret")
+    text = (model / "model.toml").read_text()
+    (model / "model.toml").write_text(text.replace("[[features]]", f"[log]\n{log}\n\n[[features]]", 1))
+    async with serve(outbox, model, PREDICTOR_HASH_KEY_FILE=str(key)) as here:
+        await ask(here, irises(3))
+    status, out, err = replay(capsys, outbox, model)
+    assert (status, out) == (2, "")
+    assert "3 the model's outputs are dropped, hashed or rounded in the log" in err
+
+
 def test_what_cannot_be_replayed_is_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Failures, rows that are cut, other features, numbers that are none: each has its count and its sentence."""
     stream = Stream()

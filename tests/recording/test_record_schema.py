@@ -44,6 +44,7 @@ _MODEL = {
     "prediction.model.version": "1",
     "prediction.model.digest": "sha256:00ff",
 }
+_REDACTION = ("prediction.redaction", "prediction.redaction.outputs", "prediction.redaction.key_id")
 _SCOPE = _MODEL | {"prediction.schema_version": 1, "prediction.stream.id": _STREAM}
 _TYPES = {"int": int, "double": float, "string": str, "bool": bool}
 
@@ -320,7 +321,7 @@ def test_page_holds_the_stream_events(event: str) -> None:
 
 def test_page_holds_the_scope() -> None:
     """docs/record.md publishes the attributes of the scope, and the version that they have."""
-    names = [*_MODEL, "prediction.redaction", *(name for name in _SCOPE if name not in _MODEL)]
+    names = [*_MODEL, *_REDACTION, *(name for name in _SCOPE if name not in _MODEL)]
     assert [row[0] for row in _published("Scope")] == [f"`{name}`" for name in names]
     assert f"`prediction.schema_version` | int | {record_schema.SCHEMA_VERSION}" in _PAGE
 

@@ -14,9 +14,13 @@ ODD = Schema('a"b\\c@é', ("x",), ('q"\\\n\t\x00\x7f\u2028', "日本 😀 ñ", "
 WIDE = Schema("wide@1", tuple(f"f{index:02}" for index in range(33)), ("no", "yes"))
 WIDER = Schema("wider@1", tuple(f"f{index}" for index in range(4000)), ("no", "yes"))
 
-_SECRETIVE = Redaction(dropped=frozenset({1}), hashed=frozenset({0, 3}), key=b"k" * 32)
+_SECRETIVE = Redaction(dropped=frozenset({1}), hashed={0: "sepal_length", 3: "petal_width"}, key=b"k" * 32)
 REDACTED = IRIS._replace(redaction=_SECRETIVE)
-MUTE = IRIS._replace(redaction=Redaction(dropped=frozenset(range(4)), hashed=frozenset(), key=b""))
+MUTE = IRIS._replace(redaction=Redaction(dropped=frozenset(range(4)), hashed={}, key=b""))
+_NOTHING = Redaction(dropped=frozenset(), hashed={}, key=b"k" * 32)
+ROUNDED = IRIS._replace(redaction=_NOTHING._replace(outputs="round", decimals=2))
+HASHED = IRIS._replace(redaction=_NOTHING._replace(outputs="hash"))
+DROPPED = IRIS._replace(redaction=_SECRETIVE._replace(outputs="drop"))
 WIDE_REDACTED = WIDE._replace(redaction=_SECRETIVE)
 
 JOB = "0199c0de-0000-7000-8000-000000000001"
@@ -77,6 +81,11 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     "cut": (WIDER, success(features=tuple(n / 7 for n in range(4000)), probabilities=[0.5, 0.5], label=0)),
     "redacted": (REDACTED, success()),
     "all dropped": (MUTE, success(outlier=None, score=None)),
+    "rounded outputs": (ROUNDED, success()),
+    "rounded without a detector": (ROUNDED, success(outlier=None, score=None)),
+    "hashed outputs": (HASHED, success(outlier=True)),
+    "dropped outputs": (DROPPED, success()),
+    "dropped outputs of a failure": (DROPPED, failure(Kind.MODEL_FAILED, index=4, features=ROW)),
     "redacted failure": (REDACTED, failure(Kind.MODEL_FAILED, index=4, features=ROW)),
     "wide redacted": (WIDE_REDACTED, success(features=(0.5,) * 33, probabilities=[0.25, 0.75], label=1)),
     "wide failure": (WIDE, failure(Kind.MODEL_FAILED, index=4, features=(0.5,) * 33)),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -13,8 +13,23 @@ from predictor.core.problems import Kind
 from predictor.outbox import OutboxError
 from predictor.tracing.span_writer import SpanWriter
 from tests.support.official_otlp import RESOURCE, VERSION, parsed
-from tests.support.sample_predictions import IRIS, RECEIVED_NS, ROW, SPAN_ID, TRACE_ID, failure, origin, success
+from tests.support.sample_predictions import (
+    DROPPED,
+    HASHED,
+    IRIS,
+    RECEIVED_NS,
+    ROUNDED,
+    ROW,
+    SPAN_ID,
+    TRACE_ID,
+    failure,
+    origin,
+    success,
+)
 from tests.support.server import attributes
+
+if TYPE_CHECKING:
+    from predictor.recording.record_schema import Schema
 
 
 class _Outbox:
@@ -146,3 +161,19 @@ async def test_failure_has_no_parts(log: SpanWriter, outbox: _Outbox) -> None:
         "prediction.kept": "error",
         "error.type": "model-failed",
     }
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [(DROPPED, (None, None)), (HASHED, (None, None)), (ROUNDED, ("virginica", 0.97)), (IRIS, ("virginica", 0.9715))],
+    ids=["drop", "hash", "round", "keep"],
+)
+async def test_outputs_as_in_the_log(
+    log: SpanWriter, outbox: _Outbox, schema: Schema, expected: tuple[object, ...]
+) -> None:
+    """A span says no more of an answer than the record may."""
+    log.predicted(schema, [success()])
+    log.flush()
+    (pairs,) = (attributes(span["attributes"]) for _, span in outbox.spans if span["name"] == "predict")
+    assert (pairs.get("prediction.label"), pairs.get("prediction.confidence")) == expected
+    assert pairs["prediction.outlier"] is False

@@ -24,9 +24,10 @@ export function show(p, go) {
 const heading = (text) => element("h3", {}, text);
 
 function verdict(p) {
-  const badge = p.outlier ? element("span", { class: "badge" }, `outlier, score ${short(p.score)}`) : null;
+  const score = p.score === undefined ? "" : `, score ${short(p.score)}`;
+  const badge = p.outlier ? element("span", { class: "badge" }, `outlier${score}`) : null;
   const said = p.error ? element("span", { class: "badge" }, p.error) : element("span", {}, ...labelled(p.label));
-  const fine = p.outlier === false ? element("span", { class: "muted" }, `no outlier, score ${short(p.score)}`) : null;
+  const fine = p.outlier === false ? element("span", { class: "muted" }, `no outlier${score}`) : null;
   return element("p", { class: "verdict" }, said, badge, fine);
 }
 

@@ -11,8 +11,9 @@ const COLOURS = 6; // more cannot be told apart; the other labels share one
 /** Return the class that gives a label its colour, the same all over the page. */
 export const colour = (label) => `c${Math.min(label, COLOURS)}`;
 
-/** Return a label with the spot of its colour. */
+/** Return a label with the spot of its colour; none is shown that stays out of the log. */
 export function labelled(label) {
+  if (label === undefined) return [element("span", { class: "muted" }, "not shown")];
   return [element("span", { class: `swatch ${colour(label)}`, "aria-hidden": "true" }), model.labels[label]];
 }
 

@@ -37,6 +37,11 @@ _AFTER = {
     "http.route": ExportColumn("route", "string"),
     "prediction.request_id": ExportColumn("request_id", "string"),
 }
+_HASHED = {
+    "prediction.hashed_output": ExportColumn("hashed_output", "string"),
+    "prediction.hashed_label": ExportColumn("hashed_label", "string"),
+}
+"""Only where the log has them."""
 _LAST = (
     *(ExportColumn(f"model_{part}", "string") for part in ("name", "version", "digest")),
     ExportColumn("trace_id", "string"),
@@ -70,7 +75,9 @@ class Learned:
         said = entry.attributes
         classes.learn(probabilities(said), said.get("prediction.label"), said.get("prediction.confidence"))
         for key in entry.attributes:
-            if key.startswith(INPUT) and key not in self._inputs:
+            if key in _HASHED:
+                self._inputs[key] = _HASHED[key]
+            elif key.startswith(INPUT) and key not in self._inputs:
                 self._inputs[key] = ExportColumn(f"input_{key.removeprefix(INPUT)}", "double")
             elif key.startswith(HASH) and key not in self._inputs:
                 self._inputs[key] = ExportColumn(f"hash_{key.removeprefix(HASH)}", "string")

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Rows that run together, as many as the server's default: a row's numbers do not depend on it (decision 7)."""
-SkipReason = Literal["failed", "redacted", "truncated", "features", "unreadable"]
+SkipReason = Literal["failed", "redacted", "truncated", "features", "unreadable", "outputs"]
 WHY: dict[SkipReason, str] = {
     "failed": "had failed: there is no output to compare with",
     "redacted": "a feature that the model wants is dropped or hashed in the log",
+    "outputs": "the model's outputs are dropped, hashed or rounded in the log: there is nothing to compare with",
     "truncated": "the row was too long for its record and is cut",
     "features": "has no feature of a name, or not as many features, as the model wants",
     "unreadable": "input or output is no list of numbers",
@@ -58,6 +59,8 @@ class Reader:
     def read(self, entry: Entry) -> Logged | SkipReason:
         """Return the row of a prediction's record, or why it cannot be replayed."""
         said = entry.attributes
+        if entry.outputs and "error.type" not in said:
+            return "outputs"
         label, confidence = said.get("prediction.label"), said.get("prediction.confidence")
         if "error.type" in said or label is None or confidence is None or entry.job_id is None:
             return "failed"

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.record import (
+    KEY_ID,
     MODEL,
+    OUTPUTS,
     REDACTION,
     SCHEMA,
     SEQUENCE,
@@ -44,7 +46,7 @@ _ATTRIBUTES = {
     for each in table
     if "<" not in each.name  # the features' own
 }
-_SCOPE = {_stored(name): name for name in (STREAM, SCHEMA, REDACTION, *MODEL)}
+_SCOPE = {_stored(name): name for name in (STREAM, SCHEMA, REDACTION, OUTPUTS, KEY_ID, *MODEL)}
 
 
 class UnreadableError(Exception):
@@ -88,6 +90,7 @@ def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
             model=model_of(scope),
             resource=resource,
             redaction=redaction_of(scope),
+            outputs=str(scope.get(OUTPUTS, "")),
         )
     except (KeyError, ValueError) as error:  # the former from a bool that is none
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from predictor.reader.record import SEQUENCE, STREAM, Entry, check, check_schema, model_of, redaction_of
+from predictor.reader.record import OUTPUTS, SEQUENCE, STREAM, Entry, check, check_schema, model_of, redaction_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,6 +135,7 @@ def _entry(record: _Record, scope: dict[str, Any], resource: dict[str, Any]) -> 
         model=model_of(scope),
         resource=resource,
         redaction=redaction_of(scope),
+        outputs=str(scope.get(OUTPUTS, "")),
     )
 
 

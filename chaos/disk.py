@@ -67,8 +67,8 @@ class SmallDisk:
         while True:
             try:
                 self._ext4.restore()
-            except NotMountable as error:
-                if "busy" not in str(error) or time.monotonic() > end:
+            except NotMountable:
+                if time.monotonic() > end:
                     raise
                 time.sleep(0.05)
             else:

@@ -82,8 +82,13 @@ class Ext4:
             switch.write("planted by a test")
 
     def restore(self) -> None:
-        """Bring it back after a cut or an error; whoever had a file open here must have ended."""
-        _run("umount", str(self.path))
+        """Bring it back after a cut or an error; whoever had a file open here must have ended.
+
+        May be called again after it failed: a process that is just ending, or a mount namespace that was made
+        meanwhile, holds the device for a moment.
+        """
+        if self.path.is_mount():
+            _run("umount", str(self.path))
         _run(
             "e2fsck", "-f", "-y", self._device, statuses=(0, 1)
         )  # replays the journal, takes back the mark of an error

@@ -93,7 +93,9 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             app[PAGE] = page
             page.add_routes(app.router)
         watch = page.feed.observe if page else None
-        observer = listeners.together(listeners.display(settings.display, model.description, redaction), watch)
+        observer = listeners.together(
+            listeners.display(settings.display, record_schema.schema_of(model.description, redaction)), watch
+        )
         rows = settings.rows_per_second
         pipeline = Pipeline(
             model,

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from predictor.core.result import Prediction
-    from predictor.inference.manifest import Manifest
-    from predictor.recording.redaction import Redaction
+    from predictor.recording.record_schema import Schema
 
     Observer = Callable[[Sequence[Prediction]], None]
 
@@ -22,11 +21,10 @@ _logger = logging.getLogger("predictor")
 _throttle = operator_log.Throttle()
 
 
-def display(setting: str, about: Manifest, redaction: Redaction | None = None) -> Observer | None:
+def display(setting: str, schema: Schema) -> Observer | None:
     """Return what shows each prediction on stderr, if anybody is there to read it."""
     if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
         return None
-    schema = record_schema.schema_of(about, redaction)
 
     def show(predictions: Sequence[Prediction]) -> None:
         for prediction in predictions:

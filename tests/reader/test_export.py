@@ -181,6 +181,28 @@ def test_a_class_is_known_by_its_confidence() -> None:
     assert classes.columns() == ["probability_#0", "probability_b", "probability_#2"]
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
+def test_csv_holds_no_formula(tmp_path: Path, begin: str) -> None:
+    """Text that a spreadsheet would run is marked as text, and what a terminal would obey is escaped; numbers stay."""
+    stream = Stream()
+    said = f"{begin}HYPERLINK(1)\x1b[2J\x9b"
+    record = stream.prediction(0, input__x=-1.5, label=said, request_id="-7.25")
+    where = lay_out("files", tmp_path, lines(stream, [record]))
+    assert cli.main(["export", str(tmp_path / "out.csv"), "--from", where]) == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["label"] == f"'{begin}HYPERLINK(1)\\x1b[2J\\x9b"
+    assert (row["input_x"], row["request_id"]) == ("-1.5", "-7.25")
+
+
+def test_hashed_outputs(tmp_path: Path) -> None:
+    """Where outputs are logged as hashes, these have columns."""
+    stream = Stream()
+    record = stream.prediction(0, output=None, label=None, confidence=None, hashed_output="00ff", hashed_label="11ee")
+    (row,) = export(tmp_path, lines(stream, [record]))
+    assert (row["hashed_output"], row["hashed_label"], row["label"]) == ("00ff", "11ee", None)
+
+
 def test_two_models(tmp_path: Path) -> None:
     """Models of different features and classes share a file: columns of both, each row has its own."""
     one, other = Stream(), Stream(BASE + SECOND)

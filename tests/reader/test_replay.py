@@ -435,6 +435,19 @@ def test_page_escapes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert text.count("&lt;script&gt;") >= 3  # model, label, job id
 
 
+def test_page_holds_no_formula(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A text that begins like a formula is marked as text, since tables of the page may be copied elsewhere."""
+    evil = "=HYPERLINK(1)\x1b[2J"
+    stream = Stream()
+    record = changed(stream.prediction(job=evil), label=evil)
+    where = lay_out("files", tmp_path, [line(stream.id, [record], scope={"prediction.model.name": evil})])
+    path = tmp_path / "page.html"
+    replay(capsys, where, IRIS, "--html", str(path))
+    text = path.read_text()
+    assert "\x1b" not in text
+    assert text.count("&#x27;=HYPERLINK(1)") == text.count("=HYPERLINK(1)") >= 3
+
+
 def test_page_of_many_labels(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Of a model with many labels only those that changed are listed."""
     stream = Stream()

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from predictor.reader import time_range
+from predictor.reader.spreadsheet import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,19 +48,19 @@ class JsonLines:
 
 
 class Csv:
-    """RFC 4180 with a line of names; absent values are empty, truth is `true` or `false`."""
+    """RFC 4180 with a line of names; absent values are empty, truth is `true` or `false`, and text is no formula."""
 
     def __init__(self, path: Path, columns: Sequence[ExportColumn]) -> None:
         """Open the file and write the names; raises OSError."""
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="", buffering=1 << 20)
         self._csv = csv.writer(self._file)
         self._columns = columns
-        self._csv.writerow([column.name for column in columns])
+        self._csv.writerow([harmless(column.name) for column in columns])
 
     def write(self, row: ExportRow) -> None:
         """Add a row."""
         shown = [_shown(column, row.get(column.name)) for column in self._columns]
-        self._csv.writerow([str(value).lower() if isinstance(value, bool) else value for value in shown])
+        self._csv.writerow([_cell(value) for value in shown])
 
     def close(self) -> None:
         """Write what is left."""
@@ -115,3 +116,9 @@ WRITERS: dict[str, Callable[[Path, Sequence[ExportColumn]], Writer]] = {
 
 def _shown(column: ExportColumn, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     return time_range.shown(value, digits=9) if column.type == "time" and value is not None else value
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    if isinstance(value, bool):
+        return str(value).lower()
+    return harmless(value) if isinstance(value, str) else value

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import time
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from predictor.reader import time_range
 from predictor.reader.replay import report_svg, report_text
+from predictor.reader.spreadsheet import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +27,11 @@ def page(model: ModelVersion, source: str, tally: ReplayStatistics) -> str:
     """Return the page; what the log says is escaped, since callers and operators have written it."""
     same = tally.same
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        model=escape(str(model)),
-        digest=escape(model.digest),
-        source=escape(source),
+        model=_text(str(model)),
+        digest=_text(model.digest),
+        source=_text(source),
         tone="" if not same.replayed else "bad" if same.unequal else "good",
-        verdict=escape(_capital(report_text.verdict(tally))),
+        verdict=_text(_capital(report_text.verdict(tally))),
         figures="".join(_figures(tally)),
         sections="\n".join(_sections(tally)),
         made=time_range.shown(time.time_ns(), digits=3),
@@ -115,9 +116,9 @@ def _labels(tally: ReplayStatistics) -> str:
         return _table(report_text.LABELS, report_text.labels(tally)) or "<p>No label changed.</p>"
     columns = [*names, *([None] if failing else [])]
     most = max(tally.label_changes.values(), default=1)
-    head = "".join(f'<th scope="col" class="right">{escape(name or report_text.FAILS)}</th>' for name in columns)
+    head = "".join(f'<th scope="col" class="right">{_text(name or report_text.FAILS)}</th>' for name in columns)
     rows = [
-        f'<tr><th scope="row">{escape(name)}</th>'
+        f'<tr><th scope="row">{_text(name)}</th>'
         + "".join(_cell(tally.label_changes[name, to], most, kept=name == to) for to in columns)
         + "</tr>"
         for name in names
@@ -136,10 +137,10 @@ def _table(columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> str:
         return ""
     sides = [' class="right"' if column.right else "" for column in columns]
     head = "".join(
-        f'<th scope="col"{side}>{escape(column.title)}</th>' for column, side in zip(columns, sides, strict=True)
+        f'<th scope="col"{side}>{_text(column.title)}</th>' for column, side in zip(columns, sides, strict=True)
     )
     body = "".join(
-        "<tr>" + "".join(f"<td{side}>{escape(cell)}</td>" for cell, side in zip(row, sides, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{side}>{_text(cell)}</td>" for cell, side in zip(row, sides, strict=True)) + "</tr>"
         for row in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
@@ -152,6 +153,11 @@ def _section(title: str, words: str, inside: str) -> str:
 
 def _figure(title: str, words: str, drawing: str) -> str:
     return _section(title, "", f'<figure style="margin:0">{drawing}<figcaption>{words}</figcaption></figure>')
+
+
+def _text(text: str) -> str:
+    """Return text for the page, also for a spreadsheet into which somebody copies its tables."""
+    return html.escape(harmless(text))
 
 
 def _share(count: int, of: int) -> str:

@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING
 
 from bench.pinned import YIELDING, BenchError, Pinned
 from bench.variants import ROOT
+from tests.support.collector import to_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _BINARY = ROOT / ".cache" / "collector" / "otelcol"
-# No queue: the 200 comes when the exporter has taken the records. `append`, so that the files can be cut in between.
-_CONFIG = """
-receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
-exporters:
-  file/logs: {{path: "{folder}/logs.json", append: true, flush_interval: 100ms}}
-  file/traces: {{path: "{folder}/traces.json", append: true, flush_interval: 100ms}}
-service:
-  telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}
-  pipelines:
-    logs: {{receivers: [otlp], exporters: [file/logs]}}
-    traces: {{receivers: [otlp], exporters: [file/traces]}}
-"""
 
 
 def version() -> str:
@@ -45,7 +34,7 @@ class LiveCollector:
         self.files = (folder / "logs.json", folder / "traces.json")
         self.endpoint = f"http://127.0.0.1:{port}"
         config = folder / "config.yaml"
-        config.write_text(_CONFIG.format(port=port, folder=folder))
+        config.write_text(to_files(port, *self.files, cuttable=True))
         command = [*YIELDING, str(_BINARY), "--config", str(config)]
         self._process = Pinned("the Collector", command, core, os.environ, folder / "output", folder)
         try:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.pinned import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SCRIPT = Path(__file__).with_name("predict.lua")
 _PATIENCE = 20  # s; a slow answer is one
@@ -23,6 +27,11 @@ class Load(msgspec.Struct, frozen=True):
     p99: float
     unanswered: int
     refused: int
+
+    @property
+    def errors(self) -> int:
+        """Requests without an answer, or with another than 2xx or 3xx."""
+        return self.unanswered + self.refused
 
     @property
     def rate(self) -> float:
@@ -41,15 +50,20 @@ def version() -> str:
 
 def run(url: str, requests: Path, connections: int, seconds: int, core: int) -> Load:
     """Load `url` with the lines of a file, one thread on `core`; raises BenchError unless every answer was a 200."""
-    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT)]
+    load = load_with(("taskset", "-c", str(core)), url, requests, connections, seconds)
+    if load.errors or not load.requests:
+        msg = f"of {load.requests} requests {load.unanswered} had no answer and {load.refused} another than 2xx or 3xx"
+        raise BenchError(msg)
+    return load
+
+
+def load_with(before: Sequence[str], url: str, requests: Path, connections: int, seconds: int) -> Load:
+    """Load `url` with the lines of a file; `before` stands before the command; raises BenchError if wrk fails."""
+    command = [*before, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT)]
     command += [f"--timeout={_PATIENCE}s", url, "--", str(requests)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"requests"')]
     if not lines:
         msg = f"wrk failed: {done.stdout} {done.stderr}"
         raise BenchError(msg)
-    load = msgspec.json.decode(lines[0], type=Load)
-    if load.unanswered or load.refused or not load.requests:
-        msg = f"of {load.requests} requests {load.unanswered} had no answer and {load.refused} another than 2xx or 3xx"
-        raise BenchError(msg)
-    return load
+    return msgspec.json.decode(lines[0], type=Load)

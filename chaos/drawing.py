@@ -15,7 +15,7 @@ from chaos.picture import Band, Panel, picture
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from chaos.full_load import Load
+    from bench.wrk import Load
 
 _DOCS = Path(__file__).parent.parent / "docs"
 MARKS = "<!-- written by make chaos, long, from here on -->", "<!-- to here, long -->"

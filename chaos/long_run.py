@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import statistics
 import sys
@@ -22,10 +21,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench import wrk
+from bench.pinned import BenchError
 from chaos import drawing
 from chaos.counting import Counting
 from chaos.drawing import Look
-from chaos.full_load import run
 from chaos.picture import Band
 from tests.support import collector
 from tests.support.server import Server
@@ -39,6 +39,7 @@ _EVERY, _LASTS = 300, 40  # s between two outages, and of one: longer than the s
 _BOUND = "16GiB"  # no refusal: that the bound is kept is another test's business
 _GROWTH = 1.1
 _MORE_FILES = 8  # descriptors that may come and go: segments, connections to the Collector
+_REQUEST = '{"data":[[6.7,3.0,5.2,2.3]]}\n'
 _FLUSH = 600  # s, for what is left of an outage
 
 
@@ -49,13 +50,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--connections", type=int, default=32, help="(%(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/long-run.svg, and its figures in the docs")
     options = parser.parse_args(arguments)
-    if not shutil.which("wrk"):
-        print("long run: wrk is not installed: `apt install wrk`, `brew install wrk`", file=sys.stderr)
-        return 2
     try:
+        wrk.version()
         with tempfile.TemporaryDirectory(prefix="long-") as folder:
             return asyncio.run(_run(options, Path(folder)))
-    except (pytest.fail.Exception, pytest.skip.Exception, RuntimeError, OSError) as error:
+    except (pytest.fail.Exception, pytest.skip.Exception, RuntimeError, OSError, BenchError) as error:
         print(f"long run: {error}", file=sys.stderr)
         return 2
 
@@ -65,6 +64,8 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[0]})
     outbox = folder / "outbox"
+    requests_file = folder / "requests"
+    requests_file.write_text(_REQUEST, encoding="utf-8")
     looks: list[Look] = []
     bands: list[Band] = []
     async with AsyncExitStack() as stack:
@@ -81,7 +82,9 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
         outages = asyncio.create_task(_outages(agent, options.minutes * 60, bands, began))
         print("minute  requests/s  p50 ms  p99 ms  resident MiB  descriptors  outbox MiB  arrived", flush=True)
         while (now := time.monotonic() - began) < options.minutes * 60:
-            load = await run(server.url, options.connections, _SLICE)
+            load = await asyncio.to_thread(
+                wrk.load_with, (), f"{server.url}/predict", requests_file, options.connections, _SLICE
+            )
             await asyncio.to_thread(counting.count)
             looks.append(Look((now + _SLICE) / 60, load, *_held(server.pid), _size(outbox)))
             print(_row(looks[-1], counting.there), flush=True)

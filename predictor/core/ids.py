@@ -19,22 +19,22 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 def uuid7(now_ns: int | None = None) -> str:
     """Return a new UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, version, variant, 74 random bits."""
-    digits = _drawn()
+    digits = _random_digits()
     begin = _milliseconds((now_ns or time.time_ns()) // 1_000_000)
     return f"{begin}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:19]}"
 
 
 def trace_id() -> str:
     """Return a random trace id other than 0."""
-    return _drawn()
+    return _random_digits()
 
 
 def span_id() -> str:
     """Return a random span id other than 0."""
-    return _drawn()[:_SPAN_DIGITS]
+    return _random_digits()[:_SPAN_DIGITS]
 
 
-def _drawn() -> str:
+def _random_digits() -> str:
     """Return 32 random digits, of which the first 16 are not all 0."""
     while True:
         try:
@@ -51,10 +51,10 @@ def _milliseconds(now: int) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     """Draw other ids than the process that this one was forked from."""
     _random.seed(random.SystemRandom().getrandbits(128))
     _pool.clear()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,7 +1,8 @@
 """The last predictions, kept in memory and streamed to open pages.
 
-What a batch pays is `observe`: an append to a ring. All else is done by a task that runs while anybody listens,
-four times a second, and sends at most `NEWS` predictions each time, whatever the rate. It encodes them once for all.
+What a batch pays is `observe`: an append to a bounded queue. All else is done by a task that runs while anybody
+listens, four times a second, and sends at most `NEWS` predictions each time, whatever the rate. It encodes
+them once for all.
 """
 
 from __future__ import annotations
@@ -53,21 +54,21 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Feed:
-    """A ring of predictions, and the listeners."""
+    """The latest predictions, and the listeners."""
 
     def __init__(self, view: View, features: int, labels: int) -> None:
         """Take how predictions are shown, and how many features and probabilities each has."""
         self.observed = 0
         self.closed = False
         self._view = view
-        self._ring: deque[Prediction] = deque(maxlen=max(_FEWEST, min(KEPT, _KEPT_VALUES // features)))
+        self._latest: deque[Prediction] = deque(maxlen=max(_FEWEST, min(KEPT, _KEPT_VALUES // features)))
         self._most = max(_FEWEST, min(NEWS, _SENT_LABELS // labels))
         self._listeners: set[ChunkQueue] = set()
         self._teller: asyncio.Task[None] | None = None
 
     def observe(self, predictions: Sequence[Prediction]) -> None:
         """Keep predictions that have been logged."""
-        self._ring.extend(predictions)
+        self._latest.extend(predictions)
         self.observed += len(predictions)
 
     @property
@@ -95,7 +96,7 @@ class Feed:
     def history(self) -> Iterator[bytes]:
         """Yield what is kept as events, in pieces between which the loop may do something else."""
         last = self.observed
-        after = last - len(self._ring)
+        after = last - len(self._latest)
         yield self._event("snapshot", after)
         while (after := after + self._most) < last:
             yield self._event("news", after)
@@ -137,6 +138,6 @@ class Feed:
         return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(_News(self.observed, shown)))
 
     def _since(self, after: int) -> Iterable[tuple[int, Prediction]]:
-        oldest = self.observed - len(self._ring) + 1
+        oldest = self.observed - len(self._latest) + 1
         start = max(0, after + 1 - oldest)
-        return islice(enumerate(self._ring, oldest), start, start + self._most)
+        return islice(enumerate(self._latest, oldest), start, start + self._most)

@@ -74,7 +74,7 @@ class Owned:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._names(self.lock):
             return bool(absent)
-        lock = self._lock_anew(head)
+        lock = self._create_lock(head)
         if os.fstat(self.lock).st_nlink:
             # It lies elsewhere now. Who finds it there must not close the stream, which goes on here; an empty lock
             # keeps them from it, and does not keep them from shipping what lies there.
@@ -91,7 +91,7 @@ class Owned:
         except FileNotFoundError:
             return False
 
-    def _lock_anew(self, head: bytes) -> int:
+    def _create_lock(self, head: bytes) -> int:
         """Return a lock that was locked before it got its name, so that nobody else takes the stream."""
         path = self.files.path / "lock.new"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

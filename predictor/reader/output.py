@@ -45,7 +45,7 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         """Take whether the result is for a machine."""
         self.as_json = as_json
-        self._drawn = sys.stdout.isatty() and find_spec("rich") is not None
+        self._uses_rich = sys.stdout.isatty() and find_spec("rich") is not None
 
     def json(self, value: object) -> None:
         """Print one line of JSON."""
@@ -68,7 +68,7 @@ class Output:
         rows = [[printable(cell) for cell in row] for row in rows]
         if not rows:
             return
-        if self._drawn:
+        if self._uses_rich:
             _draw(columns, rows)
             return
         titles = [column.title for column in columns]

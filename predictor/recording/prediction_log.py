@@ -47,7 +47,7 @@ class RefusalCounter:
 
 
 class PredictionLog:
-    """Writes predictions of one model; see `pipeline.Log`."""
+    """Writes predictions of one model; see `pipeline.PredictionWriter`."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class PredictionLog:
         self._refuses = refuses
         self.waits = waits
 
-    def refusal(self) -> str | None:
+    def refuse_if_full(self) -> str | None:
         """Return why a prediction would be refused now, counting it, or None."""
         reason = self._outbox.full if self._refuses else None
         if reason is None:
@@ -122,3 +122,19 @@ class PredictionLog:
     async def synced(self) -> None:
         """Return when what was written is on disk; raises OutboxError."""
         await self._outbox.synced()
+
+
+class NoPredictionLog:
+    """In the place of a log where PREDICTOR_LOG is off: takes every prediction and writes none."""
+
+    waits = False
+
+    def refuse_if_full(self) -> str | None:
+        """Refuse nothing."""
+
+    def write(self, predictions: Sequence[Prediction]) -> bool:  # noqa: ARG002 - they go nowhere
+        """Write nothing; no caller is told of a loss, since none was promised a record."""
+        return True
+
+    async def synced(self) -> None:
+        """Have nothing to wait for."""

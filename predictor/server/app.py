@@ -25,7 +25,7 @@ from predictor.http.runner import LANE, ServerRunner
 from predictor.inference.model import load
 from predictor.recording import record_schema
 from predictor.recording.feedback import FeedbackLog
-from predictor.recording.prediction_log import PredictionLog
+from predictor.recording.prediction_log import NoPredictionLog, PredictionLog
 from predictor.recording.redaction import redaction_of, scope_attributes
 from predictor.server.health import Health
 from predictor.server.log_service import LogService
@@ -99,7 +99,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         rows = settings.rows_per_second
         pipeline = Pipeline(
             model,
-            log,
+            log or NoPredictionLog(),
             tracer,
             batch_rows=settings.batch_rows,
             threads=settings.threads or cpu_quota.usable(),

@@ -25,7 +25,7 @@ class Health:
         """
         self.terminating = False
         """SIGTERM came: no new traffic should be sent here, what comes is still answered."""
-        self._logbook = log_service
+        self._log_service = log_service
         self._refuses = refuses
         self._stalled = stalled
         # In the first deadline a model may just be slow, though nobody was answered in time; nor was in the second.
@@ -35,7 +35,7 @@ class Health:
         """Return why no traffic should come, or None."""
         if self.terminating:
             return "shutting down"
-        if self._logbook and self._refuses and (reason := self._logbook.outbox.full):
+        if self._log_service and self._refuses and (reason := self._log_service.outbox.full):
             return f"the outbox refuses: {reason}"
         if (seconds := self._stalled()) > self._longest:
             return f"nothing moves: requests wait, and no batch has ended for {seconds:.0f} s"
@@ -43,9 +43,9 @@ class Health:
 
     def details(self) -> dict[str, object]:
         """Return the state of the log and of its shipping."""
-        if self._logbook is None:
+        if self._log_service is None:
             return {"log": "off"}
-        book, counters = self._logbook, self._logbook.counters
+        book, counters = self._log_service, self._log_service.counters
         return {
             "stream": book.stream.stream_id,
             "records": book.stream.sequence,

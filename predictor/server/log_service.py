@@ -55,12 +55,12 @@ class LogService:
         """Make what needs no disk yet."""
         self._settings = settings
         self._root = settings.outbox
-        self._rings = settings.export.logs is None
+        self._retains = settings.export.logs is None
         self._resource = otlp.resource_json(resource)
         self.stream = LogStream(uuid7(), self._resource, __version__, refuses=settings.refuses)
         self.refusals = RefusalCounter()
         # Without an endpoint nothing is refused for room: the ring makes it.
-        self.usage = Usage(self._root, 1 << 62 if self._rings else settings.outbox_bytes)
+        self.usage = Usage(self._root, 1 << 62 if self._retains else settings.outbox_bytes)
         self.counters: dict[Signal, Counters] = {"logs": Counters(), "traces": Counters()}
         self.spans: SpanWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,14 +94,14 @@ class LogService:
         full = await self._owned_streams.create(self.stream)
         self._there = full is None
         files = self._files = planned(self._root, self.stream.stream_id)
-        limit = settings.keep_bytes if self._rings else settings.outbox_bytes
+        limit = settings.keep_bytes if self._retains else settings.outbox_bytes
         self._spans_limit = min(max(limit // _SPANS_PART, _LEAST_SPANS), _MOST_SPANS)
         self.outbox = Outbox(
             files.signal("logs"),
             self.usage,
             fsync=settings.outbox_fsync,
             segment_bytes=min(_SEGMENT_BYTES, limit // 16),
-            segment_age=settings.keep_age / 8 if self._rings else None,
+            segment_age=settings.keep_age / 8 if self._retains else None,
             reserve=files.reserve,
             full=full,
             marks="logs" in self._shippers,
@@ -157,7 +157,7 @@ class LogService:
         left = sum(await asyncio.gather(*(each.drain(self._settings.flush) for each in self._shippers.values())))
         if left:
             _logger.warning("%d bytes are not shipped; the next start on %s ships them", left, self._root)
-        await self._owned_streams.end(keep=self._rings)
+        await self._owned_streams.end(keep=self._retains)
         for shipper in self._shippers.values():
             await shipper.close()
 
@@ -181,7 +181,7 @@ class LogService:
 
     def backlog_age(self) -> float:
         """Return how many seconds ago the oldest unshipped record was written; 0 if all is shipped (blocking)."""
-        return 0.0 if self._rings else self._owned_streams.oldest_unshipped()
+        return 0.0 if self._retains else self._owned_streams.oldest_unshipped()
 
     async def _keep_up(self) -> None:
         ticks = 0
@@ -203,7 +203,7 @@ class LogService:
             yield "status", self._say_status
         if ticks % _ADOPT_TICKS == 0:
             yield "adoption", self._adopt
-        yield "room", self._let_old_go if self._rings else self._let_shipped_go
+        yield "room", self._let_old_go if self._retains else self._let_shipped_go
 
     async def _guarded(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
         """Take one step; what the disk has against it is said, and keeps nobody from the next."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from predictor.core.rate_limit import TokenBucket
     from predictor.core.result import Origin, Prediction, Rows
     from predictor.inference.model import Model, Outputs
+    from predictor.recording.record_schema import Schema
     from predictor.serving.batcher import ResultFuture
-    from predictor.serving.contracts import PredictionWriter, Traces
 
 _logger = logging.getLogger("predictor.serving.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
@@ -38,13 +38,40 @@ _LAST_BATCHES = 2.0
 """Seconds for batches that run when PREDICTOR_DRAIN is over: what they predict is logged, though nobody waits."""
 
 
+class PredictionWriter(Protocol):
+    """Where predictions are written before their callers are answered."""
+
+    def refuse_if_full(self) -> str | None:
+        """Return why nothing can be logged now, or None; asked before inference."""
+
+    def write(self, predictions: Sequence[Prediction]) -> bool:
+        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether callers are answered only after `synced`."""
+
+    async def synced(self) -> None:
+        """Return when what was written is on disk; raises OutboxError."""
+
+
+class Traces(Protocol):
+    """Decides which predictions keep a trace, and writes it."""
+
+    def keep(self, origin: Origin, *, outlier: bool = False, slow: bool = False, error: bool = False) -> None:
+        """Set `origin.kept` if the request's spans are to be written."""
+
+    def write_spans(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
+        """Write the spans under the server span of a request whose `origin.kept` is set."""
+
+
 class Pipeline:
     """Predictions of one model, each logged before it is answered."""
 
     def __init__(
         self,
         model: Model,
-        log: PredictionWriter | None,
+        log: PredictionWriter,
         traces: Traces,
         *,
         batch_rows: int,
@@ -54,7 +81,7 @@ class Pipeline:
         rate: TokenBucket | None = None,
         observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:
-        """Take the parts; without a log nothing is written (benchmarks), and without `rate` nothing bounds the rows."""
+        """Take the parts; without `rate` nothing bounds the rows."""
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
         self.deadlines = Deadlines(self._expire)
@@ -85,7 +112,7 @@ class Pipeline:
 
     def check_room(self) -> None:
         """Refuse before inference what could not be logged or would wait too long; raises Problem."""
-        if self._log and (reason := self._log.refusal()):
+        if reason := self._log.refuse_if_full():
             raise Problem(Kind.OUTBOX_FULL, reason, retry_after=_RETRY_AFTER, recorded=True)
         if (waiting := self._batcher.queued_rows) >= self._queue_rows:
             detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
@@ -157,26 +184,28 @@ class Pipeline:
             slow, error = first.total > self._slow, first.error is not None
             if first.outlier or slow or error or len(job.predictions) > 1:
                 self._traces.keep(job.origin, outlier=any(p.outlier for p in job.predictions), slow=slow, error=error)
-        pending = self._write(self._log, live) if self._log and live else None
+        pending = self._write(live) if live else None
         self._tell(live)
         for job in live:
             if job.predictions[0].error:
                 job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
 
-    def _write(self, log: PredictionWriter, jobs: Sequence[Job]) -> Awaitable[None] | None:
+    def _write(self, jobs: Sequence[Job]) -> Awaitable[None] | None:
         try:
-            logged = log.write([prediction for job in jobs for prediction in job.predictions])
+            logged = self._log.write([prediction for job in jobs for prediction in job.predictions])
         except OutboxError as error:
             raise _not_logged(error) from error
         for job in jobs:
             job.written, job.logged = True, logged
-        return _synced(log) if log.waits and logged else None  # for what is lost there is nothing to wait for
+        return (
+            _synced(self._log) if self._log.waits and logged else None
+        )  # for what is lost there is nothing to wait for
 
     def _tell(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             if job.origin.kept:
-                self._traces.predicted(self.schema, job.predictions)
+                self._traces.write_spans(self.schema, job.predictions)
         if self._observe:
             self._observe([prediction for job in jobs for prediction in job.predictions])
 
@@ -212,7 +241,7 @@ class Pipeline:
         for job in jobs:
             self._traces.keep(job.origin, error=kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
             job.predictions = failures_of(job, kind)
-        if self._log is None or not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
+        if not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
             return
         try:
             self._log.write([prediction for job in jobs for prediction in job.predictions])

@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor, create_aiohttp_middleware
 from opentelemetry.sdk.trace import TracerProvider
 
-from predictor.tracing.sdk_bridge import AnsweredSampler, DrawnIds, hand_on
+from predictor.tracing.sdk_bridge import AnsweredSampler, AssignedIds, assign_ids
 from predictor.tracing.server_spans import UNREADABLE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Instrumentation:
         """Set up a provider of the SDK that writes to `spans`, and the official instrumentation on it."""
         self._spans = spans
         provider = TracerProvider(
-            resource=resource, sampler=AnsweredSampler(), id_generator=DrawnIds(), shutdown_on_exit=False
+            resource=resource, sampler=AnsweredSampler(), id_generator=AssignedIds(), shutdown_on_exit=False
         )
         provider.add_span_processor(spans)
         instrumentor = AioHttpServerInstrumentor()
@@ -50,7 +50,7 @@ class Instrumentation:
             response = await handler(request)
             return response
 
-        hand_on(origin)
+        assign_ids(origin)
         with self._spans.server(origin):
             try:
                 await self._middleware(request, handler=answered)

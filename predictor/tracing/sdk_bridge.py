@@ -24,18 +24,18 @@ _ROOT_RATIO = re.compile(r"ParentBased\{root:TraceIdRatioBased\{([0-9.e+-]+)\},"
 """How the SDK describes a parent-based sampler with a ratio at its root; the ratio stands there with all its digits."""
 
 
-class _Drawn(NamedTuple):
+class _Assigned(NamedTuple):
     trace_id: int
     span_id: int
     result: SamplingResult | None
 
 
-_drawn: ContextVar[_Drawn | None] = ContextVar("drawn", default=None)
+_assigned: ContextVar[_Assigned | None] = ContextVar("assigned", default=None)
 
 
-def hand_on(origin: Origin) -> None:
+def assign_ids(origin: Origin) -> None:
     """Have the next server span of this context take a request's ids and sample."""
-    _drawn.set(_Drawn(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
+    _assigned.set(_Assigned(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
 
 
 def wanted_traces(sampler: Sampler) -> Callable[[str], bool]:
@@ -61,21 +61,21 @@ def _ratio_of(sampler: Sampler) -> TraceIdRatioBased | None:
     return None
 
 
-class DrawnIds(IdGenerator):
-    """Gives the SDK the ids that were drawn for the request, then random ones."""
+class AssignedIds(IdGenerator):
+    """Gives the SDK the ids that the request has already, then random ones."""
 
     def generate_trace_id(self) -> int:
-        """Return the trace id that was drawn."""
-        drawn = _drawn.get()
-        return drawn.trace_id if drawn else int(ids.trace_id(), 16)
+        """Return the trace id that the request has."""
+        assigned = _assigned.get()
+        return assigned.trace_id if assigned else int(ids.trace_id(), 16)
 
     def generate_span_id(self) -> int:
-        """Return the span id that was drawn, once."""
-        drawn = _drawn.get()
-        if drawn is None:
+        """Return the span id that the request has, once."""
+        assigned = _assigned.get()
+        if assigned is None:
             return int(ids.span_id(), 16)
-        _drawn.set(None)  # the server span has it; spans under it draw their own
-        return drawn.span_id
+        _assigned.set(None)  # the server span has it; spans under it draw their own
+        return assigned.span_id
 
 
 class AnsweredSampler(Sampler):
@@ -91,12 +91,12 @@ class AnsweredSampler(Sampler):
         *more: Any,  # noqa: ANN401 - links and trace state, handed on
     ) -> SamplingResult:
         """Answer for a span that begins."""
-        drawn = _drawn.get()
-        if drawn is None or drawn.result is None:
+        assigned = _assigned.get()
+        if assigned is None or assigned.result is None:
             return ALWAYS_ON.should_sample(parent_context, trace_id, name, kind, attributes, *more)
         # The span begins with the answer's attributes: those that it was given and the sampler's own.
-        own: Mapping[str, Any] = drawn.result.attributes
-        return SamplingResult(drawn.result.decision, {**(attributes or {}), **own}, drawn.result.trace_state)
+        own: Mapping[str, Any] = assigned.result.attributes
+        return SamplingResult(assigned.result.decision, {**(attributes or {}), **own}, assigned.result.trace_state)
 
     def get_description(self) -> str:
         """Return what the SDK may print."""

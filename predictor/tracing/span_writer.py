@@ -92,7 +92,7 @@ class SpanWriter(SpanProcessor):
         text = otlp.span_bytes(origin.trace_id, origin.span_id, parent, times, rest, remote=parent is not None)
         self._add(head, text)
 
-    def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
+    def write_spans(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write `predict` under the request's server span, and `queue` and `inference` under it."""
         first = predictions[0]
         origin = first.origin

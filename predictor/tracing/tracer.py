@@ -108,10 +108,10 @@ class Tracer:
         if not self._excluded(origin.route) and not self._rate.take(1):
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
-    def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
+    def write_spans(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write the spans under the server span of a request whose `origin.kept` is set."""
         if self._spans is not None:
-            self._spans.predicted(schema, predictions)
+            self._spans.write_spans(schema, predictions)
 
 
 class _Without(Getter[CarrierT]):

@@ -7,24 +7,24 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench.wrk import Load
 from chaos import drawing, long_run, report
 from chaos.counting import Counting
 from chaos.drawing import Look
-from chaos.full_load import Load
 from chaos.picture import Band
 from tests.support.stream_files import line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOAD = Load(requests=1000, microseconds=10_000_000, p50=3000, p99=9000, errors=0)
+LOAD = Load(requests=1000, microseconds=10_000_000, p50=3000, p99=9000, unanswered=0, refused=0)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def looks(*, resident: int = 0, descriptors: int = 0, errors: int = 0) -> list[Look]:
     """Return ten minutes in which this is added from the middle on."""
     steady = [Look(minute / 6, LOAD, 100 << 20, 20, 1 << 20) for minute in range(1, 61)]
-    load = Load(1000, 10_000_000, 3000, 9000, errors)
+    load = Load(1000, 10_000_000, 3000, 9000, errors, 0)
     later = [each._replace(load=load, resident=each.resident + resident) for each in steady[30:]]
     return steady[:30] + [each._replace(descriptors=each.descriptors + descriptors) for each in later]
 

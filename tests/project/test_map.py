@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 
 import pytest
 
-from scripts.structure import arrows, floors
+from scripts.structure import arrows, floors, modules
 from tests.support.server import ROOT
 
 PACKAGE = ROOT / "predictor"
@@ -19,6 +20,9 @@ FOLDERS = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("__in
 TREE = dict(re.findall(r"^\| `([a-z/]+)/` \| .* \| (.*) \|$", ARCHITECTURE, flags=re.MULTILINE))
 TERMS = re.findall(r"^\| ([a-z][a-z ]*) \| (?!meaning)", GLOSSARY, flags=re.MULTILINE)
 _TOP = ("predictor", "tests", "docs", "otel", "kustomize", "models", "bench", "chaos", "scripts")
+
+_PRIVATE_WORDS = {"custody", "specimen", "drawn", "like", "told", "ring", "vetting", "express", "anew", "logbook"}
+"""Words that once hid what a thing does; no name begins to use them again."""
 
 
 def picture(page: str) -> str:
@@ -81,6 +85,18 @@ def test_terms_are_used(term: str) -> None:
     pages = [ROOT / "README.md", *(path for path in (ROOT / "docs").glob("*.md") if path.name != "glossary.md")]
     word = re.compile(rf"\b{term}(?:s|es)?\b", re.IGNORECASE)
     assert any(word.search(path.read_text(encoding="utf-8")) for path in (*pages, *PACKAGE.rglob("*.py")))
+
+
+def test_names_are_no_private_vocabulary() -> None:
+    """No module, class or function of predictor/ has a name made of the words that once hid what things do."""
+    for module, path in modules(PACKAGE).items():
+        names = [module.rpartition(".")[2]]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        names += [node.name for node in ast.walk(tree) if isinstance(node, kinds)]
+        for name in names:
+            words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", name)}
+            assert not words & _PRIVATE_WORDS, f"{module}: {name}"
 
 
 def test_arrows_are_counted() -> None:

@@ -74,12 +74,12 @@ def test_batch_is_one_line_under_its_model(outbox: _Outbox, refusals: RefusalCou
 def test_what_is_refused_is_counted(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """A row that could not be logged, and a request refused for that beforehand, is counted, never unsaid."""
     log = _log(outbox, refusals)
-    assert log.refusal() is None
+    assert log.refuse_if_full() is None
     outbox.full = "bytes"
     with pytest.raises(OutboxError):
         log.write([success(index=0), success(index=1)])
     assert refusals.unrecorded == 2
-    assert "PREDICTOR_OUTBOX_BYTES" in (log.refusal() or "")
+    assert "PREDICTOR_OUTBOX_BYTES" in (log.refuse_if_full() or "")
     assert refusals.unrecorded == 3
 
 
@@ -87,14 +87,14 @@ def test_what_is_refused_is_counted(outbox: _Outbox, refusals: RefusalCounter) -
 def test_every_reason_is_a_sentence(outbox: _Outbox, refusals: RefusalCounter, reason: OutboxReason) -> None:
     """Whatever keeps the outbox from taking records, the caller is told in words."""
     outbox.full = reason
-    assert "outbox" in (_log(outbox, refusals).refusal() or "")
+    assert "outbox" in (_log(outbox, refusals).refuse_if_full() or "")
 
 
 def test_losing_policy_refuses_nothing(outbox: _Outbox, refusals: RefusalCounter) -> None:
     """Under `lose` predictions go on, and the answer can say that they were not logged."""
     log = _log(outbox, refusals, refuses=False)
     outbox.full = "disk"
-    assert log.refusal() is None
+    assert log.refuse_if_full() is None
     assert not log.write([success()])
     assert refusals.unrecorded == 0
 

@@ -14,6 +14,7 @@ from predictor.core.problems import Kind, Problem
 from predictor.core.result import Origin, Prediction
 from predictor.inference.model import Model, Outputs
 from predictor.outbox import OutboxError
+from predictor.recording.prediction_log import NoPredictionLog
 from predictor.serving.pipeline import Pipeline
 from tests.support.server import ROW, model
 
@@ -75,7 +76,7 @@ class Log:
         """Whether answers wait for the sync."""
         return self.sync is not None
 
-    def refusal(self) -> str | None:
+    def refuse_if_full(self) -> str | None:
         """Return what the test has set."""
         return self.reason
 
@@ -111,7 +112,7 @@ class Traces:
         if outlier or slow or error:
             origin.kept = "error" if error else "outlier" if outlier else "slow"
 
-    def predicted(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
+    def write_spans(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Remember."""
         assert schema.features
         self.spans += predictions
@@ -126,7 +127,7 @@ class World:
         self.displayed: list[Prediction] = []
         self.pipeline = self.build(self.log)
 
-    def build(self, log: Log | None, *, queue_rows: int = 8) -> Pipeline:
+    def build(self, log: Log | NoPredictionLog, *, queue_rows: int = 8) -> Pipeline:
         """Return a pipeline over the fakes."""
         return Pipeline(
             self.model,
@@ -405,7 +406,7 @@ async def test_every_recorded_row_is_displayed_once(world: World) -> None:
 
 async def test_without_a_log_predictions_are_answered(world: World) -> None:
     """PREDICTOR_LOG=off answers, also failures and deadlines, and writes nothing."""
-    world.pipeline = world.build(None)
+    world.pipeline = world.build(NoPredictionLog())
     assert not (await world.predict()).kind
     assert (await world.predict(seconds=0)).kind is Kind.DEADLINE_EXCEEDED
     world.model.error = RuntimeError("no")

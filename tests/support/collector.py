@@ -105,16 +105,19 @@ def start(config: str, folder: Path, port: int) -> Collector:
     return collector
 
 
-def to_files(port: int, logs: Path, traces: Path, *, tls: Mapping[str, str] | None = None) -> str:
+def to_files(
+    port: int, logs: Path, traces: Path, *, tls: Mapping[str, str] | None = None, cuttable: bool = False
+) -> str:
     """Return the configuration of a Collector that writes each signal to a file, as OTLP JSON lines.
 
     `tls` is what its receiver needs for https.
     With `rotation` the exporter does not buffer: what was acknowledged is in the file, even if the Collector is killed.
+    Files that are `cuttable` may be cut to nothing in between instead.
     """
-    exporters = {
-        f"file/{name}": {"path": str(path), "rotation": {"max_megabytes": 100_000}}
-        for name, path in (("logs", logs), ("traces", traces))
-    }
+    writes: dict[str, object] = {"append": True, "flush_interval": "100ms"}
+    if not cuttable:
+        writes = {"rotation": {"max_megabytes": 100_000}}
+    exporters = {f"file/{name}": {"path": str(path)} | writes for name, path in (("logs", logs), ("traces", traces))}
     return _config(port, exporters, {"logs": "file/logs", "traces": "file/traces"}, tls)
 
 

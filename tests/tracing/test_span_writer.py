@@ -81,7 +81,7 @@ async def test_spans_that_gather_are_one_line_a_scope(log: SpanWriter, outbox: _
     provider.add_span_processor(log)
     for library in ("one", "other", "one"):
         provider.get_tracer(library, "1").start_span("work").end()
-    log.predicted(IRIS, [success()])
+    log.write_spans(IRIS, [success()])
     assert outbox.lines == []
     await a_moment()
     assert sorted(scope for scope, _ in outbox.spans) == ["one", "one", "other", "predictor", "predictor", "predictor"]
@@ -94,18 +94,18 @@ async def test_spans_that_gather_are_one_line_a_scope(log: SpanWriter, outbox: _
 async def test_span_that_cannot_be_written_is_counted(log: SpanWriter, outbox: _Outbox) -> None:
     """A full traces outbox costs spans, never a prediction; the next ones are written again."""
     outbox.fails = True
-    log.predicted(IRIS, [success()])
+    log.write_spans(IRIS, [success()])
     await a_moment()
     assert log.dropped == 3
     outbox.fails = False
-    log.predicted(IRIS, [success()])
+    log.write_spans(IRIS, [success()])
     await a_moment()
     assert (len(outbox.spans), log.dropped) == (3, 3)
 
 
 async def test_end_writes_what_has_gathered(log: SpanWriter, outbox: _Outbox) -> None:
     """Nothing that ended before the shutdown is left in memory."""
-    log.predicted(IRIS, [success()])
+    log.write_spans(IRIS, [success()])
     log.shutdown()
     assert len(outbox.spans) == 3
 
@@ -129,7 +129,7 @@ async def test_only_the_requests_own_server_span_is_dated_back(log: SpanWriter, 
 async def test_prediction_becomes_three_spans(log: SpanWriter, outbox: _Outbox) -> None:
     """Under the server span stands `predict`, under it `queue` and `inference`, with the record's durations."""
     source = origin(kept="head")
-    log.predicted(IRIS, [success(origin=source, queue=0.25, inference=0.5, total=1.0)])
+    log.write_spans(IRIS, [success(origin=source, queue=0.25, inference=0.5, total=1.0)])
     log.flush()
     spans = {span["name"]: span for _, span in outbox.spans}
     predict = spans["predict"]
@@ -149,7 +149,7 @@ async def test_prediction_becomes_three_spans(log: SpanWriter, outbox: _Outbox) 
 
 async def test_failure_has_no_parts(log: SpanWriter, outbox: _Outbox) -> None:
     """A prediction that failed is one span with status error and the reason, and no features."""
-    log.predicted(IRIS, [failure(Kind.MODEL_FAILED, index=0, features=ROW, origin=origin(kept="error"))])
+    log.write_spans(IRIS, [failure(Kind.MODEL_FAILED, index=0, features=ROW, origin=origin(kept="error"))])
     log.flush()
     ((scope, span),) = outbox.spans
     assert (scope, span["name"], span["status"]) == ("predictor", "predict", {"code": 2})
@@ -172,7 +172,7 @@ async def test_outputs_as_in_the_log(
     log: SpanWriter, outbox: _Outbox, schema: Schema, expected: tuple[object, ...]
 ) -> None:
     """A span says no more of an answer than the record may."""
-    log.predicted(schema, [success()])
+    log.write_spans(schema, [success()])
     log.flush()
     (pairs,) = (attributes(span["attributes"]) for _, span in outbox.spans if span["name"] == "predict")
     assert (pairs.get("prediction.label"), pairs.get("prediction.confidence")) == expected

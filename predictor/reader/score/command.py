@@ -55,16 +55,16 @@ def _run(asked: Asked) -> int:
             for entry in asked.source.read(asked.window):
                 tick(entry)
                 if entry.event == FEEDBACK_EVENT:
-                    table.told(entry)
+                    table.add_feedback(entry)
                 elif entry.event == EVENT_NAME and (
                     not wanted or (entry.model and wanted in {entry.model.name, str(entry.model)})
                 ):
-                    table.predicted(entry)
+                    table.add_prediction(entry)
             if asked.window.end is not None:  # the truth comes later than the prediction
                 for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
                     tick(entry)
                     if entry.event == FEEDBACK_EVENT:
-                        table.told(entry)
+                        table.add_feedback(entry)
         scores, stray = table.scores(), table.stray()
     if asked.output.as_json:
         asked.output.json({"models": [_json(score) for score in scores], "feedback_without_prediction": stray})

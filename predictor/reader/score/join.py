@@ -95,14 +95,14 @@ class ScoreTable:
         """Remove the file."""
         self._database.close()
 
-    def predicted(self, entry: Entry) -> None:
+    def add_prediction(self, entry: Entry) -> None:
         """Take a prediction; one that failed has called nothing anything and is left out."""
         label = entry.attributes.get("prediction.label")
         if label is not None:
             model = self._models.setdefault(entry.model, len(self._models))
             self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?)", entry.job_id, entry.row or 0, model, label)
 
-    def told(self, entry: Entry) -> None:
+    def add_feedback(self, entry: Entry) -> None:
         """Take feedback; the latest label of a row counts, and the latest number."""
         for name, statement in _SAY.items():
             if (said := entry.attributes.get(name)) is not None:

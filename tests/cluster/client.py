@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 _URL = "http://api:8000"
 _PACE = 0.05  # s; the cluster may be one small machine, and every row is read back from Loki
-_PROGRAM = {path.name: path for path in (Path(program.__file__), Path(program.__file__).parents[1] / "ledger.py")}
+_ROOT = Path(__file__).parents[2]
+PROGRAM = (
+    "tests/__init__.py",
+    "tests/cluster/__init__.py",
+    "tests/cluster/program.py",
+    "tests/support/__init__.py",
+    "tests/support/ledger.py",
+)
+"""All that the load is made of, under the same names in its pod."""
 _LABELS = {"app.kubernetes.io/name": "client", "app.kubernetes.io/managed-by": "test-cluster"}
 _ASK = """
 import json, sys, urllib.request
@@ -133,7 +141,8 @@ class Client:
             "name": "client",
             "image": predictor["image"],
             "imagePullPolicy": predictor["imagePullPolicy"],
-            "command": ["python", "/program/program.py", *self._arguments],
+            "command": ["python", "-m", "tests.cluster.program", *self._arguments],
+            "workingDir": "/program",
             "resources": {
                 "requests": {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "256Mi"},
                 "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "1Gi"},
@@ -145,6 +154,8 @@ class Client:
             },
             "volumeMounts": [{"name": name, "mountPath": f"/{name}"} for name in ("program", "ledger")],
         }
+        keys = {path.replace("/", "."): path for path in PROGRAM}  # a ConfigMap has no folders
+        mounted = {"name": self.name, "items": [{"key": key, "path": path} for key, path in keys.items()]}
         spec = {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 1,
@@ -158,14 +169,14 @@ class Client:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
-            "volumes": [{"name": "program", "configMap": {"name": self.name}}, {"name": "ledger", "emptyDir": {}}],
+            "volumes": [{"name": "program", "configMap": mounted}, {"name": "ledger", "emptyDir": {}}],
         }
         return [
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": meta,
-                "data": {name: path.read_text(encoding="utf-8") for name, path in _PROGRAM.items()},
+                "data": {key: (_ROOT / path).read_text(encoding="utf-8") for key, path in keys.items()},
             },
             {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec},
         ]

@@ -1,4 +1,4 @@
-"""The load as it runs inside the cluster: `python program.py URL CLIENTS PACE`, with ledger.py beside it.
+"""The load as it runs inside the cluster: `python -m tests.cluster.program URL CLIENTS PACE`.
 
 - stdout: one short JSON line of counts every half second, so that no log rotates away
 - `/ledger/answers.jsonl`: one line for each acknowledged row

@@ -421,6 +421,20 @@ def test_what_was_rescued_is_taken_back(files: StreamFiles, tmp_path: Path, monk
     assert not path.exists()
 
 
+def test_a_stream_is_closed_without_a_temporary_folder(files: StreamFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no folder for temporary files can be written to, as in a container with a read-only root, all else goes on.
+
+    Nothing can have been rescued there, and a rescue says so by an OSError.
+    """
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("os.path.abspath", lambda _path: "/proc/none")  # where the standard library looks
+    files.signal("logs").segment(1).write_bytes(line(1))
+    with pytest.raises(FileNotFoundError, match="No usable temporary directory"):
+        last_resort.rescue([line(2)], files.stream_id)
+    repair(files, closing)
+    assert list(files.signal("logs").lines()) == [line(1), line(2, event=CLOSED)]
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo", "of another"])
 def test_what_others_left_is_not_taken(
     files: StreamFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

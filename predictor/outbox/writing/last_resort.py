@@ -38,10 +38,10 @@ def bring_back(files: StreamFiles, disk: DiskCalls) -> Path | None:
     To be called before the stream is closed: its numbers would be used again. None if there is nothing of ours.
     Raises OSError, and may be called again.
     """
-    path = _path(files.stream_id)
     try:
+        path = _path(files.stream_id)
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # there is none, or a link that somebody else put there
+    except OSError:  # there is no such folder (a read-only root), no such file, or a link that somebody else put there
         return None
     with os.fdopen(fd, "rb") as file:
         about = os.fstat(fd)
@@ -62,4 +62,5 @@ def bring_back(files: StreamFiles, disk: DiskCalls) -> Path | None:
 
 
 def _path(stream_id: str) -> Path:
+    """Return where a stream's lines are rescued to; raises OSError if there is no folder that takes files."""
     return Path(tempfile.gettempdir()) / f"predictor-{stream_id}.jsonl"

@@ -342,7 +342,7 @@ def test_repair_that_fails_can_be_done_again(files: StreamFiles, monkeypatch: py
         raise OSError(errno.EIO, "Input/output error")
 
     if call == "sync_directory":
-        monkeypatch.setattr("predictor.outbox.recovery.sync_directory", fail)
+        monkeypatch.setattr("predictor.outbox.recovery.repair.sync_directory", fail)
     else:
         monkeypatch.setattr(disk, call, fail)
     with pytest.raises(OSError, match="Input/output"):

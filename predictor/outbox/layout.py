@@ -1,6 +1,6 @@
 """The outbox's files for readers: where they are, which lines they hold, how far they were shipped.
 
-Layout of one stream (the write side is `writer.py`)::
+Layout of one stream (the write side is `outbox.py`)::
 
     <outbox>/v1/<stream id>/lock                      flock held by the owner; its content names resource and scope
     <outbox>/v1/<stream id>/reserve                   space for the last words while the stream is being written

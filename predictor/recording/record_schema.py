@@ -1,6 +1,6 @@
 """The record's schema: THE table of attributes, and the attributes, body and severity of a prediction.
 
-`encoding.py` writes the same as bytes, faster; a test holds the two equal, and another holds docs/record.md to TABLE.
+`encoder.py` writes the same as bytes, faster; a test holds the two equal, and another holds docs/record.md to TABLE.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The shipper: sends every complete line of the segments until the sink has accepted or refused it.
 
-The shipper knows nothing of the writer, it only reads what `segments.py` shows it.
+The shipper knows nothing of the writer, it only reads what `layout.py` shows it.
 Nothing leaves the files before the sink has answered; after a crash what was under way is sent again, byte for byte.
 A failure of the way holds all streams up, a refusal that is not believed yet (`refusals.py`) its own stream alone.
 """

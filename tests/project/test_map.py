@@ -109,3 +109,11 @@ def test_arrows_are_counted() -> None:
     assert stairs.index(next(floor for floor in stairs if "server" in floor)) > stairs.index(
         next(floor for floor in stairs if "http" in floor)
     )
+
+
+def test_modules_named_in_the_code_are_there() -> None:
+    """Where a docstring or a comment of predictor/ names a module, there is one of that name."""
+    there = {path.name for path in PACKAGE.rglob("*.py")}
+    for path in PACKAGE.rglob("*.py"):
+        named = set(re.findall(r"`([a-z_]+\.py)`", path.read_text(encoding="utf-8")))
+        assert named <= there, path

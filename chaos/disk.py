@@ -36,7 +36,9 @@ class SmallDisk:
             self.mounted = self._mount_tmpfs()
 
     def fill(self) -> None:
-        """Take all space that is left."""
+        """Take all space that is left; raises OSError if it is not mounted, for then the space is the machine's."""
+        if not self.path.is_mount():
+            raise OSError(errno.ENODEV, f"{self.path} is not mounted")
         with self._filler.open("ab", buffering=0) as file:
             for size in (len(_BLOCK), 1):
                 try:

@@ -111,7 +111,7 @@ def test_without_any_loki_tests_are_skipped(path: Path, engines: dict[str, str])
 
 def test_programs_are_asked_for_first() -> None:
     """No test starts a built program past `external`, whose absence would be an error instead of a skip."""
-    ask = {"manifests.py", "external.py"}  # the latter for all, the former kustomize for `rendering`
+    ask = {"rendered_manifests.py", "external_programs.py"}  # the latter for all, the former kustomize for `rendering`
     files = [file for file in (ROOT / "tests").rglob("*.py") if file.name not in ask and file.parent.name != "cluster"]
     assert len(files) > 100
     for file in files:
@@ -119,7 +119,7 @@ def test_programs_are_asked_for_first() -> None:
             match node:
                 case ast.Attribute(ast.Name("rendering"), "PROGRAM" | "overlay" | "full" | "combined" | "render"):
                     pytest.fail(f"{file.name}:{node.lineno}: rendering.{node.attr} is for `manifests` to call")
-                case ast.Attribute(ast.Name("shutil"), "which") if file.name != "test_deploy.py":  # plain tools
+                case ast.Attribute(ast.Name("shutil"), "which") if file.name != "test_scripts.py":  # plain tools
                     pytest.fail(f"{file.name}:{node.lineno}: shutil.which is for `external` to call")
-                case ast.Constant("otelcol") if file.name not in {"test_external.py", "test_guides.py"}:
+                case ast.Constant("otelcol") if file.name not in {"test_external_programs.py", "test_guides.py"}:
                     pytest.fail(f"{file.name}:{node.lineno}: the Collector is for `external` to name")

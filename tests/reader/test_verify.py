@@ -157,11 +157,17 @@ def test_the_lock_of_the_outbox_behind_a_sink(tmp_path: Path) -> None:
 
 
 def test_silence_after_a_past_window(tmp_path: Path) -> None:
-    """Of a window that ended long ago nobody can tell that a stream was silent after it: that is said to be unknown."""
+    """Whether a stream fell silent at the end of a past window is looked up after it, as the whole log tells it."""
     stream = Stream()
-    written = lines(stream, [stream.opened(), *stream.predictions(2), stream.status(backlog=900)])
-    report = judge("files", tmp_path, written, TimeRange(None, stream.now + SECOND))
-    assert (report.sound, report.verdicts[0].state) == (True, "unknown")
+    records = [stream.opened(), *stream.predictions(2), stream.status(backlog=900)]
+    end = stream.now + 120 * SECOND
+    assert "ended without a word after record 4" in only(
+        judge("files", tmp_path / "a", lines(stream, records), TimeRange(None, end))
+    )
+    stream.now = end + 3000 * SECOND
+    later = [*records, stream.prediction()]
+    report = judge("files", tmp_path / "b", lines(stream, later), TimeRange(None, end))
+    assert (report.sound, report.verdicts[0].state) == (True, "open")
 
 
 def test_crash(kind: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import itertools
 import json
 import shutil
 import signal
@@ -130,6 +131,30 @@ async def test_faults(stack: Stack) -> None:
         f"stream {cut.id}: ended without a word after record 12; what it held then is unknown",
     ]
     assert [each.state for each in report.verdicts] == ["complete"] * 4 + ["silent"]
+
+
+async def test_windows_add_up(stack: Stack) -> None:
+    """Windows of a real Loki find together what the whole finds; a clock that was set back makes nothing missing."""
+    began = time.time_ns() - 1500 * SECOND
+    witness, holes, stepped = (Stream(began + each * SECOND, each) for each in range(3))
+    logs: dict[str, list[Record]] = {witness.id: [witness.opened(), witness.closed()]}
+    for stream in (holes, stepped):
+        records = [stream.opened()]
+        for number in range(40):
+            stream.now += (-300 if stream is stepped and number == 20 else 25) * SECOND
+            records.append(stream.prediction())
+        logs[stream.id] = [*records, stream.closed()]
+    logs[holes.id] = [record for number, record in enumerate(logs[holes.id], 1) if number not in {4, 17, 18, 30}]
+    service = f"windows-{witness.id}"
+    for name, records in logs.items():
+        await asyncio.to_thread(push, stack, service, lines(name, records))
+    whole = await asyncio.to_thread(look, stack, service, TimeRange(began - SECOND))
+    assert [*sentences(whole)] == [f"stream {holes.id}: missing 4, 17-18, 30"]
+    edges = [began - SECOND, *(began + each * SECOND for each in (90, 410, 450, 700)), None]
+    told: list[str] = []
+    for start, end in itertools.pairwise(edges):
+        told += sentences(await asyncio.to_thread(look, stack, service, TimeRange(start, end)))
+    assert told == [f"stream {holes.id}: missing {numbers}" for numbers in ("4", "17-18", "30")]
 
 
 async def test_many_pages(stack: Stack) -> None:

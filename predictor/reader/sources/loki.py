@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from predictor.reader.record import UnknownSchemaError
+from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
 from predictor.reader.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from predictor.reader.record import Entry
 
@@ -104,6 +105,11 @@ class Loki:
                 self.fraction = (entry.time_ns - begin) / whole
                 yield entry
             start = upto
+
+    def of(self, streams: AbstractSet[str], window: TimeRange) -> Iterator[Entry]:
+        """Yield the records of these streams in a window, stream by stream; raises SourceError."""
+        for stream in sorted(streams):
+            yield from self.read(window, {STREAM: stream})
 
     def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield the last ten minutes of a window, then what lies before them in longer and longer parts."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.outbox import layout
 from predictor.outbox.liveness import owned
-from predictor.reader.record import UnknownSchemaError
+from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.otlp_record import entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from predictor.reader.record import Entry
@@ -63,6 +64,11 @@ class Local:
                     yield from self.entries(line, window)
         except OSError as error:
             raise SourceError(str(error.filename or self._path), error.strerror or str(error)) from error
+
+    def of(self, streams: AbstractSet[str], window: TimeRange) -> Iterator[Entry]:
+        """Yield the records of these streams in a window; raises SourceError."""
+        one = {STREAM: next(iter(streams))} if len(streams) == 1 else None
+        return (entry for entry in self.read(window, one) if entry.stream in streams)
 
     def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield the window as it is: the newest are found no faster than all."""

@@ -15,6 +15,7 @@ from predictor.reader.sources.outbox import OutboxSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from predictor.reader.record import Entry
     from predictor.reader.time_range import TimeRange
@@ -49,6 +50,9 @@ class Source(Protocol):
         `exactly` names text attributes and their values: a source may leave out other records, and need not.
         Raises SourceError if the place cannot be read.
         """
+
+    def of(self, streams: AbstractSet[str], window: TimeRange) -> Iterator[Entry]:
+        """Yield the records of these streams in a window; raises SourceError."""
 
     def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield parts of a window, the newest first: who wants the newest records may stop after any of them."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.command import FAILED, FINE, FOUND, Verb
 from predictor.reader.output import TextColumn
 from predictor.reader.sources.outbox import OutboxSource
+from predictor.reader.time_range import TimeRange
 from predictor.reader.time_range import shown as time
+from predictor.reader.verify import state
 from predictor.reader.verify.completeness import Verdict, VerifyReport, verify
 from predictor.reader.verify.stream_state import shown, size
 
@@ -25,6 +28,7 @@ _COLUMNS = (
     TextColumn("last spoke"),
     *(TextColumn(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
 )
+_FORGET_NS = 7 * 86_400 * 10**9
 _MOST = 20  # sentences of one kind: a damaged disk has thousands
 
 
@@ -141,6 +145,12 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--allow-empty", action="store_true", help="a check of no records is a success and not exit status 2"
     )
     parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="go on where the run that left this file ended, and leave it for the next; --since is for the first one",
+    )
+    parser.add_argument(
         "--outbox", type=Path, metavar="DIR", help="the sink must have what this outbox holds and what was refused"
     )
 
@@ -150,8 +160,44 @@ def _run(asked: Asked) -> int:
     if outbox and isinstance(asked.source, OutboxSource):
         msg = f"--outbox compares a sink with an outbox, and {asked.source.name} is one; wanted --from with the sink"
         raise ValueError(msg)
+    began = time_ns()
+    then = _then(asked)
+    window = TimeRange(then.until) if then else asked.window
     with output.progress("reading", asked.source) as tick:
-        report = verify(asked.source, asked.window, tick, outbox=outbox)
+        report = verify(asked.source, window, tick, began, outbox=outbox, then=then.streams if then else None)
+    status = _show(asked, report)
+    if asked.options.state:
+        streams = _following(then, report, began)
+        left = state.VerifyState(asked.source.name, asked.options.selector, began, streams)
+        state.store(asked.options.state, left)
+    return status
+
+
+def _then(asked: Asked) -> state.VerifyState | None:
+    if not asked.options.state:
+        return None
+    if asked.window.end is not None:
+        msg = "--state goes on from the last run to now; wanted no --until"
+        raise ValueError(msg)
+    return state.load(asked.options.state, asked.source.name, asked.options.selector)
+
+
+def _following(then: state.VerifyState | None, report: VerifyReport, until: int) -> dict[str, state.StreamThen]:
+    """Return where a run leaves the streams that have not ended; who was silent for a week is let go."""
+    streams = dict(then.streams) if then else {}
+    for verdict in report.verdicts:
+        stream = verdict.stream
+        streams.pop(stream.id, None)
+        if not stream.closed:
+            silent = verdict.state == "silent"
+            streams[stream.id] = state.StreamThen(
+                stream.last, stream.newest_ns, stream.settled, stream.rejected, silent
+            )
+    return {name: each for name, each in streams.items() if not each.told or each.spoke > until - _FORGET_NS}
+
+
+def _show(asked: Asked, report: VerifyReport) -> int:
+    output = asked.output
     if output.as_json:
         output.json(as_json(report))
         return _status(report, allow_empty=asked.options.allow_empty)
@@ -175,12 +221,12 @@ def _run(asked: Asked) -> int:
 def _status(report: VerifyReport, *, allow_empty: bool) -> int:
     if not report.sound:
         return FOUND
-    return FINE if report.verdicts or allow_empty else FAILED
+    return FINE if report.records or allow_empty else FAILED
 
 
 def _conclusion(report: VerifyReport) -> str:
     """Return what is true of a log without a fault."""
-    if not report.verdicts:
+    if not report.records:
         return "no records there: nothing to prove"
     lost = sum(size(verdict.stream.lost) for verdict in report.verdicts)
     refused = sum(verdict.refused for verdict in report.verdicts)

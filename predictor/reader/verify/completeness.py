@@ -10,18 +10,20 @@ from uuid import UUID
 
 from predictor.reader.sequence_sets import Once
 from predictor.reader.sources.outbox import GONE, OutboxSource
+from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.outbox_contents import Held, Lack, held, lacking, rejected
 from predictor.reader.verify.stream_state import SequenceRange, Stream, size
+from predictor.reader.verify.surroundings import around, before, going_on, reaches_back
 from predictor.recording.record_schema import EVENT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from predictor.reader.record import Entry
     from predictor.reader.sequence_sets import Fingerprints
     from predictor.reader.sources.source import Source
-    from predictor.reader.time_range import TimeRange
+    from predictor.reader.verify.state import StreamThen
     from predictor.reader.verify.stream_state import State
 
 _SHIPS = 2.0
@@ -73,6 +75,11 @@ class VerifyReport:
     """Whether an outbox was judged and not a sink."""
 
     @property
+    def records(self) -> int:
+        """How many different records were read."""
+        return sum(verdict.stream.records for verdict in self.verdicts)
+
+    @property
     def sound(self) -> bool:
         """Whether nothing is unexplained."""
         fine = all(verdict.sound for verdict in self.verdicts)
@@ -87,20 +94,24 @@ def verify(
     *,
     outbox: Path | None = None,
     wait: Callable[[], object] = lambda: time.sleep(_SHIPS),
+    then: Mapping[str, StreamThen] | None = None,
 ) -> VerifyReport:
     """Read a source once and judge each of its streams; `progress` is told of each record.
 
     With `outbox` the source is a sink, which must have what that folder holds; `wait` lets a server ship what is on
-    its way. Where numbers are missing all is read once more: records may have arrived behind the reader's back.
+    its way; `then` is where an earlier run, which ended where the window starts, has left the streams.
+    Where numbers are missing all is read once more, since records may have arrived behind the reader's back, and then
+    what lies outside the window, since clocks are set.
     Memory is about 16 bytes a record. Raises SourceError.
     """
     # The outbox first: what is shipped while the sink is read is seen there.
     kept, broken = _held(source, window, progress, outbox)
     if window.start is None:
         window = window._replace(start=source.oldest)
-    check = _Check(source, window, progress, _as_of(window, time.time_ns() if now_ns is None else now_ns), outbox)
+    check = _Check(source, window, progress, time.time_ns() if now_ns is None else now_ns, outbox, then or {})
     for entry in source.read(window.wider()):
         check.take(entry)
+    check.look_before()
     again = {verdict.stream.id for verdict in check.verdicts() if verdict.missing}
     lacks = lacking(kept, check.seen) if outbox else []
     if any(lack.segments for lack in lacks):
@@ -108,7 +119,8 @@ def verify(
     again |= {lack.stream for lack in lacks}
     if again:
         check.take_missed(again)
-    judged = [verdict for verdict in check.verdicts() if verdict.stream.lowest_judged]
+    check.look_around()
+    judged = [verdict for verdict in check.verdicts() if check.judges(verdict)]
     _explain(judged)
     twice = _named(source, window, check.jobs.twice())
     damaged = list(dict.fromkeys([*source.damaged, *broken]))  # some were read twice
@@ -126,18 +138,24 @@ class _Check:
     source: Source
     window: TimeRange
     progress: Callable[[Entry], object]
-    as_of: int | None
-    """When silence is judged, None if it cannot be seen."""
+    now_ns: int
     outbox: Path | None
+    then: Mapping[str, StreamThen]
     jobs: Once = field(default_factory=Once)
     _streams: dict[str, Stream] = field(default_factory=dict)
+    _going_on: set[str] = field(default_factory=set)
+    """Streams that have spoken after the window, or in it by a clock that was set."""
 
     def take(self, entry: Entry) -> None:
         """Take a record in."""
         self.progress(entry)
         stream = self._streams.get(entry.stream) or self._streams.setdefault(entry.stream, self._begun(entry.stream))
         known = stream.records
-        stream.add(entry, judged=self.window.holds(entry.time_ns))
+        early = self.window.start is not None and entry.time_ns < self.window.start
+        late = self.window.end is not None and entry.time_ns >= self.window.end
+        if late:
+            self._going_on.add(entry.stream)
+        stream.add(entry, judged=not early and not late, early=early)
         if stream.records > known and entry.event == EVENT_NAME:
             self.jobs.add(_fingerprint(entry))
 
@@ -151,16 +169,80 @@ class _Check:
         """Return the numbers that were read of a stream, None if it is unknown."""
         return self._streams[stream].seen if stream in self._streams else None
 
+    def look_before(self) -> None:
+        """Look up where the streams stood that began before the window, and find those of an earlier run again."""
+        silent = {name for name in self.then if not self._judged(name) and not self._left(name)}
+        start = min((self.then[name].spoke for name in silent), default=0)
+        for name in silent:
+            self._streams[name] = self._begun(name)
+        for entry in self.source.of(silent, TimeRange(start)) if silent else ():
+            if entry.sequence > self.then[entry.stream].last:  # it has arrived since, and is older than the window
+                self._streams[entry.stream].add(entry, judged=True)
+        if self.window.start is None:
+            return
+        unknown = {
+            name
+            for name, stream in self._streams.items()
+            if self._early(name) and 1 < stream.lowest_judged > self.source.kept_from(name) and not stream.before
+        }
+        found = before(self.source, unknown, self.window.start) if unknown else {}
+        for name in unknown:
+            if name in found:
+                self._streams[name].before = found[name]
+            else:
+                self._streams[name].reached = reaches_back(self.source, opened_ns(name))
+
+    def look_around(self) -> None:
+        """Look outside the window for what is missing, and for a later word of who has fallen silent."""
+        if self.window.end is None and self.window.start in {None, self.source.oldest}:
+            return
+        accused = {verdict.stream.id for verdict in self.verdicts() if verdict.missing}
+        for entry in self.source.of(accused, around(self.source, self.window.start)) if accused else ():
+            if entry.sequence not in self._streams[entry.stream].seen:
+                self._streams[entry.stream].add_elsewhere(entry)
+        silent = {v.stream.id: v.stream.last_word for v in self.verdicts() if v.state == "silent"}
+        self._going_on |= going_on(self.source, silent, self.window.start)
+
     def verdicts(self) -> list[Verdict]:
         """Return what follows, by stream."""
-        return [
-            _judge(self.source, stream, self.window, self.as_of, writes=self._writes(name))
-            for name, stream in sorted(self._streams.items())
-        ]
+        return [self._verdict(stream) for _, stream in sorted(self._streams.items())]
 
-    def _begun(self, stream: str) -> Stream:
-        early = self.window.start is not None and opened_ns(stream) < self.window.start
-        return Stream(stream, partial=early or self.source.kept_from(stream) > 1)
+    def judges(self, verdict: Verdict) -> bool:
+        """Tell whether the verdict is of this window, and no earlier run has told it."""
+        name = verdict.stream.id
+        if verdict.stream.lowest_judged:
+            return True
+        return name in self.then and not (self.then[name].told and verdict.state == "silent")
+
+    def _verdict(self, stream: Stream) -> Verdict:
+        kept = self.source.kept_from(stream.id)
+        first = kept
+        if self._early(stream.id) and not stream.reached:
+            first = max(kept, min(stream.lowest_judged, stream.before + 1) if stream.before else stream.lowest_judged)
+        if not stream.lowest_judged:
+            first = stream.last + 1
+        beyond = stream.closed_at is not None and stream.last > stream.closed_at
+        gone = kept == GONE  # its last words were not read, so its silence tells nothing
+        writes = stream.id in self._going_on or self._writes(stream.id)
+        state = stream.state(None if gone else self.now_ns, writes=None if gone else writes)
+        return Verdict(stream, state, first, stream.missing(first), beyond)
+
+    def _begun(self, name: str) -> Stream:
+        stream = Stream(name, partial=self._early(name) or self.source.kept_from(name) > 1)
+        if name in self.then:
+            stream.go_on(self.then[name])
+        return stream
+
+    def _early(self, stream: str) -> bool:
+        """Tell whether a stream began before the window."""
+        return stream in self.then or (self.window.start is not None and opened_ns(stream) < self.window.start)
+
+    def _judged(self, stream: str) -> bool:
+        return stream in self._streams and self._streams[stream].lowest_judged > 0
+
+    def _left(self, stream: str) -> bool:
+        """Tell whether an outbox has let a stream go: its sink has it."""
+        return isinstance(self.source, OutboxSource) and self.source.writes(stream) is None
 
     def _writes(self, stream: str) -> bool | None:
         """Tell whether a process has a stream; one that has it in `outbox` goes on, however far behind the sink is."""
@@ -199,21 +281,6 @@ def _explain(verdicts: list[Verdict]) -> None:
         more = min(spare, verdict.unexplained)
         verdict.refused += more
         spare -= more
-
-
-def _as_of(window: TimeRange, now_ns: int) -> int | None:
-    """Return as of when silence is judged; None for a window that has ended: it is not seen there."""
-    return now_ns if window.end is None or window.end >= now_ns else None
-
-
-def _judge(source: Source, stream: Stream, window: TimeRange, now_ns: int | None, *, writes: bool | None) -> Verdict:
-    first = source.kept_from(stream.id)
-    if window.start is not None and opened_ns(stream.id) < window.start:
-        first = max(first, stream.lowest_judged)
-    beyond = stream.closed_at is not None and stream.last > stream.closed_at
-    gone = first == GONE  # its last words were not read, so its silence tells nothing
-    state = stream.state(None if gone else now_ns, writes=None if gone else writes)
-    return Verdict(stream, state, first, stream.missing(first), beyond)
 
 
 def _fingerprint(entry: Entry) -> int:

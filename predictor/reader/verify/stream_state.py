@@ -10,6 +10,7 @@ from predictor.recording.stream_events import CLOSED, LOST, STATUS
 
 if TYPE_CHECKING:
     from predictor.reader.record import Entry
+    from predictor.reader.verify.state import StreamThen
 
 SequenceRange = tuple[int, int]
 State = Literal["complete", "open", "silent", "unknown"]
@@ -49,11 +50,19 @@ class Stream:
     lowest_judged: int = 0
     """From here on numbers are judged; 0 until one was seen that lies in the window."""
     newest_ns: int = 0
+    before: int = 0
+    """The greatest number before the window, 0 if none is known."""
+    reached: bool = False
+    """Whether the source reaches back to before the stream began, so that its 1 must be there."""
     _status: int = 0
     _counted: bool = False
+    _first_status: int = 0
+    """The first status in the window, where its count is the only one to begin with."""
+    _status_before: int = 0
+    _status_after: int = 0
 
-    def add(self, entry: Entry, *, judged: bool) -> None:
-        """Take a record in; `judged` if it lies in the window and not only in its margin."""
+    def add(self, entry: Entry, *, judged: bool, early: bool = False) -> None:
+        """Take a record in; `judged` if it lies in the window, `early` if before it, else it lies in its margin."""
         number, fingerprint = entry.sequence, entry.fingerprint()
         before = self.seen.add(number, fingerprint)
         if before:
@@ -67,6 +76,8 @@ class Stream:
             self.last_word = number
             self.pending = entry.attributes["prediction.stream.backlog.size"] if entry.event == STATUS else 0
             self.settled = entry.event == STATUS and not self.pending
+        if early:
+            self.before = max(self.before, number)
         if judged:
             self.last = max(self.last, number)
             self.lowest_judged = min(self.lowest_judged or number, number)
@@ -79,9 +90,33 @@ class Stream:
             self._status = number
             if (self.partial and not self._counted) or (not judged and not self.lowest_judged):
                 self.rejected_before = said["prediction.stream.rejected.count"]
+                self._first_status = number if judged else 0
             self._counted = True
             self.rejected = said["prediction.stream.rejected.count"]
             self.unrecorded = said["prediction.stream.unrecorded.count"]
+
+    def go_on(self, then: StreamThen) -> None:
+        """Begin where an earlier run has ended."""
+        self.before = self.last = self.last_word = then.last
+        self.newest_ns, self.settled = then.spoke, then.settled
+        self.rejected = self.rejected_before = then.rejected
+        self._counted = True
+
+    def add_elsewhere(self, entry: Entry) -> None:
+        """Take in a record that lies outside the window: its number is not missing, and its word explains others."""
+        number, said = entry.sequence, entry.attributes
+        self.seen.add(number, entry.fingerprint())
+        if entry.event == LOST:
+            lost = said["prediction.stream.lost.first"], said["prediction.stream.lost.last"]
+            if lost not in self.lost:
+                self.lost.append(lost)
+        elif entry.event == STATUS:
+            count = said["prediction.stream.rejected.count"]
+            if self._first_status and self._status_before < number < self._first_status:
+                self._status_before, self.rejected_before = number, count
+            elif number > self.last and (not self._status_after or number < self._status_after):
+                self._status_after = number
+                self.rejected = max(self.rejected, count)
 
     def missing(self, first: int) -> list[SequenceRange]:
         """Return the numbers from `first` to the last that are neither here nor declared lost, as stretches."""

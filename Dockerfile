@@ -1,4 +1,4 @@
-# Build with `make image`. The result runs as 10001:10001 with a read-only root;
+# Build with `make image`. The result runs as 10001:10001, or as any user of group 0 (OpenShift), with a read-only root;
 # /var/lib/predictor, where predictions are logged before they are answered, is the one writable place.
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
@@ -38,9 +38,11 @@ RUN python -m pip uninstall --yes --quiet --root-user-action ignore setuptools w
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$(python -c 'import os; print(os.path.dirname(os.__file__))')" \
  && groupadd --gid 10001 predictor \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin predictor \
- && install -d -o 10001 -g 10001 -m 0700 /var/lib/predictor
+ && install -d -o 10001 -g 0 -m 2770 /var/lib/predictor
 COPY --from=build /opt/predictor /opt/predictor
 COPY models /srv/models
+# Whatever umask the sources were fetched with.
+RUN chmod -R u=rwX,go=rX /srv/models
 # ONNX Runtime would report usage to its maker.
 ENV PATH=/opt/predictor/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \

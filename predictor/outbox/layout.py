@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from predictor import otlp
+from predictor.outbox.modes import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,7 +256,7 @@ def open_regular(path: Path) -> BinaryIO:
 def replace_file(path: Path, content: bytes) -> None:
     """Write, fsync, rename, fsync the directory: the file is whole at any moment; raises OSError."""
     temporary = path.with_suffix(".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
     try:
         while content:  # a write may be short
             content = content[os.write(fd, content) :]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from predictor.core.operator_log import Throttle
 from predictor.outbox.layout import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
+from predictor.outbox.modes import make_folder, open_file
 from predictor.outbox.recovery.repair import repair
 from predictor.outbox.recovery.secure import secure
 from predictor.outbox.writing.segment_file import DiskCalls
@@ -71,7 +72,7 @@ class Owned:
         folders = [self.files.path, *(self.files.signal(signal).folder for signal in SIGNALS)]
         absent = [folder for folder in folders if not folder.exists()]
         for folder in absent:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, exist_ok=True)
         if self._names(self.lock):
             return bool(absent)
         lock = self._create_lock(head)
@@ -94,7 +95,7 @@ class Owned:
     def _create_lock(self, head: bytes) -> int:
         """Return a lock that was locked before it got its name, so that nobody else takes the stream."""
         path = self.files.path / "lock.new"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = open_file(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write_whole(fd, head)
@@ -137,18 +138,18 @@ def create(root: Path, stream_id: str, head: bytes) -> Owned:
 
 
 def _create(root: Path, stream_id: str, head: bytes) -> Owned:
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root, exist_ok=True)
     folder = root / LAYOUT
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder, exist_ok=True)
     hidden = StreamFiles(folder / f".{stream_id}")  # nobody adopts what is half made
     with _exclusive(folder):
-        hidden.path.mkdir(mode=0o700)
-        fd = os.open(hidden.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        make_folder(hidden.path)
+        fd = open_file(hidden.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         _write_whole(fd, head)
         for signal in SIGNALS:
-            hidden.signal(signal).folder.mkdir(mode=0o700)
+            make_folder(hidden.signal(signal).folder)
         sync_directory(hidden.path)
         files = planned(root, stream_id)
         hidden.path.rename(files.path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from predictor import otlp
 from predictor.core.operator_log import show
 from predictor.inference.model import load
+from predictor.outbox.modes import make_folder
 from predictor.recording.record_schema import CHECK_EVENT
 from predictor.recording.redaction import redaction_of
 from predictor.server import check_record
@@ -79,7 +80,7 @@ def _model(settings: Settings) -> str:
 
 def _outbox(settings: Settings) -> str:
     root = settings.outbox
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root, exist_ok=True)
     with tempfile.TemporaryFile(dir=root) as file:
         file.write(b"x" * 4096)
         file.flush()

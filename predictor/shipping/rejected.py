@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from predictor.outbox.layout import file_size, replace_file, sync_directory
+from predictor.outbox.modes import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +74,7 @@ class Rejected:
         signal = name.partition("-")[0]
         with self._lock:
             if (files, signal) not in self._sizes:
-                files.rejected.mkdir(mode=0o700, exist_ok=True)
+                make_folder(files.rejected, exist_ok=True)
                 sync_directory(files.path)
                 self._sizes[files, signal] = _size(files, signal)
             path, beside = files.rejected / f"{name}.json", files.rejected / f"{name}.reason.json"

@@ -28,7 +28,7 @@ _MAY_IMPORT = {
     "outbox.*": ["outbox.*", "otlp", "core.*", "msgspec"],
     "recording.*": ["recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__", "msgspec"],
     "shipping.*": [
-        *("shipping.*", "outbox.layout", "otlp", "core.*", "__version__"),
+        *("shipping.*", "outbox.layout", "outbox.modes", "otlp", "core.*", "__version__"),
         *("aiohttp", "msgspec", "multidict"),
     ],
     "serving.*": ["serving.*", "inference.*", "recording.record_schema", "outbox", "core.*", "numpy"],
@@ -49,7 +49,8 @@ _MAY_IMPORT = {
         ),
     ],
     "reader.*": [
-        *("reader", "reader.*", "outbox.layout", "outbox.liveness", "otlp", "core.*", "config.*", "inference.manifest"),
+        *("reader", "reader.*", "outbox.layout", "outbox.liveness", "outbox.modes", "otlp", "core.*", "config.*"),
+        *("inference.manifest",),
         *("recording.record_schema", "recording.stream_events", "recording.loki_names"),
         *("shipping.otlp_http", "msgspec", "pyarrow", "rich"),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from predictor import otlp
 from predictor.outbox.layout import Cursor, file_size, open_regular, sync_directory
+from predictor.outbox.modes import make_folder
 from predictor.outbox.recovery.gaps import Seen
 from predictor.outbox.recovery.undeclared import undeclared
 from predictor.outbox.writing import watermark
@@ -54,7 +55,7 @@ def repair(files: StreamFiles, closing: Closing, *, disk: DiskCalls | None = Non
     """
     files.reserve.unlink(missing_ok=True)  # the room for the closing record on a full disk
     logs = files.signal("logs")
-    logs.folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(logs.folder, exist_ok=True)
     number = max(logs.numbers(), default=0)
     cursor = logs.cursor()
     # A gigabyte that is kept need not be read again at every start.

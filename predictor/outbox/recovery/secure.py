@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from predictor.outbox.layout import sync_directory
+from predictor.outbox.modes import open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def _sync(path: Path, disk: DiskCalls) -> None:
 
 def _write_once_more(path: Path, disk: DiskCalls) -> None:
     copy = path.with_suffix(".copy")
-    fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = open_file(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
     try:
         with os.fdopen(fd, "wb") as target, path.open("rb") as source:
             while data := source.read(_COPY_BYTES):

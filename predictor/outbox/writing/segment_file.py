@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from predictor.outbox.layout import sync_directory
+from predictor.outbox.modes import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ class DiskCalls:
         """Open a segment for appending; with `create` it must not exist yet."""
         # Readable too: what a removed file holds can be had back for as long as it is open.
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
-        return os.open(path, flags, 0o600)
+        return open_file(path, flags)
 
     def overwrite(self, path: Path, content: bytes) -> None:
         """Make `content` all that a file holds that has at least as many bytes, without asking for new space."""
@@ -51,7 +52,7 @@ class DiskCalls:
 
     def allocate(self, path: Path, size: int) -> None:
         """Make `path` a file whose `size` bytes have their place on the disk."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
         try:
             os.posix_fallocate(fd, 0, size)
         finally:

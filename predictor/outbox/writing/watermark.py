@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from predictor.outbox.layout import sync_directory
+from predictor.outbox.modes import open_file
 
 if TYPE_CHECKING:
     from predictor.outbox.layout import SignalFiles
@@ -24,7 +25,7 @@ def store(files: SignalFiles, number: int) -> None:
     try:
         fd, new = os.open(path, os.O_WRONLY | os.O_CLOEXEC), False
     except FileNotFoundError:
-        fd, new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), True
+        fd, new = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC), True
     try:
         os.pwrite(fd, _FORM % number, 0)
         os.fdatasync(fd)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from predictor.outbox.layout import file_size
+from predictor.outbox.modes import open_file
 from predictor.reader import time_range
 from predictor.reader.command import FINE, FOUND, OutboxVerb
 from predictor.reader.output import TextColumn
@@ -92,7 +93,7 @@ def _accept(asked: AskedOutbox, found: list[StreamFiles]) -> int:
 
 def _touch(files: StreamFiles) -> Path:
     path = files.accept_rejections
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    os.close(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +12,8 @@ from predictor.core.problems import Kind, Problem
 JSON = "application/json"
 _WORDS = 100
 """Characters of a caller's header that an answer repeats."""
+
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 BODY_LATE = "the body did not arrive in time (PREDICTOR_DEADLINE)"
 BODY_BROKEN = "the body is not what Content-Encoding and Transfer-Encoding say, or it was cut off"
@@ -55,6 +58,8 @@ def _where(body: bytes, error: Exception) -> str:
     """Return what the decoder reported, after the mistakes that people most often make."""
     if not body.strip():
         return "the body is empty"
+    if body.startswith(_BYTE_ORDER_MARKS):
+        return "the body begins with a byte order mark, which JSON has not; wanted UTF-8 without it"
     if isinstance(error, UnicodeDecodeError):
         return "the body is not UTF-8"
     if any(word in body for word in (b"NaN", b"Infinity")):

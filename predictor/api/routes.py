@@ -48,6 +48,11 @@ class Route(NamedTuple):
     meaning: Predict | Document | Probe | FeedbackMeaning
 
 
+def paths_of(route: Route) -> tuple[str, str]:
+    """Return the paths at which a call is answered: its own, and that with a slash behind it."""
+    return route.path, f"{route.path}/"
+
+
 class HealthSource(Protocol):
     """What the probes ask."""
 

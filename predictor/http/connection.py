@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from predictor.api.problem_details import own_fault
 from predictor.core.operator_log import Throttle
 from predictor.core.problems import Kind, Problem
-from predictor.http.limits import bound_unread
-from predictor.http.responses import problem_response
+from predictor.http.limits import MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS, MOST_TARGET_BYTES, bound_unread
+from predictor.http.request_head import HeadMeter
+from predictor.http.responses import SERVER_NAME, problem_response
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("predictor")
 _throttle = Throttle()
+_NO_HEADER = b"\0"
+"""What no parser takes in a head."""
 
 
 class Fault(NamedTuple):
@@ -36,6 +40,7 @@ class Fault(NamedTuple):
     detail: str
     ends: bool
     """Whether the connection ends with the answer."""
+    kind: Kind = Kind.BAD_REQUEST
 
 
 FAULT = web.RequestKey("fault", Fault)
@@ -45,12 +50,22 @@ FAULT = web.RequestKey("fault", Fault)
 class Connection(web.RequestHandler):
     """aiohttp's connection; its bounds and time-outs are aiohttp's own, but for unread answers."""
 
-    __slots__ = ("_idle", "answered", "fed", "last_answer", "lent", "persists")
+    __slots__ = ("_idle", "_meter", "_too_long", "answered", "fed", "last_answer", "lent", "persists")
 
     def __init__(self, server: web.Server, *, idle: float, **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
         """Take seconds that it may be silent, and aiohttp's limits."""
-        super().__init__(server, keepalive_timeout=idle, **limits)
+        super().__init__(
+            server,
+            keepalive_timeout=idle,
+            max_line_size=MOST_TARGET_BYTES,
+            max_field_size=MOST_FIELD_BYTES,
+            max_headers=MOST_HEADERS,
+            auto_decompress=False,
+            **limits,
+        )
         self._idle = idle
+        self._meter = HeadMeter()
+        self._too_long = False
         self.last_answer = False
         """Whether the next answer is to end the connection."""
         self.lent = False
@@ -66,6 +81,19 @@ class Connection(web.RequestHandler):
         """Begin."""
         super().connection_made(transport)
         bound_unread(transport, self._idle)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, but no more of a head than is bounded."""
+        if self._too_long:
+            return
+        fits = len(data) if self.lent else self._meter.measure(data)
+        if self._meter.lost:
+            self.last_answer = True  # nobody can measure what comes behind it
+        if fits or not data:  # aiohttp calls with nothing to go on with what it had put aside
+            super().data_received(data[:fits])
+        if fits < len(data):
+            self._too_long = True
+            super().data_received(_NO_HEADER)
 
     async def end_lent(self, request: web.BaseRequest) -> None:
         """End behind the answer of the one request, or behind its body if that is still on its way."""
@@ -97,11 +125,22 @@ class Connection(web.RequestHandler):
                 _logger.error("a request failed outside of its handler", exc_info=exc)
             problem = own_fault()
         else:
-            reason = (message or "it cannot be parsed").splitlines()[0].rstrip(":")
-            problem = Problem(Kind.BAD_REQUEST, not_http(reason))
+            problem = self._refusal(exc, message or "it cannot be parsed")
         response = problem_response(problem)
+        response.headers["Server"] = SERVER_NAME  # no application that would name it has seen the request
         response.force_close()
         return response
+
+    def _refusal(self, error: BaseException | None, message: str) -> Problem:
+        if self._too_long:
+            return _head_too_large()
+        if isinstance(error, LineTooLong):
+            if MOST_TARGET_BYTES in error.args:
+                return Problem(Kind.URI_TOO_LONG, f"path and query have more than {MOST_TARGET_BYTES} bytes")
+            return Problem(Kind.HEADERS_TOO_LARGE, f"a header has more than {MOST_FIELD_BYTES} bytes")
+        if message.startswith("Too many headers"):
+            return Problem(Kind.HEADERS_TOO_LARGE, f"there are more than {MOST_HEADERS} headers")
+        return Problem(Kind.BAD_REQUEST, not_http(message.splitlines()[0].rstrip(":")))
 
 
 def checked(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
@@ -126,17 +165,39 @@ def not_http(reason: str) -> str:
 def _fault(message: RawRequestMessage) -> Fault | None:
     if message.version.major != 1:  # the answer would repeat it
         return Fault(not_http(f"its version is HTTP/{message.version.major}.{message.version.minor}"), ends=True)
+    if _size(message) > MOST_HEAD_BYTES:
+        return Fault(_head_too_large().detail, ends=True, kind=Kind.HEADERS_TOO_LARGE)
+    if not message.headers.get("Transfer-Encoding", "chunked").strip(" \t"):  # others refuse it, or see another body
+        return Fault(not_http("Transfer-Encoding is empty"), ends=True)
+    return _unexpected(message) or _no_host(message)
+
+
+def _unexpected(message: RawRequestMessage) -> Fault | None:
     expected = message.headers.get("Expect")
     if expected is not None and not expected.isascii():  # the refusal could not be encoded
         return Fault(not_http("Expect is not ASCII"), ends=True)
     if expected is not None and message.version == HttpVersion11 and expected.lower() != "100-continue":
         return Fault(f"Unknown Expect: {expected}", ends=False)  # aiohttp's answer would be no problem details
+    return None
+
+
+def _no_host(message: RawRequestMessage) -> Fault | None:
     if message.url.absolute:  # the connection's task would die of it
         try:
             _ = message.url.host
         except ValueError:
             return Fault(not_http("its host is no name"), ends=True)
     return None
+
+
+def _head_too_large() -> Problem:
+    return Problem(Kind.HEADERS_TOO_LARGE, f"request line and headers have more than {MOST_HEAD_BYTES} bytes")
+
+
+def _size(message: RawRequestMessage) -> int:
+    """Return the bytes of a head as it is ordinarily written."""
+    line = len(message.method) + len(message.path) + len("  HTTP/1.1\r\n\r\n")
+    return line + sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
 
 
 def _stand_in(message: RawRequestMessage, *, ends: bool) -> RawRequestMessage:

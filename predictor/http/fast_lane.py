@@ -17,8 +17,8 @@ from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE
 from predictor.core.problems import Kind, Problem
 from predictor.http.lent_transport import LentTransport
-from predictor.http.limits import bound_unread
-from predictor.http.request_head import MOST_HEAD_BYTES, HeadReader, may_become_plain, more_than_one
+from predictor.http.limits import MOST_HEAD_BYTES, bound_unread
+from predictor.http.request_head import HeadReader, may_become_plain, more_than_one
 from predictor.http.wire import encode_answer
 from predictor.serving.deadlines import Deadlines
 from predictor.tracing.server_spans import Exchanged
@@ -162,7 +162,7 @@ class LaneConnection(asyncio.Protocol):
     def _open(self, head: RequestHead, codec: Codec) -> None:
         self._server.answered_by_lane += 1
         self._head, self._codec = head, codec
-        self._context = self._lane.plane.open(head.headers, head.method, head.path)
+        self._context = self._lane.plane.open(head.headers, head.method, head.route, head.path)
 
     def _begin(self, body: bytes, *, admitted: bool = False) -> None:
         plane, context = self._lane.plane, self._context
@@ -193,9 +193,9 @@ class LaneConnection(asyncio.Protocol):
         answer = self._codec.encode(reply)
         if origin.kept and (spans := plane.tracer.server_spans):
             answered = (answer.status, answer.headers)
-            spans.write(origin, Exchanged(head.method, head.path, self._scheme, head.headers, *answered))
+            spans.write(origin, Exchanged(head.method, head.route, self._scheme, head.headers, *answered))
         if plane.measure:
-            plane.measure(origin.elapsed(), head.method, head.path, answer.status)
+            plane.measure(origin.elapsed(), head.method, head.route, answer.status)
         if self._closed or self.transport.is_closing():
             return  # the caller has gone; the record is there
         self.transport.write(encode_answer(answer, last=self._server.leaving))

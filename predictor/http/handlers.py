@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 
 from predictor.api.answers import identify
+from predictor.api.content_coding import coding_of, decompress
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE, BodyHead, check_size
 from predictor.api.problem_details import encode_problem, own_fault
-from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe
+from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe, paths_of
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import FAULT, Connection
 from predictor.http.responses import problem_response, response_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from predictor.api.answers import Answer
+    from predictor.api.content_coding import Slices
     from predictor.api.dataplane import DataPlane, Reply, RequestContext
     from predictor.api.pattern.feedback import FeedbackCall
     from predictor.api.pattern.predict import Codec
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     Call = Callable[[web.Request, RequestContext], Awaitable[web.Response]]
 
+T = TypeVar("T")
+_BODY_BYTES = "PREDICTOR_BODY_BYTES"
 _ANYWHERE = "/{path}"
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
 
@@ -66,7 +70,7 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     in_flight.begin()
     try:
         if (fault := request.get(FAULT)) is not None:
-            response: web.StreamResponse = problem_response(Problem(Kind.BAD_REQUEST, fault.detail))
+            response: web.StreamResponse = problem_response(Problem(fault.kind, fault.detail))
         else:
             response = await handler(request)
     except web.HTTPException as error:  # `OPTIONS *`, `CONNECT`
@@ -88,12 +92,11 @@ def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Rou
     handlers = _Handlers(plane)
     for route in routes:
         handler = handlers.of(route)
-        if route.method == "GET":
-            router.add_get(
-                route.path, handler, allow_head=not isinstance(route.meaning, Predict)
-            )  # HEAD never predicts
-        else:
-            router.add_route(route.method, route.path, handler)
+        for path in paths_of(route):
+            if route.method == "GET":
+                router.add_get(path, handler, allow_head=not isinstance(route.meaning, Predict))  # HEAD never predicts
+            else:
+                router.add_route(route.method, path, handler)
     router.add_route("*", _ANY, handlers.unmatched())
 
 
@@ -124,7 +127,7 @@ class _Handlers:
             head, body = BodyHead(request.headers.get("Content-Type"), request.content_length), b""
             if codec.takes_body:
                 codec.check(head)
-                body = await _read_body(request, context.deadline)
+                body = await _read_body(request, context.deadline, request.client_max_size, _BODY_BYTES)
             reply = self._plane.begin(codec.decode(head, body), context)
             if isinstance(reply, Pending):
                 reply = await _settled(reply)
@@ -136,8 +139,7 @@ class _Handlers:
         async def feedback(request: web.Request, context: RequestContext) -> web.Response:
             head = BodyHead(request.headers.get("Content-Type"), request.content_length)
             job_id = call.check(request.headers.get("Authorization", ""), request.match_info["job_id"], head)
-            body = await _read_body(request, context.deadline)
-            check_size(len(body), call.limit, call.setting)
+            body = await _read_body(request, context.deadline, call.limit, call.setting)
             answer = await call.answer(context.origin, job_id, body)
             identify(answer.headers, context.origin)
             return response_of(answer)
@@ -199,8 +201,27 @@ async def _settled(pending: Pending) -> Reply:
         raise
 
 
-async def _read_body(request: web.Request, deadline: float) -> bytes:
-    """Return a request's body, read before the deadline; raises Problem."""
+async def _read_body(request: web.Request, deadline: float, limit: int, setting: str) -> bytes:
+    """Return a request's body, read before the deadline and decompressed; `setting` says the limit; raises Problem."""
+    coding = coding_of(request.headers.getall("Content-Encoding", []))
+    body = await _read_raw(request, deadline)
+    check_size(len(body), limit, setting)
+    return await _in_turns(decompress(body, coding, limit, setting)) if coding else body
+
+
+async def _in_turns(slices: Slices[T]) -> T:
+    """Do work slice by slice, so that others have their turn between."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
+
+
+async def _read_raw(request: web.Request, deadline: float) -> bytes:
+    """Return a request's body as it came; raises Problem."""
     try:
         if request.content.is_eof():  # it came with the headers: no timer, no copy
             return request.content.read_nowait()

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
+MOST_TARGET_BYTES = 8 << 10
+"""Of a request's path and query. Nginx has the same bounds: 4 buffers of 8 kB."""
+MOST_FIELD_BYTES = (8 << 10) - 2
+"""Of one header, name and value."""
+MOST_HEAD_BYTES = 32 << 10
+"""Of request line and headers together."""
+MOST_HEADERS = 128
 _SPARE = 200
 """Descriptors for everything but connections: segments, cursors, the sink, a segment read for the page."""
 

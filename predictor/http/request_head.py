@@ -14,8 +14,9 @@ import msgspec
 from multidict import CIMultiDict
 
 from predictor.api.json_body import BodyHead
-from predictor.api.routes import Predict
+from predictor.api.routes import Predict, paths_of
 from predictor.core.problems import Problem
+from predictor.http.limits import MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from predictor.api.pattern.predict import Codec
     from predictor.api.routes import Route
 
-MOST_HEAD_BYTES = 16 << 10
-"""Of a head that has not come whole: a longer one is aiohttp's to take or to refuse."""
-_MOST_LINE, _MOST_HEADERS = 8190, 128
-"""Aiohttp's own bounds; a head beyond them is aiohttp's to refuse."""
+_PIECE = 4 << 10
+"""Bytes by which a head is measured that begins in the middle of what has come."""
 _MOST_CACHED = 256 << 10
 """Bytes of all heads in the cache."""
 _LONGEST_CACHED = 2 << 10
@@ -44,6 +43,9 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     method: str
     path: str
+    """As it was asked for."""
+    route: str
+    """As the table of calls has it, of a call that the fast lane answers."""
     headers: CIMultiDict[str]
     length: int
     body: BodyHead
@@ -57,7 +59,10 @@ class HeadReader:
     def __init__(self, routes: Sequence[Route], own: Iterable[str]) -> None:
         """Take the table of calls, and the headers that are another one in each request."""
         self._codecs = {
-            (route.method, route.path): route.meaning.codec for route in routes if isinstance(route.meaning, Predict)
+            (route.method, path): (route.path, route.meaning.codec)
+            for route in routes
+            if isinstance(route.meaning, Predict)
+            for path in paths_of(route)
         }
         self._own = {name.lower().encode() for name in own} | {b"x-request-id"}
         self._cache: dict[bytes, RequestHead] = {}
@@ -93,8 +98,9 @@ class HeadReader:
             and _TARGET.fullmatch(parts.url)
             and b"host" in names
             and names.isdisjoint(_UNFRAMED)
-            and len(names) == len(parts.headers) < _MOST_HEADERS
-            and (len(head) < _MOST_LINE or max(map(len, head.split(b"\r\n"))) < _MOST_LINE)
+            and len(names) == len(parts.headers) < MOST_HEADERS
+            and len(head) <= MOST_HEAD_BYTES
+            and (len(head) < MOST_FIELD_BYTES or max(map(len, head.split(b"\r\n"))) < MOST_FIELD_BYTES)
         )
         if not plain:
             return None
@@ -104,10 +110,10 @@ class HeadReader:
             return None
         method, path, length = parser.get_method().decode(), parts.url.decode(), int(declared)
         body = BodyHead(headers.get("Content-Type"), length)
-        codec = self._codecs.get((method, path))
+        route, codec = self._codecs.get((method, path), (path, None))
         if codec and not (names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)):
             codec = None  # what must be refused or changed before it is read is aiohttp's
-        found = RequestHead(method, path, headers, length, body, codec)
+        found = RequestHead(method, path, route, headers, length, body, codec)
         if len(head) <= _LONGEST_CACHED and names.isdisjoint(self._own):
             self._keep(head, found)
         return found
@@ -157,6 +163,44 @@ class _Parts:
         self.kept = self.parser is not None and self.parser.should_keep_alive()
 
 
+class HeadMeter:
+    """Measures the head that is coming, on its way to aiohttp's parser, which bounds headers but not their sum."""
+
+    def __init__(self) -> None:
+        """Begin with a connection."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._in_head = True
+        self._ended = False
+        self._size = 0
+        self.lost = False
+        """Whether what comes cannot be followed any more: another protocol, or what is no HTTP."""
+
+    def measure(self, data: bytes) -> int:
+        """Return how many bytes may be passed on: all, or those before the piece that makes the head too long."""
+        at = 0
+        while at < len(data) and not self.lost:
+            piece = data[at : at + _PIECE]
+            self._ended = False
+            try:
+                self._parser.feed_data(piece)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self.lost = True
+                break
+            self._size = 0 if self._ended or not self._in_head else self._size + len(piece)
+            if self._size > MOST_HEAD_BYTES:
+                return at
+            at += len(piece)
+        return len(data)
+
+    def on_headers_complete(self) -> None:
+        """Note that a body may come."""
+        self._in_head = False
+
+    def on_message_complete(self) -> None:
+        """Note that the next head may come."""
+        self._in_head = self._ended = True
+
+
 class _Begun:
     """Counts messages that begin."""
 
@@ -172,6 +216,9 @@ def may_become_plain(begun: bytes) -> bool:
     line, end, _ = begun.partition(b"\r\n")
     fits = _FIRST_LINE.fullmatch(line) if end else _BEGUN_LINE.fullmatch(line)
     if fits is None or _is_odd(begun.removesuffix(b"\r")):
+        return False
+    lines = begun.split(b"\r\n")
+    if len(lines) > MOST_HEADERS or max(map(len, lines)) >= MOST_FIELD_BYTES:
         return False
     try:
         httptools.HttpRequestParser(_Parts()).feed_data(begun)

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+SERVER_NAME = "predictor"
+"""The header `Server`: who looks for a known hole is not told the versions."""
+
+
+async def name_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Set the header `Server` of a response that is about to leave."""
+    response.headers["Server"] = SERVER_NAME
+
+
 def response_of(answer: Answer) -> web.Response:
     """Return an answer as a response."""
     return web.Response(body=b"".join(answer.buffers), status=answer.status, headers=CIMultiDict(answer.headers))

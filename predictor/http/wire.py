@@ -7,13 +7,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp.http import SERVER_SOFTWARE
+from predictor.http.responses import SERVER_NAME
 
 if TYPE_CHECKING:
     from predictor.api.answers import Answer
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-_MORE = f"\r\nServer: {SERVER_SOFTWARE}\r\n"
+_MORE = f"\r\nServer: {SERVER_NAME}\r\n"
 _LAST = "Connection: close\r\n"
 
 

@@ -21,6 +21,7 @@ from predictor.dashboard.routes import Page, is_loopback
 from predictor.dashboard.view import View
 from predictor.http.fast_lane import FastLane
 from predictor.http.handlers import IN_FLIGHT, SERVER, InFlight, add_routes, outermost
+from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
 from predictor.inference.model import load
 from predictor.recording import record_schema
@@ -145,6 +146,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
     app[IN_FLIGHT], app[SERVER] = InFlight(), []
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)
+    app.on_response_prepare.append(name_server)
     return app
 
 

@@ -86,6 +86,14 @@ async def test_what_can_be_said(taking: Here, outbox: Path, said: dict[str, Any]
     assert "\n" not in logged["body"]
 
 
+async def test_index_as_a_float(taking: Here, outbox: Path) -> None:
+    """JSON has no integers, so an index of 341.0 is 341, in the answer and in the record."""
+    answer = await say(taking, {"index": 341.0, "label": "virginica"})
+    assert answer.body == b'{"job_id":"%b","index":341}' % JOB.encode()
+    (logged,) = feedback(outbox)
+    assert logged["attributes"]["prediction.index"] == 341
+
+
 @pytest.mark.parametrize(
     ("said", "status", "word", "detail"),
     [
@@ -95,6 +103,10 @@ async def test_what_can_be_said(taking: Here, outbox: Path, said: dict[str, Any]
         ({"label": 3}, 422, "invalid-data", "$.label"),
         ({"index": -1, "label": "setosa"}, 422, "invalid-data", "$.index"),
         ({"index": 2**31, "label": "setosa"}, 422, "invalid-data", "$.index"),
+        ({"index": 1.5, "label": "setosa"}, 422, "invalid-data", "$.index"),
+        ({"index": 1e300, "label": "setosa"}, 422, "invalid-data", "$.index"),
+        ({"index": "1", "label": "setosa"}, 422, "invalid-data", "$.index"),
+        ({"index": True, "label": "setosa"}, 422, "invalid-data", "$.index"),
         ({"truth": "setosa"}, 422, "invalid-data", "truth"),
         ([1], 422, "invalid-data", "wanted"),
         (b'{"value": NaN}', 400, "invalid-json", "NaN"),

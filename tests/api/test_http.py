@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from predictor.server import app
+from tests.support.raw_connection import Caller
 from tests.support.server import ROW, answers, message, model, predictions, raw, records
 
 if TYPE_CHECKING:
@@ -290,7 +291,27 @@ async def test_charset_is_utf8(here: Here) -> None:
     assert answer.status == 400
 
 
-@pytest.mark.parametrize(("name", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def raw_deflate(body: bytes) -> bytes:
+    """Compress without the header that deflate has by its specification."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(body) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("GZip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("gzip, identity", gzip.compress),
+        ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+        ("identity", bytes),
+        ("", bytes),
+    ],
+    ids=range(9),
+)
 async def test_compressed_body(here: Here, name: str, compress: Any) -> None:  # noqa: ANN401 - a function of bytes
     """A compressed body is taken."""
     headers = {"Content-Encoding": name, "Content-Type": "application/json"}
@@ -328,6 +349,27 @@ async def test_expect_continue(here: Here) -> None:
     go_on, answer = answers(await raw(here.port, head))
     assert go_on.status == 100
     assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/label", "/predict/test", "/predict/test/label"])
+async def test_slash_behind_a_call_that_predicts(here: Here, outbox: Path, path: str) -> None:
+    """A slash behind the path is the same call, recorded as that."""
+    method = "GET" if "test" in path else "POST"
+    async with Caller(here.port) as line:
+        for each in (path, f"{path}/"):
+            assert (await line.asks(message(method, each, BODY))).status == 200
+        refused = await line.asks(message("POST" if "test" in path else "GET", f"{path}/"))
+    assert refused.status == 405
+    assert method in refused.headers["Allow"]
+    assert refused.json["instance"] == f"{path}/"
+    assert [p["http.route"] for p in predictions(outbox)] == [path, path]
+
+
+@pytest.mark.parametrize("path", ["/metadata", "/label", "/health", "/livez", "/readyz"])
+async def test_slash_behind_a_call(here: Here, path: str) -> None:
+    """A slash behind the path is the same call."""
+    assert (await here.get(f"{path}/")).status == (await here.send("HEAD", f"{path}/")).status == 200
+    assert (await here.get(f"{path}/")).json.keys() == (await here.get(path)).json.keys()
 
 
 async def test_http_1_0(here: Here) -> None:

@@ -16,6 +16,7 @@ from predictor.http import connection
 from predictor.server import app
 from predictor.tracing.tracer import Tracer
 from tests.support import model_folders
+from tests.support.raw_connection import Caller
 from tests.support.server import ROW, Here, answers, message, predictions, problem, raw, records, serve
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def test_the_list_is_closed() -> None:
         (b'{"data":[[NaN,1,2,3]]}', "JSON has no NaN or Infinity"),
         (b'{"data":[[1,Infinity,2,3]]}', "JSON has no NaN or Infinity"),
         (b'{"data":[[1,2,3,-Infinity]]}', "JSON has no NaN or Infinity"),
-        ('{"data":[[1,2,3,4]]}'.encode("utf-16"), "JSON is malformed"),
+        ('{"data":[[1,2,3,4]]}'.encode("utf-16"), "byte order mark"),
+        (b"\xef\xbb\xbf" + BODY, "byte order mark, which JSON has not"),
         (b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b',"data":[[1,2,3,4]]}', "nested too deep"),
     ],
 )
@@ -127,11 +129,27 @@ async def test_not_declared_as_json(here: Here, outbox: Path, given: str) -> Non
     refused(outbox, "unsupported-media-type")
 
 
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(BODY)[:8] + b"\xff" * 30])
+@pytest.mark.parametrize(
+    "given", ["br", "zstd", "compress", "x-compress", "gzip, gzip", "gzip, br", "x" * 4000, "gzip;q=1", "\u00fc"]
+)
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+async def test_coding_that_is_not_taken(here: Here, outbox: Path, path: str, given: str) -> None:
+    """A body in another coding than gzip and deflate is a 415 that names those, in Accept-Encoding too."""
+    async with Caller(here.port) as line:
+        answer = await line.asks(message("POST", path, BODY, Content_Encoding=given))
+        assert "gzip, deflate" in problem(answer, 415, "unsupported-coding")
+        assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+        assert (await line.asks(message("POST", path, BODY))).status == 200
+    first, _ = predictions(outbox)
+    assert first["error.type"] == "unsupported-coding"
+
+
+@pytest.mark.parametrize(
+    "body", [b"not gzip", gzip.compress(BODY)[:8] + b"\xff" * 30, gzip.compress(BODY)[:-4], b"\x1f"]
+)
 async def test_broken_compression(here: Here, outbox: Path, caplog: pytest.LogCaptureFixture, body: bytes) -> None:
     """A body that is not compressed as it says is a 400, and nothing that the server's own log speaks of."""
-    head = message("POST", "/predict", body, Content_Encoding="gzip", Content_Type="application/json")
-    (answer,) = answers(await raw(here.port, head))
+    answer = await here.post("/predict", data=body, headers=JSON | {"Content-Encoding": "gzip"})
     assert "Content-Encoding" in problem(answer, 400, "bad-request")
     refused(outbox, "bad-request")
     assert not caplog.records
@@ -175,7 +193,7 @@ async def test_wrong_method(here: Here, path: str, methods: str, method: str) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["//", "/nothing", "/predict/", "//predict", "/Predict", "/predict/test/label/x", "/a%0Ab", "/%1b[31m", "/%ff%00"],
+    ["//", "/nothing", "/predict//", "//predict", "/Predict", "/predict/test/label/x", "/a%0Ab", "/%1b[31m", "/%ff%00"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 async def test_unknown_path(here: Here, path: str, method: str) -> None:
@@ -215,9 +233,10 @@ async def test_unknown_expectation(here: Here, outbox: Path) -> None:
         b"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /health HTTP/1.1\r\nHost: test\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: test\r\n" + b"".join(b"X%d: x\r\n" % n for n in range(1000)) + b"\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: \r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: test\r\nTransfer-Encoding:\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET /health HTTP/1.1\r\nHost: test\r\nX: a\rb\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: test\rX: b\r\n\r\n",
     ],
     ids=lambda sent: sent[:24].hex(),
 )
@@ -227,6 +246,73 @@ async def test_not_http(here: Here, outbox: Path, caplog: pytest.LogCaptureFixtu
     assert "this is not HTTP/1.1 as it is taken here" in problem(answer, 400, "bad-request")
     assert len(records(outbox)) == 1
     assert not caplog.records
+
+
+LINE = b"GET /health HTTP/1.1\r\nHost: test\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        LINE + b"X: " + b"x" * 8192,
+        LINE + b"X: " + b"x" * 20_000 + b"\r\n\r\n",
+        LINE + b"X" * 8192 + b": x",
+        LINE + b"".join(b"X%d: x\r\n" % n for n in range(129)),
+        LINE + b"".join(b"X%d: x\r\n" % n for n in range(1000)) + b"\r\n",
+        LINE + b"".join(b"X%d: %b\r\n" % (n, b"x" * 8000) for n in range(5)),
+        LINE + b"".join(b"X%d: %b\r\n" % (n, b"x" * 8000) for n in range(5)) + b"\r\n",
+        LINE + b"".join(b"X%d: %b\r\n" % (n, b"x" * 1000) for n in range(33)) + b"\r\n",
+        message("POST", "/predict", BODY) + LINE + b"".join(b"X%d: %b\r\n" % (n, b"x" * 8000) for n in range(5)),
+    ],
+    ids=range(9),
+)
+async def test_headers_that_are_too_large(
+    here: Here, outbox: Path, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    """More than 8 kB of one header, 32 kB of all or 128 headers are a 431 as soon as they have come, and the end."""
+    *before, answer = answers(await raw(here.port, sent))
+    assert [each.status for each in before] == [200] * sent.startswith(b"POST")
+    problem(answer, 431, "headers-too-large")
+    assert len(predictions(outbox)) == len(before)
+    assert not caplog.records
+
+
+async def test_headers_that_fit(here: Here) -> None:
+    """A header of 8 kB is taken, and so are 31 kB of all, in one packet or in many, one request after the other."""
+    many = b"".join(b"X%d: %b\r\n" % (n, b"x" * 8000) for n in range(3)) + b"Y: " + b"y" * 7000 + b"\r\n"
+    sent = LINE + many + b"Content-Length: 0\r\n\r\n"
+    async with Caller(here.port) as line:
+        for _ in range(3):
+            assert (await line.asks(sent)).status == 200
+        for _ in range(2):
+            for at in range(0, len(sent), 5000):
+                line.writer.write(sent[at : at + 5000])
+                await asyncio.sleep(0.002)
+            assert (await line.answer()).status == 200
+
+
+@pytest.mark.parametrize("end", [b"", b" HTTP/1.1\r\nHost: test\r\n\r\n"])
+async def test_path_that_is_too_long(here: Here, outbox: Path, end: bytes) -> None:
+    """A path of more than 8 kB is a 414 and the end of the connection, without a record."""
+    (answer,) = answers(await raw(here.port, b"POST /" + b"x" * 8192 + end))
+    problem(answer, 414, "uri-too-long")
+    assert len(records(outbox)) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="llhttp, aiohttp's parser and httptools', takes more than one space")
+async def test_two_spaces_in_the_request_line(here: Here) -> None:
+    """A request line has one space between its parts."""
+    async with Caller(here.port) as line:
+        problem(await line.asks(LINE.replace(b"GET ", b"GET  ") + b"\r\n"), 400, "bad-request")
+
+
+async def test_no_versions(here: Here) -> None:
+    """No answer says which versions of what stand behind it."""
+    for path in ("/predict/test", "/label", "/health", "/nothing", "/"):
+        assert (await here.get(path)).headers["Server"] == "predictor"
+    for sent in (b"x\r\n\r\n", message("OPTIONS", "*", Connection="close"), message("GET", "http://[/")):
+        (answer,) = answers(await raw(here.port, sent))
+        assert answer.headers["Server"] == "predictor"
 
 
 async def test_fault_of_our_own(

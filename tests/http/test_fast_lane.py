@@ -116,7 +116,7 @@ WAYS = {"lane": "/predict", "aiohttp": "/predict?"}
         (BODY, {"X_Request_Id": "a b"}, 200),
         (BODY, {"X_Request_Id": "\udcff"}, 200),
         (BODY, {"X_More": "x" * 4000}, 200),
-        (BODY, {"X_More": "x" * 10_000}, 400),
+        (BODY, {"X_More": "x" * 10_000}, 431),
         (BODY, {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}, 200),
         (BODY, {"traceparent": "\udcff"}, 200),
         (BODY, {"Host": "["}, 200),

@@ -40,6 +40,11 @@ PATHS = (
         "/predict/test",
         "/predict/test/label",
         "/predict/",
+        "/predict/label/",
+        "/predict/test/",
+        "/livez/",
+        "/predict//",
+        "/" + "p" * 8200,
         "/predict?a=b",
         "/predict#x",
     ),
@@ -68,6 +73,8 @@ HEADERS = (
     *("Connection: close", "Connection: keep-alive", "Connection: Keep-Alive, x", "Connection: upgrade"),
     *("Expect: 100-continue", "Expect: tea", "Upgrade: h2c", "Accept: */*", "Accept: a\r\nAccept: b", "User-Agent: x"),
     *("Content-Encoding: identity", "Content-Encoding: gzip", "Content-Encoding: br", "Transfer-Encoding: chunked"),
+    *("Content-Encoding: x-gzip", "Content-Encoding:", "Content-Encoding: gzip, gzip", "Transfer-Encoding: "),
+    *("X: " + "y" * 8180, "\r\n".join(f"X{n}: " + "y" * 1000 for n in range(33)), "X: a\rb"),
     *(
         "X: a\x01b",
         "X : a",
@@ -92,6 +99,7 @@ BODIES = (
     b"\xff",
     b"[" * 300,
     b'{"data":[[6.7,3.0,5.2,2.3]]}'.ljust(3001),
+    b'\xef\xbb\xbf{"data":[[6.7,3.0,5.2,2.3]]}',
     gzip.compress(b'{"data":[[6.7,3.0,5.2,2.3]]}'),
 )
 

@@ -90,10 +90,6 @@ _NO_HTTP = [
     _http("space before the colon", _head(b"Host: test\r\nTransfer-Encoding : chunked", b"POST /predict HTTP/1.1")),
     _http("zero byte in a name", _head(b"Host: test\r\nX\0: y")),
     _http("header that goes on in the next line", _head(b"Host: test\r\nX-Request-Id: a\r\n b")),
-    _http("20,000 bytes of one header", _head(b"Host: test\r\nX: " + b"y" * 20_000)),
-    _http("20,000 bytes of a header's name", _head(b"Host: test\r\n" + b"X" * 20_000 + b": y")),
-    _http("1,000 headers", _head(b"Host: test\r\n" + b"\r\n".join(b"X%d: y" % n for n in range(1000)))),
-    _http("path of 20,000 bytes", message("GET", "/" + "x" * 20_000)),
     _http("path that is no ASCII", message("GET", "/\udcff")),
     _http("escape sequence in the query", ask(BODY, "/predict?\x1b[31m")),
     _http("absolute path with half an address", message("GET", "http://[/label")),
@@ -108,6 +104,8 @@ _NO_HTTP = [
         _http(f"Content-Length {length!r}", ask(Content_Length=length))
         for length in ("-1", "+28", "0x1c", "2_8", "1e1", "", "28, 29", "٢٨", "18446744073709551616", "9" * 400)
     ),
+    _http("empty Transfer-Encoding", ask(Transfer_Encoding="")),
+    _http("lone carriage return in a value", _head(b"Host: test\r\nX: a\rb")),
     _http("two lengths", _head(b"Host: test\r\nContent-Length: 1\r\nContent-Length: 2", b"POST /predict HTTP/1.1")),
     _http("length and chunks", chunked(b"0\r\n\r\n", Content_Length="5")),
     _http("chunks of another kind", chunked(b"0\r\n\r\n", Transfer_Encoding="xchunked")),
@@ -117,11 +115,29 @@ _NO_HTTP = [
     _http("chunk of 2^68 bytes", chunked(b"fffffffffffffffff\r\n")),
     _http("chunk that is longer than it says", chunked(b"1c\r\n%bxx\r\n0\r\n\r\n" % BODY)),
     _http("chunks with line feeds only", chunked(b"1c\n%b\n0\n\n" % BODY)),
-    _http("1,000 trailers", chunked(_GOOD_CHUNK + b"0\r\n" + b"X: y\r\n" * 1000 + b"\r\n")),
-    _http("trailer of 20,000 bytes", chunked(_GOOD_CHUNK + b"0\r\nX: " + b"y" * 20_000 + b"\r\n\r\n")),
+]
+_TOO_LONG = [
+    *(
+        Hostile(name, chunked(_GOOD_CHUNK + b"0\r\n" + trailers + b"\r\n"), 431, "headers-too-large", "parser")
+        for name, trailers in (
+            ("1,000 trailers", b"X: y\r\n" * 1000),
+            ("trailer of 20,000 bytes", b"X: " + b"y" * 20_000 + b"\r\n"),
+        )
+    ),
+    Hostile("path of 20,000 bytes", message("GET", "/" + "x" * 20_000), 414, "uri-too-long", "parser"),
+    *(
+        Hostile(name, _head(b"Host: test\r\n" + lines), 431, "headers-too-large", "parser")
+        for name, lines in (
+            ("20,000 bytes of one header", b"X: " + b"y" * 20_000),
+            ("20,000 bytes of a header's name", b"X" * 20_000 + b": y"),
+            ("1,000 headers", b"\r\n".join(b"X%d: y" % n for n in range(1000))),
+            ("129 headers", b"\r\n".join(b"X%d: y" % n for n in range(129))),
+            ("40,000 bytes of headers", b"\r\n".join(b"X%d: %b" % (n, b"y" * 1000) for n in range(40))),
+        )
+    ),
 ]
 _NO_BODY = [
-    Hostile(name, sent, 400, "bad-request", "body")
+    Hostile(name, sent, 400, "bad-request")
     for name, sent in (
         ("not compressed", ask(Content_Encoding="gzip")),
         ("not deflated", ask(Content_Encoding="deflate")),
@@ -205,6 +221,10 @@ _NO_MEDIA_TYPE = [
         "x/" + "y" * 8000,
     )
 ]
+_NO_CODING = [
+    Hostile(f"Content-Encoding {given[:20]!r}", ask(Content_Encoding=given), 415, "unsupported-coding")
+    for given in ("br", "zstd", "compress", "gzip, gzip", "deflate,br", "\udcff", "gzip\u2028", "x" * 8000)
+]
 _NOWHERE = [
     Hostile(f"{method} {path[:40]!r}", message(method, path, BODY, Content_Type="application/json"), status, word)
     for method, path, status, word in (
@@ -235,7 +255,7 @@ _NO_FEEDBACK = [
         ("escape sequence as a name", say(rb'{"\u001b]0;x\u0007\n":1}'), 422, "invalid-data"),
         ("index of 64 bits", say(b'{"index":18446744073709551616,"label":"setosa"}'), 422, "invalid-data"),
         ("index of 4,000 digits", say(b'{"index":' + b"9" * 4000 + b',"label":"setosa"}'), 422, "invalid-data"),
-        ("index that is no integer", say(b'{"index":1e0,"label":"setosa"}'), 422, "invalid-data"),
+        ("index that is no integer", say(b'{"index":1.5,"label":"setosa"}'), 422, "invalid-data"),
         ("value beyond float64", say(b'{"value":1e400}'), 422, "invalid-data"),
         ("lists in lists", say(b'{"comment":' + b"[" * 4000), 422, "invalid-data"),
         ("lone surrogate", say(rb'{"comment":"\ud800"}'), 400, "invalid-json"),
@@ -250,6 +270,8 @@ _UNEXPECTED = [
 ]
 HOSTILE = [
     *_NO_HTTP,
+    *_TOO_LONG,
+    *_NO_CODING,
     *_NO_BODY,
     *_NO_JSON,
     *_NO_ROW,

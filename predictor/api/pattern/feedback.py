@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 _ID_LENGTH = 36
 _LARGEST = 2**31 - 1
+_WORDS = 40
+"""Characters of a caller's number that an answer repeats."""
 
 
 class _Said(msgspec.Struct, forbid_unknown_fields=True):
-    index: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0
+    index: int | float = 0
+    """JSON has no integers: 341.0 is 341."""
     label: str | None = None
     value: float | None = None
     comment: str | None = None
@@ -66,8 +69,9 @@ class FeedbackCall:
     async def answer(self, origin: Origin, job_id: str, body: bytes) -> Answer:
         """Log one feedback; the job may be unknown here, since another replica may have answered it."""
         said = self._said(body)
-        logged = await self._write(Feedback(job_id, said.index, origin, said.label, said.value, said.comment))
-        answer = json_answer(_Taken(job_id, said.index))
+        index = _index(said.index)
+        logged = await self._write(Feedback(job_id, index, origin, said.label, said.value, said.comment))
+        answer = json_answer(_Taken(job_id, index))
         if not logged:
             answer.headers.append(("X-Prediction-Logged", "false"))
         return answer
@@ -82,6 +86,14 @@ class FeedbackCall:
         if said.label is not None and said.label not in self._labels:
             raise Problem(Kind.INVALID_DATA, f"label is {said.label!r}, wanted one of {', '.join(self._labels)}")
         return said
+
+
+def _index(given: float) -> int:
+    if not (0 <= given <= _LARGEST and given == int(given)):
+        raise Problem(
+            Kind.INVALID_DATA, f"`$.index` is {str(given)[:_WORDS]}, wanted a whole number from 0 to {_LARGEST}"
+        )
+    return int(given)
 
 
 def _job_id(given: str) -> str:

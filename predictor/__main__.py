@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ _FAILED_TO_START = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return its exit status; what keeps it from starting is one sentence and status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] in ([], ["serve"]):
+    if not arguments or arguments[0] == "serve":
         early_signals.take()
     from predictor import __version__  # noqa: PLC0415 - after the signals
     from predictor.config.settings import SettingsError, load  # noqa: PLC0415 - as above
@@ -41,11 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | load | log")
-    verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
-    verbs.add_parser(
+    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | init | load | log")
+    serving = verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
+    checking = verbs.add_parser(
         "check",
         help="load the model, try the outbox, send a record through the Collector to the sink; say what is wrong",
+    )
+    for each in (serving, checking):
+        each.add_argument(
+            "model",
+            type=Path,
+            nargs="?",
+            metavar="MODEL",
+            help="a model folder or an ONNX file, before PREDICTOR_MODEL",
+        )
+    beginning = verbs.add_parser("init", help="write the folder of a model from its ONNX file")
+    beginning.add_argument("file", type=Path, metavar="FILE.onnx")
+    beginning.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="where to; named after the file if it is left out"
     )
     verbs.add_parser("load", help="send predictions to a server at a fixed rate; see `predictor load --help`")
     verbs.add_parser(
@@ -53,11 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="read the prediction log (list, tail, show, verify, export, replay, score) and look after what the sink "
         "refused (rejected, resend); see `predictor log --help`",
     )
-    verb = parser.parse_args(arguments).verb or "serve"
+    options = parser.parse_args(arguments)
     settings = None
     try:
+        if options.verb == "init":
+            return _init(options.file, options.folder)
         settings = load()
-        return _VERBS[verb](settings)
+        if getattr(options, "model", None):
+            settings = replace(settings, model=options.model)
+        return _VERBS[options.verb or "serve"](settings)
     except (SettingsError, OSError, ValueError) as error:
         operator_log.show(f"predictor: {_sentence(error, settings)}")
         return _FAILED_TO_START
@@ -75,6 +93,13 @@ def _check(settings: Settings) -> int:
     return check(settings)
 
 
+def _init(file: Path, folder: Path | None) -> int:
+    from predictor.inference.manifest_template import init  # noqa: PLC0415 - a verb imports its own
+
+    sys.stderr.write(f"wrote {init(file, folder)}\n")
+    return 0
+
+
 def _log(arguments: Sequence[str]) -> int:
     from predictor.reader.cli import main as log  # noqa: PLC0415 - a verb imports its own
 
@@ -90,8 +115,8 @@ def _load(arguments: Sequence[str]) -> int:
 def _sentence(error: Exception, settings: Settings | None) -> str:
     if not (isinstance(error, OSError) and error.strerror):
         sentence = str(error).removesuffix(".")
-        if settings and sentence.startswith(f"{settings.model}{os.sep}"):
-            return f"PREDICTOR_MODEL is {str(settings.model)!r}, wanted a model folder: {sentence}"
+        if settings and sentence.startswith((f"{settings.model}{os.sep}", f"{settings.model} ", f"{settings.model}:")):
+            return f"PREDICTOR_MODEL is {str(settings.model)!r}, wanted a model folder or an ONNX file: {sentence}"
         return sentence
     if not error.filename:
         return error.strerror

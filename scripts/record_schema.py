@@ -47,6 +47,7 @@ def schema() -> dict[str, Any]:
             {"prediction.job_id", "prediction.duration.total", "http.route"},
         ),
         record_schema.FEEDBACK_EVENT: (record_schema.FEEDBACK, {"prediction.job_id", "prediction.index", "http.route"}),
+        record_schema.MODEL_EVENT: (record_schema.MODEL_TABLE, {each.name for each in record_schema.MODEL_TABLE}),
     }
     check = record_schema.CHECK_EVENT
     for name, own in stream_events.TABLE.items():
@@ -139,9 +140,11 @@ def _attributes(table: Iterable[Attribute], needed: set[str]) -> dict[str, Any]:
 
 def _pair(name: str, kind: str) -> dict[str, Any]:
     key: dict[str, Any] = {"const": name}
-    if name.endswith("<feature>"):
-        key = {"pattern": f"^{re.escape(name.removesuffix('<feature>'))}[a-z][a-z0-9_]*$".replace(r"\_", "_")}
-    return _object(key={"type": "string", **key}, value=_object(**_VALUES[kind]))
+    begin, found, _ = name.partition("<")
+    if found:
+        key = {"pattern": f"^{re.escape(begin)}[a-z_][a-z0-9_]*$".replace(r"\_", "_")}
+    kinds = [_object(**_VALUES[each]) for each in (_VALUES if kind == "any" else [kind])]
+    return _object(key={"type": "string", **key}, value=kinds[0] if len(kinds) == 1 else {"oneOf": kinds})
 
 
 def _object(**properties: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from predictor.inference import manifest
-from predictor.recording.record_schema import WIDE
+from predictor.recording.record_model import WIDE
 
 MODELS = Path(__file__).parents[2] / "models"
 

@@ -68,8 +68,7 @@ def routes(
 ) -> tuple[Route, ...]:
     """Return every call of one model's server, but those of the page."""
     about = model.description
-    sample = [feature.sample for feature in about.features]
-    predicting = codecs(about.labels, sample, batch_rows=batch_rows, body_bytes=body_bytes)
+    predicting = codecs(about, batch_rows=batch_rows, body_bytes=body_bytes)
     return (
         *(Route(method, path, Predict(codec)) for (method, path), codec in predicting.items()),
         *((Route("POST", feedback.path, FeedbackMeaning(feedback)),) if feedback else ()),

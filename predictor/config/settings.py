@@ -53,7 +53,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", text, "address to listen on")
     port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
-    model: Path = _setting("models/iris", folder, "model folder to serve")
+    model: Path = _setting("models/iris", folder, "model to serve: a folder with a `model.toml`, or an ONNX file")
     outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
     outbox_bytes: int = _setting(
         "1GiB", size(1 << 20), "bound of the outbox while an endpoint is set, refused records included"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from predictor.core.problems import Kind
 
 Kept = Literal["head", "outlier", "error", "slow"]
-Rows = list[list[float]]
+Rows = list[list[Any]]
 """Validated rows of one request: as many numbers each as the model has features."""
 
 
@@ -46,9 +46,11 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     job_id: str
     origin: Origin
     index: int | None = None
-    features: tuple[float, ...] | list[float] | None = None
+    features: tuple[Any, ...] | list[Any] | None = None
+    """As received, in the model's order; a missing one is None."""
     probabilities: list[float] | None = None
-    label: int | None = None
+    label: int | str | None = None
+    """Its place among the model's labels, or the label itself where these are not known beforehand."""
     outlier: bool | None = None
     score: float | None = None
     queue: float | None = None
@@ -56,6 +58,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     total: float = 0.0
     batch_size: int | None = None
     error: Kind | None = None
+    values: list[float] | None = None
+    """What the model gives that is no probability."""
 
 
 class Feedback(msgspec.Struct, frozen=True, gc=False):

@@ -12,13 +12,17 @@ from predictor.core.grafana_links import link
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from predictor.core.features import Feature
     from predictor.core.result import Prediction
-    from predictor.inference.manifest import Feature, OutputLog
+    from predictor.inference.manifest import OutputLog
 
 MOST_FEATURES = 32
 """Of each row; a wide model's rows would make the stream wide too, and nobody reads a thousand plots."""
 MOST_LABELS = 10
 """Of each row, the most probable ones."""
+
+
+Value = float | int | bool | str | None
 
 
 class Shown(msgspec.Struct, gc=False, omit_defaults=True):
@@ -32,9 +36,12 @@ class Shown(msgspec.Struct, gc=False, omit_defaults=True):
     trace_id: str
     total: float
     index: int | None = None
-    features: list[float | None] | None = None
+    features: list[Value] | None = None
     """In the model's order, null where the value is not shown."""
-    label: int | None = None
+    label: int | str | None = None
+    """Its place among the labels, or the label itself where these are not known beforehand."""
+    values: list[float] | None = None
+    """What the model gives that is no probability, the first ones."""
     probabilities: list[tuple[int, float]] | None = None
     """Of labels by their index, the most probable first."""
     outlier: bool | None = None
@@ -71,6 +78,7 @@ class View:
             index=p.index,
             features=None if p.features is None else self._values(p.features),
             label=p.label if self._answers else None,
+            values=None if p.values is None or not self._answers else [*map(self._rounded, p.values[:MOST_LABELS])],
             probabilities=None
             if p.probabilities is None or not self._answers
             else self._probabilities(p.probabilities),
@@ -91,7 +99,7 @@ class View:
     def _rounded(self, value: float) -> float:
         return value if self._decimals is None else round(value, self._decimals)
 
-    def _values(self, row: Sequence[float]) -> list[float | None]:
+    def _values(self, row: Sequence[Value]) -> list[Value]:
         head = row[:MOST_FEATURES]
         if not self._hidden:
             return list(head)

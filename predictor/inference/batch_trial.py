@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from predictor.inference.table_input import Feed
+
     Floats: TypeAlias = NDArray[np.float32]
     Parts: TypeAlias = tuple[NDArray[Any], ...]  # what a file gives for N rows: arrays of N entries
-    Run: TypeAlias = Callable[[Floats], Parts]
+    Run: TypeAlias = Callable[[Any], Parts]  # of a Feed
 
 _MOST_ROWS = 512  # a difference in 1 % of the rows is missed by one trial in 170
 _FEWEST_ROWS = 32  # with fewer a lone row keeps its copy: that is slower at worst, never wrong
@@ -50,11 +52,11 @@ class Trial(NamedTuple):
     """What came of a trial: how rows run, and the rows that were run alone with what they gave."""
 
     mode: Mode
-    rows: Floats
+    rows: Feed
     parts: Parts
 
 
-def rows_to_try(sample: Sequence[float], ranges: Mapping[int, tuple[float, float]]) -> Floats:
+def rows_to_try(sample: Sequence[float], ranges: Mapping[int, tuple[float, float]]) -> NDArray[np.float64]:
     """Return rows around the sample, in the ranges of training by column, and far off; the same in every process.
 
     The sample is the first, then comes one of zeros, then the far ones.
@@ -70,12 +72,11 @@ def rows_to_try(sample: Sequence[float], ranges: Mapping[int, tuple[float, float
     inside = 3 * left // 4
     for column, (low, high) in ranges.items():
         near[:inside, column] = draw.uniform(low, high, inside)
-    largest = np.finfo(np.float32).max
-    rows: Floats = np.clip(np.vstack([center, 0 * center, *far, near])[:count], -largest, largest).astype(np.float32)
+    rows: NDArray[np.float64] = np.vstack([center, 0 * center, *far, near])[:count]
     return rows
 
 
-def run_alone(run: Run, rows: Floats, seconds: float = _SECONDS) -> tuple[Floats, Parts]:
+def run_alone(run: Run, rows: Feed, seconds: float = _SECONDS) -> tuple[Feed, Parts]:
     """Return the rows that run and what each gives alone; the first one must run.
 
     Rows on which the model fails are left out; after `seconds` of processor time no more are run.
@@ -93,7 +94,7 @@ def run_alone(run: Run, rows: Floats, seconds: float = _SECONDS) -> tuple[Floats
     return rows[kept], _joined(found)
 
 
-def try_together(run: Run, rows: Floats, most: int, seconds: float = _SECONDS) -> Trial:
+def try_together(run: Run, rows: Feed, most: int, seconds: float = _SECONDS) -> Trial:
     """Find how rows run; the first is the sample, `most` is how many may come together."""
     subjects, alone = run_alone(run, rows, seconds)
     end = time.thread_time() + seconds
@@ -110,7 +111,7 @@ def try_together(run: Run, rows: Floats, most: int, seconds: float = _SECONDS) -
         differs = differs or bool(_differ(found, tuple(part[places] for part in alone)).any())
     if not differs and len(subjects) >= min(_FEWEST_ROWS, len(rows)):
         return Trial(Mode.TOGETHER, subjects, alone)
-    doubled = _joined([tuple(part[:1] for part in run(np.repeat(row[None], 2, axis=0))) for row in subjects])
+    doubled = _joined([tuple(part[:1] for part in run(subjects[[at, at]])) for at in range(len(subjects))])
     same = all(not _differ(found, tuple(part[places] for part in doubled)).any() for places, found in together)
     return Trial(Mode.BESIDE_A_COPY if same else Mode.ONE_BY_ONE, subjects, alone)
 
@@ -118,12 +119,12 @@ def try_together(run: Run, rows: Floats, most: int, seconds: float = _SECONDS) -
 def arranged(run: Run, mode: Mode) -> Run:
     """Return a function that runs any number of rows in that mode."""
 
-    def beside_a_copy(rows: Floats) -> Parts:
+    def beside_a_copy(rows: Feed) -> Parts:
         if len(rows) > 1:
             return run(rows)
-        return tuple(part[:1] for part in run(np.concatenate((rows, rows))))
+        return tuple(part[:1] for part in run(rows[[0, 0]]))
 
-    def one_by_one(rows: Floats) -> Parts:
+    def one_by_one(rows: Feed) -> Parts:
         return _joined([run(rows[at : at + 1]) for at in range(len(rows))])
 
     return {Mode.TOGETHER: run, Mode.BESIDE_A_COPY: beside_a_copy, Mode.ONE_BY_ONE: one_by_one}[mode]

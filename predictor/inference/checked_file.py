@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from predictor.inference.batch_trial import Mode, Trial, arranged, run_alone, try_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.inference.batch_trial import Parts, Run
-    from predictor.inference.onnx_session import Floats, Session
+    from predictor.inference.onnx_session import Session
+    from predictor.inference.table_input import Feed
 
-TENSOR = "tensor(float)"
-_TRIED_ROWS = 3  # more than one, and not a number that a shape is likely to have by chance
+TRIED_ROWS = 3  # more than one, and not a number that a shape is likely to have by chance
 
 
 class Checked(NamedTuple):
@@ -37,20 +35,27 @@ def checked(session: Session, run: Run, mode: Mode, notes: Sequence[str] = ()) -
     return Checked(arranged(run, mode), mode, tuple(notes))
 
 
-def tried(session: Session, run: Run, rows: Floats, most: int, what: str, shape: tuple[int, ...]) -> Trial:
-    """Find how rows run; raises ModelError if the first part of what they give has not `shape` for each row."""
-    sample = np.repeat(rows[:1], _TRIED_ROWS, axis=0)
+def three_rows(session: Session, run: Run, rows: Feed) -> Parts:
+    """Return what the sample gives three times; raises ModelError if it fails."""
+    sample = rows[[0] * TRIED_ROWS]
     one_by_one = arranged(run, Mode.ONE_BY_ONE)
-    found = session.try_out(one_by_one, sample) if session.one_row_only else _together(session, run, one_by_one, sample)
-    if found[0].shape != (_TRIED_ROWS, *shape):
-        given = f"its {what} for {_TRIED_ROWS} rows have the shape {found[0].shape}"
-        session.refuse(f"{given}; wanted {(_TRIED_ROWS, *shape)}, as the description has it")
+    if session.one_row_only:
+        return session.try_out(one_by_one, sample)  # type: ignore[no-any-return]
+    return _together(session, run, one_by_one, sample)
+
+
+def tried(session: Session, run: Run, rows: Feed, most: int, what: str, shape: tuple[int, ...]) -> Trial:
+    """Find how rows run; raises ModelError if the first part of what they give has not `shape` for each row."""
+    found = three_rows(session, run, rows)
+    if found[0].shape != (TRIED_ROWS, *shape):
+        given = f"its {what} for {TRIED_ROWS} rows have the shape {found[0].shape}"
+        session.refuse(f"{given}; wanted {(TRIED_ROWS, *shape)}, as the description has it")
     if session.one_row_only:
         return Trial(Mode.ONE_BY_ONE, *run_alone(run, rows))
     return try_together(run, rows, most)
 
 
-def _together(session: Session, run: Run, one_by_one: Run, sample: Floats) -> Parts:
+def _together(session: Session, run: Run, one_by_one: Run, sample: Feed) -> Parts:
     try:
         return run(sample)
     except Exception:  # noqa: BLE001 - the runtime's exceptions share no other base

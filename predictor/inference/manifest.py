@@ -2,63 +2,71 @@
 
     name = "iris"                          # [a-z][a-z0-9_-]*
     version = "2025-01-31"
-    kind = "classifier"                    # the only kind so far
-    labels = ["setosa", "versicolor"]      # in the order of the probabilities
+    task = "classification"                # or "regression"; may be left out: found in the file
 
-    [classifier]
-    file = "classifier.onnx"               # in the same folder
-    probabilities = "probabilities"        # the output that holds them: a tensor (N, labels) or a sequence of maps
+    file = "classifier.onnx"               # in the same folder; may be left out if it is the only one
+    labels = ["setosa", "versicolor"]      # in the order of the probabilities; may be left out where the file has them
+    probabilities = "probabilities"        # the output that holds them; may be left out, as all below
+    label = "label"                        # the output that holds the model's own label; false: none
+    activation = "softmax"                 # or "sigmoid": the output holds logits, or one probability
+    multilabel = true                      # several labels may be right at once
+    values = ["p10", "p90"]                # the outputs that hold numbers
 
-    label = "label"                        # may be left out: the output that holds the model's own label; false: none
-
-    [outlier]                              # may be left out
+    [outlier]
     file = "outlier.onnx"
     score = "scores"                       # the output that holds one score a row
     threshold = 0.0                        # a row with a lower score is an outlier
 
-    [[features]]                           # one for each column of the input, in its order
-    name = "sepal_length"                  # [a-z][a-z0-9_]*
+    [[features]]                           # one for each column of the rows, in the order of the inputs
+    name = "sepal_length"                  # any text
     unit = "cm"                            # "1" if it has none
     sample = 5.1
-    log = "keep"                           # may be left out; "drop" or "hash": what the record holds instead of it
+    missing = true                         # null is taken for a missing value
+    log = "keep"                           # "drop" or "hash"; what the record holds instead of it
 
     [log]                                  # may be left out
     outputs = "keep"                       # or "round", "hash", "drop": what the record holds of the answer
     decimals = 2                           # with "round" only: digits after the point, 0 to 15
 
-Every other key is needed and no other is allowed: a misspelt key must not become a default.
+    [session]
+    threads = 1
+    execution = "sequential"               # or "parallel"
+    optimization = "all"                   # "extended", "basic", "off"
+    arena = true
+    providers = ["CPUExecutionProvider"]
+
+    [batching]
+    rows = 64                              # run together at most; PREDICTOR_BATCH_ROWS if that is less
+
+`kind = "classifier"` with a table `[classifier]` (`file`, `probabilities`, `label`) says the same as these keys do.
+No other key is allowed: a misspelt key must not become a default.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
+from predictor.core.features import Feature, aliases
+from predictor.inference.runtime_options import CPU, OPTIMIZATION, Runtime
 from predictor.inference.toml_table import DescriptionError, TomlTable, is_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "model.toml"
-LogMode = Literal["keep", "drop", "hash"]
+SUFFIX = ".onnx"
 OutputMode = Literal["keep", "round", "hash", "drop"]
 _MOST_DECIMALS = 15
 KINDS = ("classifier",)
-_TAKEN = {"json", "truncated", "sha256"}  # Loki turns prediction.input.json into prediction_input_json
+TASKS = ("classification", "regression")
+ACTIVATIONS = ("softmax", "sigmoid")
+Gives = Literal["probabilities", "label", "values"]
+"""Probabilities with a label; a label, perhaps beside values; values alone."""
 _OUTPUT = "the name of an output of the file"
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One column of the input, with a value that is typical of it."""
-
-    name: str
-    unit: str
-    sample: float
-    log: LogMode = "keep"
-    """What the record holds of it: the value, nothing, or a keyed hash."""
+_MOST_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +87,11 @@ KEEP_OUTPUTS = OutputLog()
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """The ONNX file that classifies and the names of its outputs that hold the probabilities and its own label."""
+    """The model's ONNX file and the names of its outputs that hold the probabilities and its own label."""
 
     file: str
-    probabilities: str
+    probabilities: str | None = None
+    """None: found in the file."""
     label: str | Literal[False] | None = None
     """False: none is to be used; None: whichever looks like one."""
 
@@ -98,71 +107,152 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All of `model.toml`; features are in the input's order, labels in the probabilities' order."""
+    """What is known of a model; features are in the input's order, labels in the probabilities' order.
+
+    As `read` returns it, what `model.toml` leaves out is empty or None; as part of a loaded model it is complete.
+    """
 
     name: str
     version: str
-    kind: str
     features: tuple[Feature, ...]
     labels: tuple[str, ...]
     classifier: Classifier
     outlier: Detector | None
     outputs: OutputLog = KEEP_OUTPUTS
+    task: str | None = None
+    activation: str | None = None
+    multilabel: bool = False
+    values: tuple[str, ...] = ()
+    """The outputs that hold numbers, as `read` returns it; the names of the numbers in a loaded model."""
+    runtime: Runtime = Runtime()
+    gives: Gives = "probabilities"
+    """What a row's answer is, in a loaded model."""
+    batch_rows: int | None = None
 
 
-def read(folder: Path) -> Manifest:
-    """Return the description of the model in `folder`; raises DescriptionError."""
-    path = folder / FILE
+def read(path: Path) -> Manifest:
+    """Return what is known of the model in a folder, or in an ONNX file; raises DescriptionError."""
+    if path.suffix == SUFFIX and not path.is_dir():
+        return Manifest(_name_of(path), "", (), (), Classifier(path.name), None)
+    path = path / FILE
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         msg = f"{path} cannot be read: {reason}."
         raise DescriptionError(msg) from error
-    return _description(TomlTable(path, values))
+    return _description(TomlTable(path, values), path.parent)
 
 
-def _description(top: TomlTable) -> Manifest:
-    wanted = "two or more different, non-empty strings"
-    labels = top.take("labels", wanted)
-    if not isinstance(labels, list) or not all(map(is_text, labels)) or not 1 < len(labels) == len(set(labels)):
-        top.refuse("labels", labels, wanted)
+def _name_of(path: Path) -> str:
+    slug = re.sub("[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")
+    return slug if slug[:1].isalpha() else f"model-{slug}".rstrip("-")
+
+
+def _description(top: TomlTable, folder: Path) -> Manifest:
     description = Manifest(
         name=top.text("name", "a name of the form [a-z][a-z0-9_-]*", "[a-z][a-z0-9_-]*"),
         version=top.text("version"),
-        kind=top.text("kind", f"one of {', '.join(KINDS)}", "|".join(KINDS)),
-        features=_features(top),
-        labels=tuple(labels),
-        classifier=_classifier(top.table("classifier")),
+        task=_task(top),
+        labels=_labels(top),
+        features=_features(top) if "features" in top else (),
+        classifier=_classifier(top, folder),
+        activation=top.text("activation", _one_of(ACTIVATIONS), "|".join(ACTIVATIONS)) if "activation" in top else None,
+        multilabel=top.flag("multilabel") if "multilabel" in top else False,
+        values=_texts(top, "values", "names of outputs of the file") if "values" in top else (),
         outlier=_detector(top.table("outlier")) if "outlier" in top else None,
         outputs=_outputs(top.table("log")) if "log" in top else KEEP_OUTPUTS,
+        runtime=_runtime(top.table("session")) if "session" in top else Runtime(),
+        batch_rows=_batch_rows(top.table("batching")) if "batching" in top else None,
     )
     top.close()
     return description
 
 
+def _one_of(words: tuple[str, ...]) -> str:
+    return f"one of {', '.join(words)}"
+
+
+def _task(top: TomlTable) -> str | None:
+    if "kind" in top:
+        top.text("kind", _one_of(KINDS), "|".join(KINDS))
+        return "classification"
+    return top.text("task", _one_of(TASKS), "|".join(TASKS)) if "task" in top else None
+
+
+def _labels(top: TomlTable) -> tuple[str, ...]:
+    wanted = "two or more different, non-empty strings"
+    if "labels" not in top:
+        return ()
+    labels = top.take("labels", wanted)
+    if not isinstance(labels, list) or not all(map(is_text, labels)) or not 1 < len(labels) == len(set(labels)):
+        top.refuse("labels", labels, wanted)
+    return tuple(labels)
+
+
+def _texts(table: TomlTable, key: str, what: str) -> tuple[str, ...]:
+    values = table.take(key, what)
+    if not isinstance(values, list) or not values or not all(map(is_text, values)) or len(values) != len(set(values)):
+        table.refuse(key, values, what)
+    return tuple(values)
+
+
 def _features(top: TomlTable) -> tuple[Feature, ...]:
     features: dict[str, Feature] = {}
     for table in top.tables("features"):
-        name = table.text("name", "a name of the form [a-z][a-z0-9_]*", "[a-z][a-z0-9_]*")
+        name = table.text("name", "a text that shows something")
         if name in features:
             table.refuse("name", name, "a name that no feature before it has")
-        # Some versions of Loki make one underscore of several: one of the two would hide the other there.
-        if re.sub("_+", "_", name) in {re.sub("_+", "_", other) for other in features}:
-            table.refuse("name", name, "a name that differs from those before it in more than repeated underscores")
-        if name in _TAKEN:
-            table.refuse("name", name, f"a name other than {', '.join(sorted(_TAKEN))}, which the record uses")
         unit = table.text("unit", 'a non-empty string, "1" for no unit')
         log = table.text("log", "keep, drop or hash", "keep|drop|hash") if "log" in table else "keep"
-        features[name] = Feature(name, unit, table.number("sample"), cast("LogMode", log))
+        missing = table.flag("missing") if "missing" in table else False
+        features[name] = Feature(
+            name, unit, table.value("sample"), cast("Literal['keep', 'drop', 'hash']", log), missing
+        )
         table.close()
-    return tuple(features.values())
+    named = zip(features.values(), aliases([*features]), strict=True)
+    return tuple(replace(feature, alias=alias) for feature, alias in named)
 
 
-def _classifier(table: TomlTable) -> Classifier:
-    classifier = Classifier(_file(table), table.text("probabilities", _OUTPUT), _label(table))
-    table.close()
+def _classifier(top: TomlTable, folder: Path) -> Classifier:
+    table = top.table("classifier") if "classifier" in top else top
+    classifier = Classifier(
+        _file(table) if "file" in table or table is not top else _only_file(top, folder),
+        table.text("probabilities", _OUTPUT) if "probabilities" in table or table is not top else None,
+        _label(table),
+    )
+    if table is not top:
+        table.close()
     return classifier
+
+
+def _only_file(top: TomlTable, folder: Path) -> str:
+    try:
+        found = sorted(each.name for each in folder.iterdir() if each.suffix == SUFFIX)
+    except OSError:
+        found = []
+    return found[0] if len(found) == 1 else _file(top)
+
+
+def _runtime(table: TomlTable) -> Runtime:
+    modes, levels = ("sequential", "parallel"), OPTIMIZATION
+    runtime = Runtime(
+        threads=table.count("threads", 256) if "threads" in table else 1,
+        parallel="execution" in table and table.text("execution", _one_of(modes), "|".join(modes)) == "parallel",
+        optimization=table.text("optimization", _one_of(levels), "|".join(levels))
+        if "optimization" in table
+        else "all",
+        arena=table.flag("arena") if "arena" in table else True,
+        providers=_texts(table, "providers", "names of execution providers") if "providers" in table else (CPU,),
+    )
+    table.close()
+    return runtime
+
+
+def _batch_rows(table: TomlTable) -> int | None:
+    rows = table.count("rows", _MOST_ROWS) if "rows" in table else None
+    table.close()
+    return rows
 
 
 def _label(table: TomlTable) -> str | Literal[False] | None:

@@ -1,4 +1,4 @@
-"""Reads from an ONNX file what the runtime does not report: the order of its classes, and where it was cut off.
+"""Reads from an ONNX file what the runtime does not report: its classes, texts, other files, where it was cut off.
 
 An ONNX file is a protobuf message. Only its lengths are followed here: weights are passed over, not read. The numbers
 of the fields are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
@@ -16,11 +16,18 @@ ClassNames = tuple[int, ...] | tuple[str, ...]
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 _GRAPH = 7  # of a ModelProto
 _NODE = 1  # of a GraphProto
+_INITIALIZER = 5  # of a GraphProto: the weights, each a TensorProto
+_EXTERNAL = 13  # of a TensorProto: pairs of key and value that say where its bytes are
+_KEY, _VALUE = 1, 2  # of such a pair
 _INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE = 1, 2, 4, 5  # of a NodeProto
 _NAME, _INTS, _STRINGS = 1, 8, 9  # of an AttributeProto
 _CLASSIFIERS = {"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"}
 _KEEP_ORDER = {"Identity", "Cast", "Normalizer", "Softmax"}
 _CLASS_NAMES = {b"classlabels_ints", b"classlabels_int64s", b"classlabels_strings"}
+_TEXTS = {b"cats_strings", b"pool_strings", b"keys_strings"}
+"""Attributes that hold what texts of the input are held to."""
+_TRACKS = b"nodes_missing_value_tracks_true"
+_SHAPES_ONLY = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 _SIGN = 1 << 63
 
 
@@ -63,6 +70,70 @@ def classes_of(content: bytes, output: str) -> ClassNames | None:
     return None
 
 
+def made_by(content: bytes, output: str) -> str:
+    """Return the operator that makes an output, those that only change its type or shape passed over; "" if unknown."""
+    try:
+        nodes = {name: node for node in _nodes(content) for name in node.outputs}
+    except ValueError:
+        return ""
+    name = output
+    while (node := nodes.pop(name, None)) and node.operator in _SHAPES_ONLY and node.inputs:
+        name = node.inputs[0]
+    return node.operator if node else ""
+
+
+def texts_of(content: bytes, most: int) -> tuple[str, ...]:
+    """Return some of the texts that the file compares its input with: categories, words."""
+    found: dict[str, None] = {}
+    try:
+        for node in _nodes(content):
+            for _, values in _attributes(content, node, _TEXTS):
+                for field in values:
+                    if field.number == _STRINGS and len(found) < most:
+                        found.setdefault(_text(content, field))
+    except ValueError:
+        return ()
+    return tuple(found)
+
+
+def takes_missing(content: bytes) -> bool:
+    """Tell whether the file says what it does with missing values: an imputer, or trees with a way for them."""
+    try:
+        for node in _nodes(content):
+            if node.operator in {"Imputer", "IsNaN"}:
+                return True
+            for _, values in _attributes(content, node, {_TRACKS}):
+                if any(number for field in values if field.number == _INTS for number in _ints(content, field)):
+                    return True
+    except ValueError:
+        pass
+    return False
+
+
+def other_files(content: bytes) -> tuple[str, ...]:
+    """Return the names of the files that hold weights of this one, as it spells them."""
+    found: dict[str, None] = {}
+    try:
+        for graph in _fields(content, 0, len(content)):
+            if graph.number != _GRAPH:
+                continue
+            for field in _fields(content, graph.begin, graph.end):
+                if field.number == _INITIALIZER:
+                    found |= dict.fromkeys(_locations(content, field))
+    except ValueError:
+        return ()  # the runtime says what is wrong with it
+    return tuple(found)
+
+
+def _locations(content: bytes, tensor: _Field) -> Iterator[str]:
+    for field in _fields(content, tensor.begin, tensor.end):
+        if field.number != _EXTERNAL:
+            continue
+        pair = {each.number: _text(content, each) for each in _fields(content, field.begin, field.end)}
+        if pair.get(_KEY) == "location":
+            yield pair.get(_VALUE, "")
+
+
 def missing_bytes(content: bytes) -> int:
     """Return how many bytes the file lacks at least, 0 if it is whole; raises ValueError if it is no ONNX file."""
     at = 0
@@ -99,13 +170,17 @@ def _node(content: bytes, whole: _Field) -> _Node:
     return node
 
 
-def _class_names(content: bytes, node: _Node) -> ClassNames | None:
+def _attributes(content: bytes, node: _Node, names: set[bytes]) -> Iterator[tuple[bytes, list[_Field]]]:
+    """Yield the attributes of these names, and what they hold."""
     for attribute in node.attributes:
         fields = _fields(content, attribute.begin, attribute.end)
         name = next(fields, None)  # it comes first, so that the weights of a forest are not walked through
-        if name is None or name.number != _NAME or content[name.begin : name.end] not in _CLASS_NAMES:
-            continue
-        values = list(fields)
+        if name and name.number == _NAME and (found := content[name.begin : name.end]) in names:
+            yield found, list(fields)
+
+
+def _class_names(content: bytes, node: _Node) -> ClassNames | None:
+    for _, values in _attributes(content, node, _CLASS_NAMES):
         if strings := tuple(_text(content, field) for field in values if field.number == _STRINGS):
             return strings
         if ints := tuple(number for field in values if field.number == _INTS for number in _ints(content, field)):

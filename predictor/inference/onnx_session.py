@@ -1,4 +1,4 @@
-"""An ONNX Runtime session for one file: checks its input against the description, runs any number of rows."""
+"""An ONNX Runtime session for one file: opens it with its weights, checks its inputs, runs any number of rows."""
 
 from __future__ import annotations
 
@@ -7,61 +7,107 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import onnxruntime as ort
 
 from predictor.inference.runtime_errors import NOWHERE, ModelError, reason_of, why_not_loaded
+from predictor.inference.runtime_options import OPTIMIZATION, Runtime
+from predictor.inference.signature import FREE, Signature, TensorSpec, specs
+from predictor.inference.table_input import Columns, TableInput, widths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from predictor.core.features import Feature
+    from predictor.inference.table_input import Feed
+
     Floats: TypeAlias = NDArray[np.float32]
+
+_OPTIMIZATION = dict(
+    zip(
+        OPTIMIZATION,
+        (
+            ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+            ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+            ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+            ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        ),
+        strict=True,
+    )
+)
+RUNTIME = f"onnxruntime {ort.__version__}"
 
 
 class Session:
     """An open ONNX file."""
 
-    def __init__(self, path: Path, content: bytes, width: int) -> None:
-        """Open `content`, which came from `path`; raises ModelError if it does not take rows of `width` numbers."""
+    def __init__(
+        self, path: Path, content: bytes, others: Mapping[str, bytes] | None = None, runtime: Runtime | None = None
+    ) -> None:
+        """Open `content`, which came from `path`, with the contents of the files that it names; raises ModelError."""
         self._path = path
         self.file = path.name
-        self._session = self._open(content)
-        self._input, self.one_row_only = self._checked_input(width)
+        self._session = self._open(content, others or {}, runtime or Runtime())
+        self.signature = Signature(specs(self._session.get_inputs()), specs(self._session.get_outputs()))
         self.outputs: dict[str, str] = {each.name: each.type for each in self._session.get_outputs()}
-        """Type by name."""
+        """Type by name, as ONNX Runtime calls it."""
+        self.one_row_only = bool(self.signature.inputs) and self.signature.inputs[0].shape[:1] == (1,)
+        """Whether the file takes just one row at a time."""
+        self.provider: str = self._session.get_providers()[0]
 
-    def _open(self, content: bytes) -> Any:  # noqa: ANN401 - the runtime ships no types
+    def _open(self, content: bytes, others: Mapping[str, bytes], runtime: Runtime) -> Any:  # noqa: ANN401 - the runtime ships no types
+        there = ort.get_available_providers()
+        for provider in runtime.providers:
+            if provider not in there:
+                self.refuse(f"the execution provider {provider!r} is not there; this ONNX Runtime has {_listed(there)}")
         options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # batches run side by side, none is split up
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.intra_op_num_threads = options.inter_op_num_threads = runtime.threads
+        mode = ort.ExecutionMode.ORT_PARALLEL if runtime.parallel else ort.ExecutionMode.ORT_SEQUENTIAL
+        options.execution_mode = mode
+        options.graph_optimization_level = _OPTIMIZATION[runtime.optimization]
+        options.enable_cpu_mem_arena = runtime.arena
         options.log_severity_level = 4  # fatal only: an error is raised with the same text, stderr is for our lines
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Weights in a file of their own would be missing from the digest, so they are not to be found.
+        # Weights in a file that was not hashed would be missing from the digest, so they are not to be found.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
+        if others:
+            names, contents = list(others), list(others.values())
+            sizes = [len(each) for each in contents]
+            options.add_external_initializers_from_files_in_memory(names, contents, sizes)
         try:
-            return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            return ort.InferenceSession(content, options, providers=list(runtime.providers))
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
             self.refuse(why_not_loaded(self._path, content, error, ort.__version__))
 
-    def _checked_input(self, width: int) -> tuple[str, bool]:
-        """Return the only input's name and whether it takes just one row at a time."""
-        inputs = {each.name: each for each in self._session.get_inputs()}
-        if len(inputs) != 1:
-            self.refuse(f"it has {len(inputs)} inputs ({_listed(inputs)}); wanted one")
-        ((name, only),) = inputs.items()
-        # The runtime has the same empty list for a scalar, and takes rows for either: what comes of the sample tells.
-        declared = bool(only.shape)
-        if only.type != "tensor(float)" or (declared and len(only.shape) != 2):  # noqa: PLR2004 - rows and columns
-            shape = f"of shape {tuple(only.shape)}" if declared else "without a declared shape"
-            found = f"{only.type} {shape}"
-            self.refuse(f"its input {name!r} is a {found}; wanted a tensor(float) of shape (N, {width})")
-        sizes = only.shape if declared else (None, None)
-        rows, columns = (size if isinstance(size, int) else None for size in sizes)  # a free size is None or named
-        if columns not in {None, width}:
-            self.refuse(f"its input {name!r} is {columns} wide, but the description has {width} features")
-        if rows not in {None, 1}:
-            self.refuse(f"its input {name!r} takes {rows} rows at a time; wanted any number or 1")
-        return name, rows == 1
+    def table(self, features: Sequence[Feature]) -> TableInput:
+        """Return what feeds the file with rows of these features; raises ModelError if it does not take them."""
+        inputs = self.signature.inputs
+        width = len(features)
+        if len(inputs) == 1 and not inputs[0].shape:
+            # The runtime has the same empty list for a scalar, and takes rows for either: what comes of the sample
+            # tells.
+            inputs = (inputs[0]._replace(shape=(FREE, FREE)),)
+        for spec in inputs:
+            if spec.is_tensor and len(spec.shape) in {1, 2} and spec.shape[0] not in {FREE, 1}:
+                self.refuse(f"its input {spec.name!r} takes {spec.shape[0]} rows at a time; wanted any number or 1")
+        sizes = widths(inputs)
+        if sizes is None:
+            self.refuse(f"its input {_strange(inputs)}; wanted rows: a matrix (N, {width}), or (N, 1) for each feature")
+        if len(inputs) > 1 and (None in sizes or sum(size or 0 for size in sizes) != width):
+            known = sum(size or 0 for size in sizes)
+            self.refuse(f"its {len(inputs)} inputs are {known} wide together, but the description has {width} features")
+        if len(inputs) == 1 and sizes[0] not in {None, width}:
+            self.refuse(f"its input {inputs[0].name!r} is {sizes[0]} wide, but the description has {width} features")
+        self._check_names(inputs, sizes, features)
+        return TableInput(inputs, width)
+
+    def _check_names(
+        self, inputs: Sequence[TensorSpec], sizes: Sequence[int | None], features: Sequence[Feature]
+    ) -> None:
+        """Refuse features that have the names of the inputs in another order."""
+        ours, theirs = [each.name for each in features], [each.name for each in inputs]
+        if len(inputs) > 1 and all(size == 1 for size in sizes) and ours != theirs and set(ours) == set(theirs):
+            self.refuse(f"its inputs are {theirs}, but features are {ours}; wanted features in the order of the file")
 
     def output_type(self, output: str) -> str:
         """Return the type of an output; raises ModelError if there is no such output."""
@@ -69,12 +115,16 @@ class Session:
             self.refuse(f"it has no output {output!r}, only {_listed(self.outputs)}")
         return self.outputs[output]
 
-    def asked_for(self, outputs: Sequence[str]) -> Callable[[Floats], list[Any]]:
+    def asked_for(self, outputs: Sequence[str]) -> Callable[[Feed], list[Any]]:
         """Return a function from rows to these outputs as the runtime gives them: tensors or lists of maps."""
-        run, name, wanted = self._session.run, self._input, list(outputs)
-        return lambda rows: run(wanted, {name: rows})
+        run, name, wanted = self._session.run, self.signature.inputs[0].name, list(outputs)
 
-    def try_out(self, run: Callable[[Floats], Any], rows: Floats) -> Any:  # noqa: ANN401 - what `run` returns
+        def ask(rows: Feed) -> list[Any]:
+            return run(wanted, rows.arrays if isinstance(rows, Columns) else {name: rows})  # type: ignore[no-any-return]
+
+        return ask
+
+    def try_out(self, run: Callable[[Feed], Any], rows: Feed) -> Any:  # noqa: ANN401 - what `run` returns
         """Return what `run` gives; raises ModelError if it fails."""
         try:
             return run(rows)
@@ -88,5 +138,11 @@ class Session:
         raise ModelError(msg)
 
 
-def _listed(names: dict[str, Any]) -> str:
+def _strange(inputs: Sequence[TensorSpec]) -> str:
+    """Return the first input that no rows fit, for a sentence."""
+    odd = next((spec for spec in inputs if widths([spec]) is None), inputs[0])
+    return f"{odd.name!r} is a {odd.datatype} of shape {odd.shape}"
+
+
+def _listed(names: Sequence[str] | Mapping[str, Any]) -> str:
     return ", ".join(map(repr, names))

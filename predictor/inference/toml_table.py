@@ -50,6 +50,32 @@ class TomlTable:
             self.refuse(key, value, wanted)
         return float(value)
 
+    def flag(self, key: str) -> bool:
+        """Return true or false."""
+        value = self.take(key, "true or false")
+        if not isinstance(value, bool):
+            self.refuse(key, value, "true or false")
+        return bool(value)
+
+    def count(self, key: str, most: int) -> int:
+        """Return a whole number from 1 on."""
+        wanted = f"a whole number from 1 to {most}"
+        value = self.take(key, wanted)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            self.refuse(key, value, wanted)
+        return int(value)
+
+    def value(self, key: str) -> float | int | bool | str:
+        """Return what a feature may be: a number that a model can take, a text, true or false."""
+        value = self.take(key, "a number, a text, true or false")
+        if isinstance(value, bool | str):
+            return value
+        if not isinstance(value, int | float):
+            self.refuse(key, value, "a number, a text, true or false")
+        if not abs(value) <= _LARGEST_FLOAT32:
+            self.refuse(key, value, "a number that is finite as float32")
+        return value
+
     def table(self, key: str) -> TomlTable:
         """Return the table under a key."""
         value = self.take(key, "a table")

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     return FAILED_REQUESTS if tally.failed or tally.left_out > _TOLERATED * tally.sent else 0
 
 
-def _source(options: argparse.Namespace, sample: Sequence[float]) -> Callable[[], list[float]]:
+def _source(options: argparse.Namespace, sample: Sequence[float]) -> Callable[[], Sequence[rows.Value]]:
     """Return what draws rows for a model with this sample row; raises OSError and ValueError for what does not fit."""
     generator = random.Random(options.seed)  # noqa: S311 - rows, not secrets
     if options.rows:

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 _SPREAD = 0.2
 """How far from its sample a value is drawn, as a share of it: near enough to be a likely row, far enough to differ."""
 FeatureRange = tuple[float, float]
+Value = float | int | bool | str | None
 
 
-def around(sample: Sequence[float], generator: Random) -> Callable[[], list[float]]:
+def around(sample: Sequence[Value], generator: Random) -> Callable[[], list[Value]]:
     """Return what draws rows near one row."""
-    return within([_near(value) for value in sample], generator)
+    return lambda: [_drawn(value, generator) for value in sample]
+
+
+def _drawn(value: Value, generator: Random) -> Value:
+    """Return a value near one: whole if that is, the same if it is no number."""
+    if isinstance(value, float):
+        return generator.uniform(*_near(value))
+    return round(generator.uniform(*_near(value))) if type(value) is int else value
 
 
 def within(limits: Sequence[FeatureRange], generator: Random) -> Callable[[], list[float]]:
@@ -41,11 +49,14 @@ def trained(folder: Path, width: int) -> list[FeatureRange]:
     Raises ValueError if the folder is no model's, or the model's rows do not have `width` values.
     """
     features = description(folder).features
+    if strange := [each.name for each in features if isinstance(each.sample, str | bool)]:
+        msg = f"the model of {folder} takes no numbers for {strange[0]}, so its rows need a file (--rows)"
+        raise ValueError(msg)
     if len(features) != width:
         msg = f"the model of {folder} takes rows of {len(features)} values, the server rows of {width}"
         raise ValueError(msg)
     known = ranges(folder)
-    return [known.get(feature.name, _near(feature.sample)) for feature in features]
+    return [known.get(feature.name, _near(float(feature.sample or 0))) for feature in features]
 
 
 def read(path: Path, width: int) -> list[list[float]]:

@@ -17,7 +17,7 @@ from predictor.core.operator_log import Throttle, show
 from predictor.load.tally import ANSWERED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from predictor.load.tally import LoadTally
 
@@ -49,7 +49,7 @@ class Plan:
     keep_connections: bool
 
 
-async def send(plan: Plan, source: Callable[[list[float]], Callable[[], list[float]]], tally: LoadTally) -> None:
+async def send(plan: Plan, source: Callable[[list[Any]], Callable[[], Sequence[Any]]], tally: LoadTally) -> None:
     """Send a load until its end or a signal, and count in `tally` what was answered.
 
     `source` makes what draws rows, given the sample row of `GET /metadata`. Raises OSError and ValueError if the server
@@ -83,7 +83,7 @@ class _Load:
     """One load on its way."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, plan: Plan, draw: Callable[[], list[float]], tally: LoadTally
+        self, session: aiohttp.ClientSession, plan: Plan, draw: Callable[[], Sequence[Any]], tally: LoadTally
     ) -> None:
         self._session = session
         self._plan = plan

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _numbers = msgspec.json.Decoder(list[float])
-_row = msgspec.json.Decoder(list[float | str | None])
+_row = msgspec.json.Decoder(list[float | int | bool | str | None])
 _T = TypeVar("_T")
 
 
@@ -29,8 +29,8 @@ def probabilities(attributes: Mapping[str, Any]) -> list[float]:
     return numbers(attributes, "prediction.output")
 
 
-def wide_row(attributes: Mapping[str, Any]) -> list[float | str | None]:
-    """Return the features of a wide row: a text is a hash, None was dropped; raises ValueError."""
+def wide_row(attributes: Mapping[str, Any]) -> list[float | int | bool | str | None]:
+    """Return the values of a row in JSON: None was dropped or is missing; raises ValueError."""
     return _array(_row, attributes, "prediction.input_json")
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
+from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, MODEL_EVENT, MODEL_TABLE, TABLE
 from predictor.recording.stream_events import TABLE as EVENTS
 
 STREAM, SCHEMA = "prediction.stream.id", "prediction.schema_version"
@@ -16,9 +16,10 @@ OUTPUTS, KEY_ID = "prediction.redaction.outputs", "prediction.redaction.key_id"
 MODEL = tuple(f"prediction.model.{part}" for part in ("name", "version", "digest"))
 SCHEMAS = (1,)
 """The published versions of the record, all of which are read; docs/record.md says what each holds."""
-_TABLES = {EVENT_NAME: TABLE, FEEDBACK_EVENT: FEEDBACK}
+_TABLES = {EVENT_NAME: TABLE, FEEDBACK_EVENT: FEEDBACK, MODEL_EVENT: MODEL_TABLE}
 _MOST = 2**63 - 1
 _PYTHON: dict[str, type | tuple[type, ...]] = {"int": int, "double": (int, float), "bool": bool, "string": str}
+_PYTHON["any"] = (int, float, bool, str)
 
 
 class UnknownSchemaError(Exception):

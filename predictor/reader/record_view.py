@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from predictor.reader import time_range
 from predictor.reader.output import TextColumn, number
+from predictor.recording.record_model import VALUE
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def as_row(entry: Entry) -> list[str]:
     total = said.get("prediction.duration.total")
     return [
         time_range.shown(entry.time_ns),
-        said.get("error.type") or said.get("prediction.label") or entry.body,
+        said.get("error.type") or said.get("prediction.label") or _number(said) or entry.body,
         number(said.get("prediction.confidence"), 3),
         "outlier" if said.get("prediction.outlier") else "",
         number(None if total is None else total * 1000, 1),
@@ -58,6 +59,14 @@ def as_row(entry: Entry) -> list[str]:
         entry.job_id or "",
         "" if entry.row is None else str(entry.row),
     ]
+
+
+def _number(said: dict[str, Any]) -> str:
+    """Return the answer of a model that gives numbers: one, or each with its name."""
+    if (value := said.get(VALUE)) is not None:
+        return f"{value:.6g}"
+    named = [(name, value) for name, value in said.items() if name.startswith(f"{VALUE}.")]
+    return " ".join(f"{name.removeprefix(f'{VALUE}.')}={value:.6g}" for name, value in sorted(named))
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:

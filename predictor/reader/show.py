@@ -89,8 +89,9 @@ def _facts(entry: Entry) -> list[tuple[str, Any]]:
 
 def _place(name: str) -> tuple[int, str]:
     """Return where an attribute stands: in the order of the published tables, since Loki keeps none."""
-    family = f"{name.rpartition('.')[0]}.<feature>"
-    return _PLACES.get(name, _PLACES.get(family, len(_PLACES))), name
+    begin = name.rpartition(".")[0]
+    families = (_PLACES.get(f"{begin}.<{what}>") for what in ("feature", "name"))
+    return _PLACES.get(name, next((place for place in families if place is not None), len(_PLACES))), name
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - whatever an attribute holds

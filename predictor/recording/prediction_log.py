@@ -13,7 +13,7 @@ from predictor.recording import record_schema
 from predictor.recording.encoder import RecordEncoder, encode_event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from predictor.core.problems import Kind
     from predictor.outbox import Outbox
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _REFUSALS_A_SECOND = 10
 """Records of requests refused before their rows were known: enough to see them, too few to fill a disk with."""
+
+_SAY_AGAIN = 3600.0
+"""Seconds after which the log says again what its model is: who reads an hour of it has it there."""
 
 _WHY = {
     "bytes": "the outbox is full and the sink does not take its records (PREDICTOR_OUTBOX_BYTES)",
@@ -59,8 +62,12 @@ class PredictionLog:
         *,
         refuses: bool,
         waits: bool,
+        about: Callable[[], bytes] | None = None,
     ) -> None:
-        """Take the model's schema and scope attributes; `waits` is fsync mode `batch`."""
+        """Take the model's schema and scope attributes; `waits` is fsync mode `batch`.
+
+        `about` makes the record of what the model is.
+        """
         self._schema = schema
         self._encoder = RecordEncoder(schema)
         self._head = stream.head(scope)
@@ -68,6 +75,9 @@ class PredictionLog:
         self._outbox = outbox
         self._refusals = refusals
         self._refuses = refuses
+        self._about = about
+        self._said = -_SAY_AGAIN
+        self._takes = True
         self.waits = waits
 
     def refuse_if_full(self) -> str | None:
@@ -113,11 +123,18 @@ class PredictionLog:
         return refusal
 
     def _append(self, records: Sequence[bytes]) -> bool:
+        now = time.monotonic()
+        # Of a log that takes nothing it would only be one more record that is lost.
+        say = self._about and self._takes and now - self._said >= _SAY_AGAIN
+        whole = [self._about(), *records] if say and self._about else records
         try:
-            return self._stream.append(self._head, records)
+            self._takes = self._stream.append(self._head, whole)
         except OutboxError:
             self._refusals.unrecorded += len(records)
             raise
+        if say and self._takes:
+            self._said = now
+        return self._takes
 
     async def synced(self) -> None:
         """Return when what was written is on disk; raises OutboxError."""

@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from predictor.recording.record_inputs import input_attributes
+from predictor.recording.record_model import VALUE, Schema, schema_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.core.result import Feedback, Prediction
-    from predictor.inference.manifest import Manifest
-    from predictor.recording.redaction import Redaction
+
+__all__ = ["Schema", "schema_of"]
 
 SCHEMA_VERSION = 1
 EVENT_NAME = "prediction"
 FEEDBACK_EVENT = "prediction.feedback"
+MODEL_EVENT = "prediction.model"
+"""What a model is: once a stream before its first record, and again each hour while it is used."""
 CHECK_EVENT = "prediction.check"
 """What `predictor check` sends through the whole chain; it belongs to no stream, so readers of the log pass it over."""
 SCOPE_NAME = "predictor"
-WIDE = 32
-"""A model with more features than this logs them as one JSON text: Loki takes 128 attributes a record."""
-INPUT_JSON_BYTES = 32 << 10
-"""Half of what Loki takes as attributes of one record (64 KB)."""
+VALUES = 32
+"""Numbers of an answer that have attributes of their own; more are one JSON text."""
+TOP = 10
 
 
 class Attribute(NamedTuple):
@@ -41,16 +45,31 @@ TABLE: tuple[Attribute, ...] = (
     Attribute("prediction.stream.sequence", "int", "1, 2, 3 … over all records of the stream"),
     Attribute("prediction.job_id", "string", "the request, a UUIDv7"),
     Attribute("prediction.index", "int", "the row in the request, from 0; absent if the rows were never known"),
-    Attribute("prediction.input.<feature>", "double", "the feature as received"),
+    Attribute("prediction.input.<feature>", "any", "the feature as received: double, int, bool or string (256 bytes)"),
     Attribute("prediction.hashed_input.<feature>", "string", "a keyed hash instead, if `model.toml` wants it"),
-    Attribute("prediction.input_json", "string", "over 32 features: the row as a JSON array, cut at 32 KiB"),
-    Attribute("prediction.input_truncated", "bool", "true if `prediction.input_json` was cut"),
-    Attribute("prediction.input_sha256", "string", "of the whole JSON array, if it was cut"),
-    Attribute("prediction.output", "string", "the probabilities as a JSON array, in the order of the labels"),
+    Attribute("prediction.missing", "string", "the features that were missing (`null`), as a JSON array; else absent"),
+    Attribute(
+        "prediction.input_json",
+        "string",
+        "over 32 features, or a text over 256 bytes: the row as a JSON array, at most 32 KiB",
+    ),
+    Attribute("prediction.input_truncated", "bool", "true if `prediction.input_json` has not all values"),
+    Attribute("prediction.input_sha256", "string", "of the whole JSON array, if it has not all values"),
+    Attribute(
+        "prediction.output",
+        "string",
+        "the probabilities as a JSON array, in the order of the labels; over 32 values: these",
+    ),
+    Attribute(
+        "prediction.output_top", "string", "over 500 labels, instead: ten pairs of label and probability, largest first"
+    ),
+    Attribute("prediction.output_sha256", "string", "over 500 labels: of the JSON array of all probabilities"),
     Attribute("prediction.hashed_output", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.label", "string", "the model's answer: the most probable class, or the model's own label"),
     Attribute("prediction.hashed_label", "string", "a keyed hash instead, if `model.toml` wants it"),
-    Attribute("prediction.confidence", "double", "the probability of that class"),
+    Attribute("prediction.confidence", "double", "the probability of that class; absent if the model gives none"),
+    Attribute("prediction.value", "double", "the model's answer, if that is one number"),
+    Attribute("prediction.value.<name>", "double", "one of its numbers: a target, a quantile, a score, a label's"),
     Attribute("prediction.outlier", "bool", "the detector's verdict; absent without a detector"),
     Attribute("prediction.outlier_score", "double", "the detector's score; absent without a detector"),
     Attribute("prediction.duration.queue", "double", "seconds from arrival to the start of the batch"),
@@ -77,33 +96,25 @@ FEEDBACK: tuple[Attribute, ...] = (
 )
 """What a caller says later of a prediction."""
 
+MODEL_TABLE: tuple[Attribute, ...] = (
+    TABLE[0],
+    Attribute("prediction.model.task", "string", "`classification` or `regression`"),
+    Attribute("prediction.model.runtime", "string", "ONNX Runtime and its version"),
+    Attribute("prediction.model.provider", "string", "the execution provider that comes first"),
+    Attribute(
+        "prediction.model.signature",
+        "string",
+        "features, labels, values, inputs and outputs as a JSON object, see below",
+    ),
+    Attribute("event.name", "string", "`prediction.model`"),
+)
+"""What a stream says of a model; name, version and digest are its scope's."""
+
 CHECK: tuple[Attribute, ...] = (Attribute("event.name", "string", "`prediction.check`"),)
 """What the record of `predictor check` has; no number, since it belongs to no stream."""
 
 INFO, WARN, ERROR = (9, "INFO"), (13, "WARN"), (17, "ERROR")
 """Severity number and text."""
-
-
-class Schema(NamedTuple):
-    """What a record needs to know of the model."""
-
-    model: str
-    """`name@version`"""
-    features: tuple[str, ...]
-    labels: tuple[str, ...]
-    redaction: Redaction | None = None
-    """What is not logged as it is; None if all is."""
-
-    @property
-    def wide(self) -> bool:
-        """Whether the features are logged as one JSON text."""
-        return len(self.features) > WIDE
-
-
-def schema_of(description: Manifest, redaction: Redaction | None = None) -> Schema:
-    """Return what a record needs of a model's description."""
-    features = tuple(feature.name for feature in description.features)
-    return Schema(f"{description.name}@{description.version}", features, tuple(description.labels), redaction)
 
 
 def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
@@ -112,8 +123,8 @@ def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
     pairs: dict[str, Any] = {"prediction.job_id": prediction.job_id, "prediction.index": prediction.index}
     if prediction.features is not None:
         pairs |= input_attributes(schema, prediction.features)
-    if prediction.probabilities is not None and prediction.label is not None:
-        pairs |= _outputs(schema, prediction, prediction.probabilities, prediction.label)
+    if error is None:
+        pairs |= _answer(schema, prediction)
     pairs |= {
         "prediction.duration.queue": prediction.queue,
         "prediction.duration.inference": prediction.inference,
@@ -128,52 +139,51 @@ def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
     return {name: value for name, value in pairs.items() if value is not None}
 
 
-def _outputs(schema: Schema, prediction: Prediction, probabilities: list[float], number: int) -> dict[str, Any]:
+def _answer(schema: Schema, prediction: Prediction) -> dict[str, Any]:
     """Return what may be logged of an answer; the verdict of the detector is logged whatever is redacted."""
-    redaction, label, score = schema.redaction, schema.labels[number], prediction.score
+    redaction = schema.redaction
+    mode = redaction.outputs if redaction else "keep"
     verdict = {"prediction.outlier": prediction.outlier}
-    if redaction and redaction.outputs == "drop":
+    if mode == "drop":
         return verdict
-    if redaction and redaction.outputs == "hash":
-        output = redaction.hash_output(msgspec.json.encode(probabilities))
-        return {"prediction.hashed_output": output, "prediction.hashed_label": redaction.hash_label(label)} | verdict
-    if redaction and redaction.outputs == "round":
-        probabilities = [round(each, redaction.decimals) for each in probabilities]
+    label, score = schema.label(prediction), prediction.score
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    if redaction and mode == "hash":
+        output = None if numbers is None else redaction.hash_output(msgspec.json.encode(numbers))
+        hashed = None if label is None else redaction.hash_label(label)
+        return {"prediction.hashed_output": output, "prediction.hashed_label": hashed} | verdict
+    if redaction and mode == "round":
+        numbers = None if numbers is None else [round(each, redaction.decimals) for each in numbers]
         score = None if score is None else round(score, redaction.decimals)
-    return {
-        "prediction.output": msgspec.json.encode(probabilities).decode(),
-        "prediction.label": label,
-        "prediction.confidence": probabilities[number],
-        **verdict,
-        "prediction.outlier_score": score,
-    }
+    return {**_said(schema, prediction, label, numbers), **verdict, "prediction.outlier_score": score}
 
 
-def answer(schema: Schema, prediction: Prediction) -> tuple[str, float] | None:
-    """Return the label and its probability, as far as they may be told to whoever reads the log; None if not at all."""
-    if prediction.probabilities is None or prediction.label is None:
-        return None
-    found = _outputs(schema, prediction, prediction.probabilities, prediction.label)
-    if "prediction.label" not in found:
-        return None
-    return found["prediction.label"], found["prediction.confidence"]
+def _said(schema: Schema, prediction: Prediction, label: str | None, numbers: Sequence[float] | None) -> dict[str, Any]:
+    """Return label and numbers as a record has them."""
+    if prediction.probabilities is not None and numbers is not None and isinstance(prediction.label, int):
+        output = _most_probable(schema, numbers) if schema.many else {"prediction.output": _json(numbers)}
+        return {**output, "prediction.label": label, "prediction.confidence": numbers[prediction.label]}
+    if numbers is None or len(numbers) <= VALUES:
+        return {"prediction.label": label, **dict(zip(schema.values, numbers or (), strict=False))}
+    return {"prediction.output": _json(numbers), "prediction.label": label}
 
 
-def input_attributes(schema: Schema, features: Sequence[float]) -> dict[str, Any]:
-    """Return one attribute a feature, or the JSON form of a wide row."""
-    row = schema.redaction.of(features) if schema.redaction else features
-    if not schema.wide:
-        named = zip(schema.features, row, strict=True)
-        kinds = {True: "prediction.hashed_input", False: "prediction.input"}
-        return {f"{kinds[isinstance(value, str)]}.{name}": value for name, value in named if value is not None}
-    whole = msgspec.json.encode(row)
-    if len(whole) <= INPUT_JSON_BYTES:
-        return {"prediction.input_json": whole.decode()}
-    return {
-        "prediction.input_json": whole[:INPUT_JSON_BYTES].decode(),
-        "prediction.input_truncated": True,
-        "prediction.input_sha256": hashlib.sha256(whole).hexdigest(),
-    }
+def _most_probable(schema: Schema, probabilities: Sequence[float]) -> dict[str, Any]:
+    order = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])[:TOP]
+    top = [[schema.labels[place], probabilities[place]] for place in order]
+    whole = msgspec.json.encode(probabilities)
+    return {"prediction.output_top": _json(top), "prediction.output_sha256": hashlib.sha256(whole).hexdigest()}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def answer(schema: Schema, prediction: Prediction) -> dict[str, Any]:
+    """Return label, confidence and single value, as far as they may be told to whoever reads the log."""
+    found = {} if prediction.error else _answer(schema, prediction)
+    names = ("prediction.label", "prediction.confidence", VALUE)
+    return {name: found[name] for name in names if found.get(name) is not None}
 
 
 def body(schema: Schema, prediction: Prediction) -> str:
@@ -181,11 +191,39 @@ def body(schema: Schema, prediction: Prediction) -> str:
     tail = f"{schema.model} job={prediction.job_id} {prediction.total * 1000:.1f} ms"
     if prediction.error:
         return f"{prediction.error.word} {tail}"
-    if prediction.probabilities is None or prediction.label is None:
-        return tail
     mark = "OUTLIER " if prediction.outlier else ""
-    said = answer(schema, prediction)
-    return f"{mark}{said[0]} {said[1]:.3f} {tail}" if said else mark + tail
+    said = headline(schema, prediction)
+    return f"{mark}{said} {tail}" if said else mark + tail
+
+
+def headline(schema: Schema, prediction: Prediction) -> str:
+    """Return the answer as a person reads it first: a label with its probability, a number, or some of several."""
+    if schema.redaction and schema.redaction.outputs != "keep":
+        return _redacted_headline(schema, prediction)
+    label, values = schema.label(prediction), prediction.values
+    if prediction.probabilities is not None and isinstance(prediction.label, int):
+        return f"{label} {prediction.probabilities[prediction.label]:.3f}"
+    return label if label is not None else _shown(schema, values or ())
+
+
+def _redacted_headline(schema: Schema, prediction: Prediction) -> str:
+    found = _answer(schema, prediction)
+    label, confidence = found.get("prediction.label"), found.get("prediction.confidence")
+    if label is not None:
+        return str(label) if confidence is None else f"{label} {confidence:.3f}"
+    return _shown(schema, [found[name] for name in schema.values if name in found])
+
+
+def _shown(schema: Schema, values: Sequence[float]) -> str:
+    if len(values) < 2:  # noqa: PLR2004 - one needs no name
+        return "".join(f"{value:.6g}" for value in values)
+    names = [name.removeprefix(f"{VALUE}.") for name in schema.values[:_SHOWN]]
+    shown = " ".join(f"{name}={value:.6g}" for name, value in zip(names, values, strict=False))
+    return f"{shown} …" if len(values) > _SHOWN else shown
+
+
+_SHOWN = 4
+"""Numbers of an answer that the display line has."""
 
 
 def severity(prediction: Prediction) -> tuple[int, str]:

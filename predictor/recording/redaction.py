@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from predictor.core.features import Value
     from predictor.inference.manifest import Manifest, OutputMode
 
 SHORTEST_KEY = 16
@@ -37,22 +38,27 @@ class Redaction(NamedTuple):
     decimals: int = 0
     """Digits after the point that are left of outputs that are rounded."""
 
-    def of(self, row: Sequence[float]) -> list[float | str | None]:
-        """Return what may be logged of a row: the value, its hash as text, or None if it is dropped."""
+    def of(self, row: Sequence[Value]) -> list[Value]:
+        """Return what may be logged of a row: the value, its hash as text, or None if it is dropped or missing."""
         return [
-            None if place in self.dropped else self.hash(self.hashed[place], value) if place in self.hashed else value
+            None
+            if value is None or place in self.dropped
+            else self.hash(self.hashed[place], value)
+            if place in self.hashed
+            else value
             for place, value in enumerate(row)
         ]
 
-    def hash(self, feature: str, value: float) -> str:
-        """Return 32 hexadecimal digits: BLAKE2b with the key, of the feature and the value's 8 bytes; 0.0 is -0.0.
+    def hash(self, feature: str, value: Value) -> str:
+        """Return 32 hexadecimal digits: BLAKE2b with the key, of the feature and a text's UTF-8 or a number's 8 bytes.
 
+        0.0 and -0.0 are equal; an integer that no double holds is hashed by its digits.
         With the feature, since an age and a number of children that are equal must not look equal.
         """
-        return self._hash(b"input", feature.encode(), struct.pack("<d", value + 0.0))
+        return self._hash(b"input", feature.encode(), _bytes_of(value))
 
     def hash_output(self, probabilities: bytes) -> str:
-        """Return the hash of the probabilities as JSON."""
+        """Return the hash of the probabilities, or other numbers, as JSON."""
         return self._hash(b"output", probabilities)
 
     def hash_label(self, label: str) -> str:
@@ -67,6 +73,13 @@ class Redaction(NamedTuple):
     def _hash(self, *parts: bytes) -> str:
         # No part but the last can hold a zero byte, so different parts are different texts.
         return hashlib.blake2b(b"\0".join(parts), key=self.key, digest_size=16).hexdigest()
+
+
+def _bytes_of(value: Value) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    double = float(value or 0)
+    return struct.pack("<d", double + 0.0) if double == value else str(value).encode()
 
 
 def redaction_of(description: Manifest, key_file: Path | None) -> Redaction | None:
@@ -98,7 +111,8 @@ def scope_attributes(description: Manifest, redaction: Redaction) -> dict[str, s
 def redacted(description: Manifest) -> str:
     """Return which features are not logged as they are, as a JSON object: `{"age":"hash"}`."""
     return json.dumps(
-        {each.name: each.log for each in description.features if each.log != "keep"}, separators=(",", ":")
+        {each.alias or each.name: each.log for each in description.features if each.log != "keep"},
+        separators=(",", ":"),
     )
 
 

@@ -24,7 +24,7 @@ from predictor.http.handlers import IN_FLIGHT, SERVER, InFlight, add_routes, out
 from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
 from predictor.inference.model import load
-from predictor.recording import record_schema
+from predictor.recording import model_event, record_schema
 from predictor.recording.feedback import FeedbackLog
 from predictor.recording.prediction_log import NoPredictionLog, PredictionLog
 from predictor.recording.redaction import redaction_of, scope_attributes
@@ -169,6 +169,7 @@ def _prediction_log(
         log_service.refusals,
         refuses=settings.refuses,
         waits=settings.outbox_fsync == "batch",
+        about=model_event.encoded(model),
     )
 
 
@@ -186,7 +187,8 @@ def _page(settings: Settings, model: Model, log_service: LogService | None) -> P
     from predictor.dashboard.render import files, html  # noqa: PLC0415 - brings Jinja
 
     about = model.description
-    feed = Feed(View(about.features, settings.grafana_url, about.outputs), len(about.features), len(about.labels))
+    numbers = len(about.labels) or len(about.values) or 1
+    feed = Feed(View(about.features, settings.grafana_url, about.outputs), len(about.features), numbers)
     content = html(model, model.ranges, log_service.stream.stream_id if log_service else None)
     return Page(feed, content, files(), loopback_only=local)
 

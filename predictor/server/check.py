@@ -73,9 +73,8 @@ def _model(settings: Settings) -> str:
     about = model.description
     redaction_of(about, settings.hash_key_file)
     notes = "".join(f"; {note}" for note in model.notes)
-    return (
-        f"{about.name}@{about.version} with {len(about.features)} features and {len(about.labels)} labels runs{notes}"
-    )
+    given = f"{len(about.labels)} labels" if about.labels else f"{len(about.values) or 'no'} values"
+    return f"{about.name}@{about.version} with {len(about.features)} features and {given} runs{notes}"
 
 
 def _outbox(settings: Settings) -> str:

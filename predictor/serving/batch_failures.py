@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import numpy as np
-
-from predictor.inference.model import Outputs
+from predictor.inference.outputs import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from predictor.inference.outputs import Outputs
 
 
 class Request(Protocol):
@@ -28,18 +28,7 @@ def run_apart(run: Callable[[Sequence[T]], Outputs], requests: Sequence[T]) -> O
 
     None if it fails on each. Halves find one bad request among many in a few runs.
     """
-    parts = list(_halves(run, requests))
-    fine = next((part for part in parts if isinstance(part, Outputs)), None)
-    if fine is None:
-        return None
-    whole = [part if isinstance(part, Outputs) else _failed(part, fine) for part in parts]
-    probabilities, labels, outliers, scores = zip(*whole, strict=True)
-    return Outputs(
-        np.concatenate(probabilities),
-        np.concatenate(labels),
-        None if fine.outliers is None else np.concatenate(outliers),
-        None if fine.scores is None else np.concatenate(scores),
-    )
+    return joined(list(_halves(run, requests)))
 
 
 def _halves(run: Callable[[Sequence[T]], Outputs], requests: Sequence[T]) -> Iterator[Outputs | int]:
@@ -53,13 +42,3 @@ def _halves(run: Callable[[Sequence[T]], Outputs], requests: Sequence[T]) -> Ite
                 yield from _halves(run, half)
             else:
                 yield half[0].size
-
-
-def _failed(size: int, like: Outputs) -> Outputs:
-    nothing = np.full((size, like.probabilities.shape[1]), np.nan, np.float32)
-    return Outputs(
-        nothing,
-        np.zeros(size, np.intp),
-        None if like.outliers is None else np.zeros(size, bool),
-        None if like.scores is None else nothing[:, 0],
-    )

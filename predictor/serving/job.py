@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from predictor.core.problems import Kind
 from predictor.core.result import Prediction
+from predictor.inference.outputs import broken_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.core.result import Origin, Rows
-    from predictor.inference.model import Outputs
+    from predictor.inference.outputs import Outputs
     from predictor.serving.batcher import ResultFuture
 
 
@@ -46,12 +44,13 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
     The outputs are in the order of all rows of all jobs; times are `time.monotonic` seconds.
     A job with an output that is not finite has failed, its batch-mates have not.
     """
-    broken = _broken_rows(outputs)
-    probabilities = outputs.probabilities.tolist()
-    labels = outputs.labels.tolist()
+    broken = broken_rows(outputs)
+    probabilities = None if outputs.probabilities is None else outputs.probabilities.tolist()
+    labels = None if outputs.labels is None else outputs.labels.tolist()
+    values = None if outputs.values is None else outputs.values.tolist()
     outliers = None if outputs.outliers is None else outputs.outliers.tolist()
     scores = None if outputs.scores is None else outputs.scores.tolist()
-    now, inference, batch_size = time.monotonic(), finished - started, len(labels)
+    now, inference, batch_size = time.monotonic(), finished - started, sum(job.size for job in jobs)
     live: list[Job] = []
     row = 0
     for job in jobs:
@@ -59,7 +58,7 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
             row += len(job.rows)
             continue
         live.append(job)
-        if broken and not broken.isdisjoint(range(row, row + len(job.rows))):
+        if broken is not None and broken[row : row + len(job.rows)].any():
             job.predictions = failures_of(job, Kind.MODEL_FAILED)
             row += len(job.rows)
             continue
@@ -71,29 +70,20 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
                     origin,
                     index,
                     features,
-                    probabilities[row],
-                    labels[row],
+                    probabilities[row] if probabilities else None,
+                    labels[row] if labels else None,
                     outliers[row] if outliers else None,
                     scores[row] if scores else None,
                     started - origin.received,
                     inference,
                     now - origin.received,
                     batch_size,
+                    None,
+                    values[row] if values else None,
                 )
             )
             row += 1
     return live
-
-
-def _broken_rows(outputs: Outputs) -> set[int]:
-    """Return the rows with an output that is not finite; the sums tell cheaply that there is none."""
-    scores = outputs.scores
-    if math.isfinite(outputs.probabilities.sum()) and (scores is None or math.isfinite(scores.sum())):
-        return set()
-    finite = np.isfinite(outputs.probabilities).all(axis=1)
-    if scores is not None:
-        finite &= np.isfinite(scores)
-    return set(np.flatnonzero(~finite).tolist())
 
 
 def failures_of(job: Job, error: Kind) -> list[Prediction]:

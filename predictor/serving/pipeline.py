@@ -7,8 +7,6 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from predictor.core.ids import uuid7
 from predictor.core.operator_log import Throttle
 from predictor.core.problems import Kind, Problem
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
 
     from predictor.core.rate_limit import TokenBucket
     from predictor.core.result import Origin, Prediction, Rows
-    from predictor.inference.model import Model, Outputs
+    from predictor.inference.model import Model
+    from predictor.inference.outputs import Outputs
     from predictor.recording.record_schema import Schema
     from predictor.serving.batcher import ResultFuture
 
@@ -171,7 +170,7 @@ class Pipeline:
             return outputs
 
     def _outputs(self, jobs: Sequence[Job]) -> Outputs:
-        return self.model.run(np.array([row for job in jobs for row in job.rows], dtype=np.float32))
+        return self.model.run([row for job in jobs for row in job.rows])
 
     # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
     def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:

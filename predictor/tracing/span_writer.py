@@ -148,8 +148,8 @@ def _predict(schema: Schema, predictions: Sequence[Prediction]) -> JSON:
     }
     if first.outlier is not None:
         pairs["prediction.outlier"] = any(prediction.outlier for prediction in predictions)
-    if len(predictions) == 1 and (said := record_schema.answer(schema, first)):
-        pairs["prediction.label"], pairs["prediction.confidence"] = said
+    if len(predictions) == 1:
+        pairs |= record_schema.answer(schema, first)
     attributes = otlp.attributes({name: value for name, value in pairs.items() if value is not None})
     failed: JSON = {"status": {"code": StatusCode.ERROR.value}} if first.error else {}
     return {"name": "predict", "kind": 1, "attributes": attributes} | failed  # 1: internal

@@ -48,7 +48,7 @@ async def test_feedback_is_logged_before_the_answer(taking: Here, outbox: Path) 
     assert (answer.status, answer.json) == (200, {"job_id": job, "index": 0})
     (logged,) = feedback(outbox)
     assert logged["attributes"] == {
-        "prediction.stream.sequence": 3,
+        "prediction.stream.sequence": 4,
         "prediction.job_id": job,
         "prediction.index": 0,
         "prediction.feedback.label": "virginica",

@@ -72,6 +72,12 @@ async def test_metadata(here: Here) -> None:
         "outlier_structure": "(1,2)",
         "outlier_sample": [outlier, score],
         "batch": True,
+        "task": "classification",
+        "prediction_names": LABELS,
+        "features": [
+            {"name": name, "alias": name, "datatype": "FP32", "unit": "cm", "missing": False}
+            for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")
+        ],
     }
 
 

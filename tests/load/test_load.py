@@ -15,6 +15,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 from aiohttp import web
@@ -351,12 +352,19 @@ def test_rows_of_a_model() -> None:
 def test_rows_around_a_sample() -> None:
     """Rows differ from the sample by a fifth at most, and where it is zero they differ too."""
     draw = rows.around([*ROW, 0.0], random.Random(3))
+    drawn = np.array([draw() for _ in range(100)], np.float64)
+    near = np.array([*ROW, 0.0])
+    assert (np.abs(drawn - near) <= 0.2 * np.where(near, np.abs(near), 1) + 1e-12).all()
+    assert len(set(drawn[:, 4])) > 90
+
+
+def test_rows_around_a_sample_of_any_types() -> None:
+    """Integers stay whole, and what is no number stays as it is."""
+    draw = rows.around([100, "Bern", True, None], random.Random(3))
     drawn = [draw() for _ in range(100)]
-    for row in drawn:
-        assert all(
-            abs(value - near) <= 0.2 * (abs(near) or 1) + 1e-12 for value, near in zip(row, [*ROW, 0.0], strict=True)
-        )
-    assert len({row[4] for row in drawn}) > 90
+    assert {type(row[0]) for row in drawn} == {int}
+    assert len({row[0] for row in drawn}) > 10
+    assert {tuple(row[1:]) for row in drawn} == {("Bern", True, None)}
 
 
 def test_percentiles_are_right_in_bounded_memory() -> None:

@@ -24,7 +24,7 @@ _MAY_IMPORT = {
     "core.*": ["core.*", "msgspec"],
     "otlp.*": ["otlp", "otlp.*", "msgspec"],
     "config.*": ["config.*"],
-    "inference.*": ["inference", "inference.*", "numpy", "onnxruntime"],
+    "inference.*": ["inference", "inference.*", "core.features", "numpy", "onnxruntime"],
     "outbox.*": ["outbox.*", "otlp", "core.*", "msgspec"],
     "recording.*": ["recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__", "msgspec"],
     "shipping.*": [
@@ -41,6 +41,7 @@ _MAY_IMPORT = {
             "reader",
             "reader.*",
             "recording.record_schema",
+            "recording.record_model",
             "core.*",
             "config.parsers",
             "inference.*",
@@ -51,7 +52,7 @@ _MAY_IMPORT = {
     "reader.*": [
         *("reader", "reader.*", "outbox.layout", "outbox.liveness", "outbox.modes", "otlp", "core.*", "config.*"),
         *("inference.manifest",),
-        *("recording.record_schema", "recording.stream_events", "recording.loki_names"),
+        *("recording.record_schema", "recording.record_model", "recording.stream_events", "recording.loki_names"),
         *("shipping.otlp_http", "msgspec", "pyarrow", "rich"),
     ],
     # Meanings without sockets: no door, and of the work below only what a request and its result are.
@@ -69,10 +70,17 @@ _MAY_IMPORT = {
 # What it may name besides, in annotations only: such an arrow costs nothing and binds nobody at run time.
 _MAY_NAME: dict[str, list[str]] = {
     "otlp.*": ["opentelemetry"],
-    "recording.*": ["inference.manifest"],
+    "recording.*": ["inference.manifest", "inference.model", "inference.signature"],
     "shipping.*": ["config.otel_env"],
     "tracing.*": ["aiohttp"],
-    "api.*": ["serving.job", "serving.pipeline", "tracing.tracer", "inference.model"],
+    "api.*": [
+        "serving.job",
+        "serving.pipeline",
+        "tracing.tracer",
+        "inference.manifest",
+        "inference.model",
+        "inference.outputs",
+    ],
     "http.*": [],
     "dashboard.*": ["inference.manifest", "inference.model", "inference.training_ranges"],
 }
@@ -85,7 +93,9 @@ _ONLY_FOR = {
     "onnxruntime": ["inference.onnx_session"],
     "uvloop": ["server.lifecycle"],
     "opentelemetry": ["server.*", "tracing.*", "otlp.*"],
-    "recording.encoder": ["recording.stream", "recording.stream_events", "recording.prediction_log"],
+    "recording.encoder": [
+        *("recording.stream", "recording.stream_events", "recording.prediction_log", "recording.model_event"),
+    ],
     "server.metrics": ["server.app"],
     "jinja2": ["dashboard.render"],
     "dashboard.*": ["server.app", "dashboard.*"],

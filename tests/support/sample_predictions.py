@@ -14,6 +14,16 @@ ODD = Schema('a"b\\c@é', ("x",), ('q"\\\n\t\x00\x7f\u2028', "日本 😀 ñ", "
 WIDE = Schema("wide@1", tuple(f"f{index:02}" for index in range(33)), ("no", "yes"))
 WIDER = Schema("wider@1", tuple(f"f{index}" for index in range(4000)), ("no", "yes"))
 
+TYPED = Schema("typed@1", ("city", "age", "member", "income"), ("stays", "leaves"), plain=False)
+PRICE = Schema("price@1", ("area", "rooms"), (), values=("prediction.value",), gives="values")
+QUANTILES = PRICE._replace(values=tuple(f"prediction.value.p{n}" for n in (5, 10, 50, 90, 95)))
+CLUSTERS = Schema("clusters@1", ("x",), (), values=("prediction.value.d_0", "prediction.value.d_1"), gives="label")
+LABEL = Schema("label@1", ("x",), (), gives="label")
+EMBEDDING = PRICE._replace(values=tuple(f"prediction.value.e_{n}" for n in range(40)))
+SPECIES = Schema("species@1", ("x",), tuple(f"s{n}" for n in range(501)))
+LONG = "é" * 200
+HEAVY = TYPED._replace(features=tuple(f"f{n}" for n in range(33)))
+
 _SECRETIVE = Redaction(dropped=frozenset({1}), hashed={0: "sepal_length", 3: "petal_width"}, key=b"k" * 32)
 REDACTED = IRIS._replace(redaction=_SECRETIVE)
 MUTE = IRIS._replace(redaction=Redaction(dropped=frozenset(range(4)), hashed={}, key=b""))
@@ -62,6 +72,11 @@ def success(**changes: object) -> Prediction:
     return Prediction(**(fields | changes))  # type: ignore[arg-type]
 
 
+def answered(**changes: object) -> Prediction:
+    """Return an answered row of a model without probabilities and detector."""
+    return success(**({"probabilities": None, "label": None, "outlier": None, "score": None} | changes))
+
+
 def failure(kind: Kind, **changes: object) -> Prediction:
     """Return a failed request; its rows were never known, unless `changes` say otherwise."""
     fields: dict[str, object] = {"job_id": JOB, "origin": origin(), "total": 10.0, "error": kind}
@@ -90,6 +105,21 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     "wide redacted": (WIDE_REDACTED, success(features=(0.5,) * 33, probabilities=[0.25, 0.75], label=1)),
     "wide failure": (WIDE, failure(Kind.MODEL_FAILED, index=4, features=(0.5,) * 33)),
     "cut failure": (WIDER, failure(Kind.MODEL_FAILED, index=4, features=tuple(n / 7 for n in range(4000)))),
+    "typed": (TYPED, success(features=("Bern", 3, True, 0.5), probabilities=[0.25, 0.75], label=1)),
+    "missing": (TYPED, success(features=("", 2**63, False, None), probabilities=[0.25, 0.75], label=1)),
+    "long text": (TYPED, success(features=(LONG, -1, False, None), probabilities=[0.25, 0.75], label=1)),
+    "long texts cut": (HEAVY, success(features=(LONG * 9,) * 33, probabilities=[0.25, 0.75], label=1)),
+    "typed failure": (TYPED, failure(Kind.MODEL_FAILED, index=4, features=("a", 3, True, None))),
+    "typed redacted": (
+        TYPED._replace(redaction=Redaction(dropped=frozenset({1}), hashed={0: "city", 3: "income"}, key=b"k" * 32)),
+        success(features=(LONG, None, False, None), probabilities=[0.25, 0.75], label=1),
+    ),
+    "number": (PRICE, answered(features=(80.0, 3.0), values=[250_000.125])),
+    "numbers": (QUANTILES, answered(features=(80.0, 3.0), values=[1.0, 2.0, 3.0, 4.5, 1e21], outlier=True, score=-1.0)),
+    "label and scores": (CLUSTERS, answered(features=(1.5,), values=[0.25, 4.0], label='one "more"')),
+    "label alone": (LABEL, answered(features=(1.5,), label="7")),
+    "many numbers": (EMBEDDING, answered(features=(80.0, 3.0), values=[n / 3 for n in range(40)])),
+    "many labels": (SPECIES, success(features=(1.0,), probabilities=[n / 125250 for n in range(501)], label=7)),
     "odd route": (IRIS, success(origin=origin(route='/"é\\'))),
     **{f"odd label {n}": (ODD, success(features=(1.0,), label=n)) for n in range(3)},
     **{f"extreme {x}": (IRIS, success(features=(x, -x, x, x), probabilities=[x, x, x], score=x)) for x in EXTREMES},

@@ -150,7 +150,7 @@ async def test_spans_have_the_records_resource(outbox: Path, monkeypatch: pytest
     async with traced(monkeypatch, outbox) as here:
         await _predict(here)
     resources = [span["resource"] for span in spans(outbox)] + [record["resource"] for record in records(outbox)]
-    assert len(resources) == 7
+    assert len(resources) == 8
     assert all(resource == resources[0] for resource in resources)
     assert {"service.instance.id": "pod-1", "team": "é"}.items() <= resources[0].items()
 

@@ -83,7 +83,7 @@ class FeedbackCall:
             raise undecodable(body, error, _WANTED) from None
         if said.label is None and said.value is None and not said.comment:
             raise Problem(Kind.INVALID_DATA, f"the feedback says nothing; wanted {_WANTED}")
-        if said.label is not None and said.label not in self._labels:
+        if said.label is not None and self._labels and said.label not in self._labels:
             raise Problem(Kind.INVALID_DATA, f"label is {said.label!r}, wanted one of {', '.join(self._labels)}")
         return said
 

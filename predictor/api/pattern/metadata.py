@@ -4,37 +4,71 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    from predictor.core.features import Feature
     from predictor.inference.model import Model
+    from predictor.inference.outputs import Outputs
+
+
+_NAMES = {"BYTES": "str", "BOOL": "bool"}
 
 
 def metadata(model: Model) -> dict[str, object]:
     """Return types, shapes and samples; the samples of the answers are what the model gives for its sample row.
 
-    `batch` is beyond the pattern: whether rows of several requests run together, or one by one.
+    Beyond the pattern: the task, what each number of the answer is, the features with the aliases that records have
+    for them, and `batch`: whether rows of several requests run together, or one by one.
     """
     about = model.description
     sample = [[feature.sample for feature in about.features]]
-    outputs = model.run(np.array(sample, dtype=np.float32))
+    outputs = model.run(sample)
+    numbers = outputs.values if outputs.probabilities is None else outputs.probabilities
+    names = about.labels if about.gives == "probabilities" else about.values
     fields: dict[str, object] = {
-        "data_type": "float32",
+        "data_type": _type_of({feature.datatype for feature in about.features}),
         "data_structure": f"(1,{len(about.features)})",
         "data_sample": sample,
-        "prediction_type": "float32",
-        "prediction_structure": f"(1,{len(about.labels)})",
-        "prediction_sample": outputs.probabilities[0].tolist(),
+        "prediction_type": "str" if numbers is None else str(numbers.dtype),
+        "prediction_structure": "(1,)" if numbers is None else f"(1,{len(names)})",
+        "prediction_sample": _label(model, outputs) if numbers is None else numbers[0].tolist(),
         "outlier_type": None,
         "outlier_structure": None,
         "outlier_sample": None,
         "batch": model.together,
+        "task": about.task,
+        "prediction_names": list(names),
+        "features": [_feature(each) for each in about.features],
     }
     if outputs.outliers is not None and outputs.scores is not None:
         fields["outlier_type"] = "bool, float32"
         fields["outlier_structure"] = "(1,2)"
         fields["outlier_sample"] = [bool(outputs.outliers[0]), float(outputs.scores[0])]
     return fields
+
+
+def _type_of(datatypes: set[str]) -> str:
+    """Return numpy's name of the only type, `object` for several."""
+    if len(datatypes) > 1:
+        return "object"
+    (only,) = datatypes
+    return _NAMES.get(only) or only.lower().replace("fp", "float")
+
+
+def _label(model: Model, outputs: Outputs) -> str | None:
+    if outputs.labels is None:
+        return None
+    found = outputs.labels.tolist()[0]
+    return model.description.labels[found] if isinstance(found, int) else str(found)
+
+
+def _feature(feature: Feature) -> dict[str, object]:
+    return {
+        "name": feature.name,
+        "alias": feature.alias,
+        "datatype": feature.datatype,
+        "unit": feature.unit,
+        "missing": feature.missing,
+    }
 
 
 def labels(model: Model) -> dict[str, str]:

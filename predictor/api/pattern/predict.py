@@ -9,14 +9,16 @@ import msgspec
 from predictor.api.answers import Answer, Headers, identify
 from predictor.api.dataplane import InferRequest, Reply
 from predictor.api.json_body import JSON, BodyHead, check_head, check_size, encode
-from predictor.api.pattern.rows import decode_row, decode_rows
+from predictor.api.pattern.rows import RowDecoder
 from predictor.api.problem_details import encode_problem, own_fault
 from predictor.core.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from predictor.core.features import Value
     from predictor.core.result import Prediction, Rows
+    from predictor.inference.manifest import Manifest
     from predictor.serving.job import Job
 
     Payload = Callable[[Job], msgspec.Struct]
@@ -25,20 +27,23 @@ _BODY_BYTES = "PREDICTOR_BODY_BYTES"
 
 
 class OneRow(msgspec.Struct, gc=False):
-    """The answer to one row: probabilities in the order of the labels, or the label."""
+    """The answer to one row: probabilities in the order of the labels, other numbers in their order, or the label."""
 
     job_id: str
     prediction: list[float] | str
     is_outlier: bool | None
     outlier_score: float | None
+    label: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a model that gives a label without probabilities."""
 
 
 class BatchRow(msgspec.Struct, gc=False):
     """One row of a batch."""
 
-    prediction: list[float]
+    prediction: list[float] | str
     is_outlier: bool | None
     outlier_score: float | None
+    label: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ManyRows(msgspec.Struct):
@@ -108,7 +113,7 @@ class SampleCodec(PatternCodec):
 
     takes_body = False
 
-    def __init__(self, sample: Sequence[float], payload: Payload) -> None:
+    def __init__(self, sample: Sequence[Value], payload: Payload) -> None:
         """Take the sample."""
         super().__init__(lambda _: [list(sample)], payload, 0)
 
@@ -120,34 +125,31 @@ class SampleCodec(PatternCodec):
         return InferRequest(self._decode(b""))
 
 
-def codecs(
-    labels: Sequence[str], sample: Sequence[float], *, batch_rows: int, body_bytes: int
-) -> dict[tuple[str, str], Codec]:
-    """Return the codec of each call, by method and path; rows are as wide as the sample."""
-    width = len(sample)
-
-    def one_row(body: bytes) -> Rows:
-        return decode_row(body, width, batch_rows)
-
-    def rows(body: bytes) -> Rows:
-        return decode_rows(body, width, batch_rows)
+def codecs(about: Manifest, *, batch_rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
+    """Return the codec of each call, by method and path; a model without labels has no calls for them."""
+    decoder = RowDecoder(about.features, batch_rows)
+    sample = [feature.sample for feature in about.features]
+    labels = about.labels
+    one, many = (_labelled, _labelled_batch) if about.gives == "label" else (_numbers, _batch)
 
     def label(job: Job) -> OneRow:
         p = job.predictions[0]
-        return OneRow(job.job_id, labels[p.label or 0], p.outlier, p.score)
+        return OneRow(job.job_id, labels[p.label] if isinstance(p.label, int) else p.label or "", p.outlier, p.score)
 
-    return {
-        ("POST", "/predict"): PatternCodec(one_row, _probabilities, body_bytes),
-        ("POST", "/predict/label"): PatternCodec(one_row, label, body_bytes),
-        ("POST", "/predict/batch"): PatternCodec(rows, _batch, body_bytes),
-        ("GET", "/predict/test"): SampleCodec(sample, _probabilities),
-        ("GET", "/predict/test/label"): SampleCodec(sample, label),
+    found: dict[tuple[str, str], Codec] = {
+        ("POST", "/predict"): PatternCodec(decoder.row, one, body_bytes),
+        ("POST", "/predict/batch"): PatternCodec(decoder.rows, many, body_bytes),
+        ("GET", "/predict/test"): SampleCodec(sample, one),
     }
+    if about.gives != "values":
+        found["POST", "/predict/label"] = PatternCodec(decoder.row, label, body_bytes)
+        found["GET", "/predict/test/label"] = SampleCodec(sample, label)
+    return found
 
 
-def _probabilities(job: Job) -> OneRow:
+def _numbers(job: Job) -> OneRow:
     p = job.predictions[0]
-    return OneRow(job.job_id, p.probabilities or [], p.outlier, p.score)
+    return OneRow(job.job_id, p.probabilities or p.values or [], p.outlier, p.score)
 
 
 def _batch(job: Job) -> ManyRows:
@@ -155,4 +157,15 @@ def _batch(job: Job) -> ManyRows:
 
 
 def _item(p: Prediction) -> BatchRow:
-    return BatchRow(p.probabilities or [], p.outlier, p.score)
+    return BatchRow(p.probabilities or p.values or [], p.outlier, p.score)
+
+
+def _labelled(job: Job) -> OneRow:
+    p = job.predictions[0]
+    text = str(p.label)
+    return OneRow(job.job_id, p.values or text, p.outlier, p.score, text)
+
+
+def _labelled_batch(job: Job) -> ManyRows:
+    items = [BatchRow(p.values or str(p.label), p.outlier, p.score, str(p.label)) for p in job.predictions]
+    return ManyRows(job.job_id, items)

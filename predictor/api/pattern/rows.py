@@ -1,56 +1,163 @@
-"""Decodes and validates the rows of a JSON body, `{"data": [[…], …]}`."""
+"""Decodes and validates the rows of a JSON body: arrays in the order of the features, or objects by their names."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from predictor.api.json_body import undecodable
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from predictor.core.result import Rows
 
-FLOAT32_OVERFLOW = 2.0**128 - 2.0**103
-"""The least double that rounds to infinity as float32."""
+OVERFLOW = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103}
+"""The least double that rounds to infinity, by the type of a float."""
+_BITS = {"INT8": 8, "INT16": 16, "INT32": 32, "INT64": 64, "UINT8": 8, "UINT16": 16, "UINT32": 32}
+_WORDS = {"FP16": "numbers", "FP32": "numbers", "FP64": "numbers", "BOOL": "true or false", "BYTES": "texts"}
+_NAMES = 8
+"""Features that a refusal lists: who sends rows of more knows them."""
+_UINT64 = 2**64
+
+
+class Feature(Protocol):
+    """What is known of a column."""
+
+    @property
+    def name(self) -> str:
+        """What an object calls it."""
+
+    @property
+    def datatype(self) -> str:
+        """In the words of the Open Inference Protocol."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether null is taken."""
 
 
 class _Body(msgspec.Struct):
     data: list[list[float]]
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+class RowDecoder:
+    """Decodes the rows of one model."""
+
+    def __init__(self, features: Sequence[Feature], most: int) -> None:
+        """Take the features in their order, and how many rows a request may have."""
+        self._features = features
+        self._most = most
+        self._wanted = _wanted(features)
+        kinds = {(each.datatype, each.missing) for each in features}
+        self._plain = kinds == {("FP32", False)}
+        self._one_kind = len(kinds) == 1
+        self._decode = msgspec.json.Decoder(_Body).decode if self._plain else None
+        self._decode_any = _decoder(features, one_kind=self._one_kind)
+        self._bounds = [(at, OVERFLOW[each.datatype]) for at, each in enumerate(features) if each.datatype in OVERFLOW]
+        self._wide = [at for at, each in enumerate(features) if each.datatype == "UINT64"]
+
+    def rows(self, body: bytes) -> Rows:
+        """Return the rows of a body, each with a value for each feature; raises Problem."""
+        try:
+            rows = self._decoded(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise undecodable(body, error, self._wanted) from None
+        if not rows:
+            raise Problem(Kind.INVALID_DATA, f"data has no rows; wanted {self._wanted}")
+        if len(rows) > self._most:
+            detail = (
+                f"data has {len(rows)} rows, this server takes at most {self._most} a request (PREDICTOR_BATCH_ROWS)"
+            )
+            raise Problem(Kind.CONTENT_TOO_LARGE, detail)
+        width, plain, bound = len(self._features), self._plain, OVERFLOW["FP32"]
+        for index, row in enumerate(rows):
+            if len(row) != width:
+                what = "numbers" if plain else "values"
+                raise Problem(Kind.INVALID_DATA, f"data[{index}] has {len(row)} {what}, wanted {width}")
+            if not plain or max(row) >= bound or min(row) <= -bound:
+                self._refuse_overflow(index, row)
+        return rows
+
+    def row(self, body: bytes) -> Rows:
+        """Return the only row of a body; raises Problem as `rows`, and if there is not exactly one."""
+        rows = self.rows(body)
+        if len(rows) != 1:
+            raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
+        return rows
+
+    def _decoded(self, body: bytes) -> Rows:
+        if self._decode is None:
+            return self._decode_any(body)
+        try:
+            return self._decode(body).data
+        except msgspec.ValidationError:
+            if b"{" not in body[1:]:
+                raise
+            return self._decode_any(body)  # objects
+
+    def _refuse_overflow(self, index: int, row: Sequence[Any]) -> None:
+        """Refuse a number that is not finite as the model's type, or too large for it; raises Problem."""
+        for at, bound in self._bounds:
+            if row[at] is not None and not -bound < row[at] < bound:
+                kind = self._features[at].datatype.replace("FP", "float")
+                detail = f"data[{index}][{at}] is {row[at]:g}, which is not finite as {kind}"
+                raise Problem(Kind.INVALID_DATA, detail)
+        for at in self._wide:
+            if row[at] >= _UINT64:
+                raise Problem(Kind.INVALID_DATA, f"data[{index}][{at}] is {row[at]}, which has more than 64 bits")
 
 
-def decode_rows(body: bytes, width: int, most: int) -> Rows:
-    """Return the rows of a request body, each `width` numbers that are finite as float32; raises Problem."""
-    try:
-        rows = _decode(body).data
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise undecodable(body, error, _wanted(width)) from None
-    if not rows:
-        raise Problem(Kind.INVALID_DATA, f"data has no rows; wanted {_wanted(width)}")
-    if len(rows) > most:
-        detail = f"data has {len(rows)} rows, this server takes at most {most} a request (PREDICTOR_BATCH_ROWS)"
-        raise Problem(Kind.CONTENT_TOO_LARGE, detail)
-    for index, row in enumerate(rows):
-        if len(row) != width:
-            raise Problem(Kind.INVALID_DATA, f"data[{index}] has {len(row)} numbers, wanted {width}")
-        if max(row) >= FLOAT32_OVERFLOW or min(row) <= -FLOAT32_OVERFLOW:
-            column = next(i for i, number in enumerate(row) if abs(number) >= FLOAT32_OVERFLOW)
-            detail = f"data[{index}][{column}] is {row[column]:g}, which is not finite as float32"
-            raise Problem(Kind.INVALID_DATA, detail)
-    return rows
+def _decoder(features: Sequence[Feature], *, one_kind: bool) -> Callable[[bytes], Rows]:
+    """Return what decodes rows of any types, arrays or objects."""
+    types = [_type_of(each) for each in features]
+    # Types that are made of a model are nothing that a type checker could follow.
+    arrays: Any = list
+    tuples: Any = tuple
+    array = arrays[types[0]] if one_kind else tuples[tuple(types)]
+    fields: list[Any] = [
+        (f"f{at}", kind, None) if each.missing else (f"f{at}", kind)
+        for at, (each, kind) in enumerate(zip(features, types, strict=True))
+    ]
+    renamed = {f"f{at}": each.name for at, each in enumerate(features)}
+    row: Any = msgspec.defstruct("Row", fields, rename=renamed, forbid_unknown_fields=True, kw_only=True, gc=False)
+    body = msgspec.defstruct("Body", [("data", arrays[array | row])])
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
+    as_tuple = msgspec.structs.astuple
+
+    def decoded(text: bytes) -> Rows:
+        rows = decode(text).data
+        return [list(as_tuple(each)) if isinstance(each, row) else list(each) for each in rows]
+
+    return decoded
 
 
-def decode_row(body: bytes, width: int, most: int) -> Rows:
-    """Return the only row of a request body; raises Problem as `decode_rows`, and if there is not exactly one."""
-    rows = decode_rows(body, width, most)
-    if len(rows) != 1:
-        raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
-    return rows
+def _type_of(feature: Feature) -> Any:  # noqa: ANN401 - a type
+    if feature.datatype == "BYTES":
+        return str
+    if feature.datatype == "BOOL":
+        return bool
+    if feature.datatype.startswith("FP"):
+        return float | None if feature.missing else float
+    if feature.datatype == "UINT64":
+        return Annotated[int, Meta(ge=0)]
+    bits = _BITS[feature.datatype]
+    if feature.datatype.startswith("U"):
+        return Annotated[int, Meta(ge=0, le=2**bits - 1)]
+    return Annotated[int, Meta(ge=-(2 ** (bits - 1)), le=2 ** (bits - 1) - 1)]
 
 
-def _wanted(width: int) -> str:
-    return f'{{"data": [[…]]}} with rows of {width} finite numbers'
+def _wanted(features: Sequence[Feature]) -> str:
+    words = {_WORDS.get(each.datatype, "integers") for each in features}
+    if len(words) == 1:
+        (word,) = words
+        what = f"rows of {len(features)} {'finite ' if word == 'numbers' else ''}{word}"
+        return f'{{"data": [[…]]}} with {what}{" or null" if any(each.missing for each in features) else ""}'
+    listed = ", ".join(
+        f"{each.name} ({each.datatype}{' or null' if each.missing else ''})" for each in features[:_NAMES]
+    )
+    more = f" and {len(features) - _NAMES} more" if len(features) > _NAMES else ""
+    return f'{{"data": [[…]]}} with rows of {listed}{more}, or objects with these names'

@@ -16,7 +16,7 @@ from predictor.reader.export.writers import WRITERS
 from predictor.reader.sequence_sets import NumberSet
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.time_range import TimeRange
-from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
+from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT, MODEL_EVENT
 
 if TYPE_CHECKING:
     from predictor.reader.command import Asked
@@ -74,7 +74,7 @@ def _names(asked: Asked) -> Learned:
     if not asked.options.model:
         return Learned(asked.options.labels)
     model = manifest.read(asked.options.model)
-    return Learned(model.labels, [feature.name for feature in model.features])
+    return Learned(model.labels, [feature.alias or feature.name for feature in model.features])
 
 
 def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
@@ -91,6 +91,8 @@ def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
                 spool.keep(entry)
             elif entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
                 spool.keep_feedback(entry)
+            elif entry.event == MODEL_EVENT:
+                learned.tell(entry)
         if asked.window.end is not None:  # the truth comes later than the prediction
             for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
                 tick(entry)

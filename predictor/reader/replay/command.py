@@ -17,7 +17,7 @@ from predictor.reader.replay import report_html, report_text
 from predictor.reader.replay.rows import BATCH, WHY, Reader
 from predictor.reader.replay.statistics import ReplayStatistics
 from predictor.reader.sequence_sets import NumberSet
-from predictor.recording.record_schema import EVENT_NAME
+from predictor.recording.record_schema import EVENT_NAME, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="the model to replay through")
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="PATH", help="the model to replay through: its folder or ONNX file"
+    )
     parser.add_argument("--logged-by", metavar="NAME[@VERSION]", help="only predictions of this model")
     parser.add_argument(
         "--tolerance",
@@ -67,7 +69,7 @@ def _run(asked: Asked) -> int:
     loaded = load(options.model)
     about = loaded.description
     model = ModelVersion(about.name, about.version, loaded.digest)
-    reader = Reader([feature.name for feature in about.features])
+    reader = Reader(about.features, schema_of(about).values)
     runner = ReplayRunner(loaded)
     threshold = about.outlier.threshold if about.outlier else None
     tally = ReplayStatistics(loaded.digest, about.labels, options.tolerance, options.largest, threshold)

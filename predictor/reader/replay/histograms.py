@@ -68,7 +68,8 @@ class Pictures:
             self.changes[_decade(change.change)] += 1
         else:
             self.equal += 1
-        self.confidence[_cell(logged.confidence), _cell(change.probability)] += 1
+        if logged.confidence is not None and change.probability is not None:
+            self.confidence[_cell(logged.confidence), _cell(change.probability)] += 1
         if logged.score is not None and now.score is not None:
             self._score(OutlierScore(logged.score, now.score, now.outlier is not logged.outlier))
 

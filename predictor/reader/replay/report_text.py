@@ -10,7 +10,7 @@ from predictor.reader.output import TextColumn
 from predictor.reader.replay.rows import BATCH, WHY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from predictor.reader.output import Output
     from predictor.reader.record import ModelVersion
@@ -26,6 +26,7 @@ CHANGES = (
 )
 SKIPPED = (TextColumn("not replayed", right=True), TextColumn("because it"))
 FAILS = "(fails)"
+_SHOWN = 3  # numbers of an answer in a table
 _SHORT = 12  # of a digest's 64 digits: what one compares by eye
 _NOISE = 1e-4  # two processors or versions of the runtime differ in the last bits of float32, which add up to this
 
@@ -103,7 +104,7 @@ def digest(model: ModelVersion | None) -> str:
 def labels(tally: ReplayStatistics) -> list[list[str]]:
     """Return the rows of LABELS for labels that changed, the most frequent first."""
     changed = [(pair, count) for pair, count in tally.label_changes.most_common() if pair[0] != pair[1]]
-    return [[before, FAILS if after is None else after, str(count)] for (before, after), count in changed]
+    return [[before or "", FAILS if after is None else after, str(count)] for (before, after), count in changed]
 
 
 def outliers(tally: ReplayStatistics) -> list[list[str]]:
@@ -125,12 +126,17 @@ def row(change: Change) -> list[str]:
         time_range.shown(logged.time_ns),
         logged.job_id,
         str(logged.row),
-        logged.label,
-        change.now.label if change.now else FAILS,
-        f"{logged.confidence:.4f}",
-        f"{change.probability:.4f}" if change.now else "",
+        _shown(logged.label, logged.numbers),
+        _shown(change.now.label, change.now.numbers) if change.now else FAILS,
+        "" if logged.confidence is None else f"{logged.confidence:.4f}",
+        "" if change.probability is None or not change.now else f"{change.probability:.4f}",
         f"{change.change:+.2g}",
     ]
+
+
+def _shown(label: str | None, numbers: Sequence[float]) -> str:
+    """Return an answer in a word: the label, or the first numbers."""
+    return label if label is not None else " ".join(f"{number:.6g}" for number in numbers[:_SHOWN])
 
 
 def as_json(model: ModelVersion, tally: ReplayStatistics) -> dict[str, Any]:

@@ -1,15 +1,16 @@
-"""Runs rows through a model as the server does; the only reader of the log that loads numpy and the runtime."""
+"""Runs rows through a model as the server does; the only reader of the log that loads the runtime."""
 
 from __future__ import annotations
 
-import math
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
+from predictor.inference.outputs import broken_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from predictor.inference.model import Model
     from predictor.reader.replay.rows import Logged
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class Replayed(NamedTuple):
     """What the model says of a row now."""
 
-    probabilities: list[float]
-    label: str
+    numbers: list[float]
+    """The probabilities, or what else the model gives."""
+    label: str | None
     outlier: bool | None
     score: float | None
 
@@ -36,7 +38,7 @@ class ReplayRunner:
 
     def run(self, rows: Sequence[Logged]) -> list[Replayed | None]:
         """Return what comes of each row: None where the model fails or a number is not finite."""
-        values = np.array([row.features for row in rows], dtype=np.float32)
+        values = [row.features for row in rows]
         began = time.perf_counter()
         try:
             outputs = self._model.run(values)
@@ -47,14 +49,23 @@ class ReplayRunner:
             middle = len(rows) // 2
             return self.run(rows[:middle]) + self.run(rows[middle:])
         self.seconds += time.perf_counter() - began
-        outliers = [None] * len(rows) if outputs.outliers is None else outputs.outliers.tolist()
-        scores = [None] * len(rows) if outputs.scores is None else outputs.scores.tolist()
-        found = zip(outputs.probabilities.tolist(), outputs.labels.tolist(), outliers, scores, strict=True)
+        count = len(rows)
+        found = zip(
+            _column(outputs.values if outputs.probabilities is None else outputs.probabilities, count),
+            _column(outputs.labels, count),
+            _column(outputs.outliers, count),
+            _column(outputs.scores, count),
+            strict=True,
+        )
+        broken = broken_rows(outputs)
         return [
-            Replayed(numbers, self.labels[place], outlier, score) if _finite(numbers, score) else None
-            for numbers, place, outlier, score in found
+            None if broken is not None and broken[at] else Replayed(numbers or [], self._label(label), outlier, score)
+            for at, (numbers, label, outlier, score) in enumerate(found)
         ]
 
+    def _label(self, found: int | str | None) -> str | None:
+        return self.labels[found] if isinstance(found, int) else found
 
-def _finite(numbers: list[float], score: float | None) -> bool:
-    return math.isfinite(sum(numbers)) and (score is None or math.isfinite(score))
+
+def _column(part: NDArray[Any] | None, count: int) -> list[Any]:
+    return [None] * count if part is None else part.tolist()

@@ -70,7 +70,7 @@ class ReplayStatistics:
     predictions: int = 0
     not_replayed: Counter[SkipReason] = field(default_factory=Counter)
     models: dict[ModelVersion | None, Sums] = field(default_factory=dict)
-    label_changes: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    label_changes: Counter[tuple[str | None, str | None]] = field(default_factory=Counter)
     """From and to, also where nothing changed; None: the model fails on the row."""
     outlier_changes: Counter[tuple[bool | None, bool | None]] = field(default_factory=Counter)
     logged_seconds: float = 0.0
@@ -99,7 +99,8 @@ class ReplayStatistics:
         change = compare(logged, now, self._places)
         sums = self.models.setdefault(logged.model, Sums())
         sums.replayed += 1
-        self.label_changes[logged.label, now.label if now else None] += 1
+        if logged.label is not None:
+            self.label_changes[logged.label, now.label if now else None] += 1
         if now is None:
             sums.failed += 1
         else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from predictor.reader.command import FINE, Verb
 from predictor.reader.output import TextColumn, number
-from predictor.reader.score.join import ModelScore, ScoreTable
+from predictor.reader.score.join import FeedbackNumbers, ModelScore, ScoreTable
 from predictor.reader.time_range import TimeRange
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
@@ -26,6 +26,8 @@ _COLUMNS = (
     TextColumn("95 %"),
 )
 _NUMBERS = (TextColumn("model"), *(TextColumn(title, right=True) for title in ("numbers", "mean", "least", "most")))
+_ERRORS = tuple(TextColumn(title, right=True) for title in ("compared", "mean error", "root mean square"))
+_OF_FEEDBACK = {"count", "mean", "least", "most"}
 _SHORT = 12  # of a digest's 64 digits
 _Z = 1.959964  # standard deviations that hold 95 %
 _MOST_LABELS = 10  # a side of a table that fits a terminal; of more labels the pairs are listed
@@ -83,10 +85,17 @@ def _tell(asked: Asked, scores: list[ModelScore], stray: int) -> None:
     numbers = [(score.model, score.numbers) for score in scores if score.numbers]
     if numbers:
         output.line("")
+    errors = any(of.compared for _, of in numbers)
     rows = [
-        [str(model), str(of.count), *(f"{each:.6g}" for each in (of.mean, of.least, of.most))] for model, of in numbers
+        [
+            str(model),
+            str(of.count),
+            *(f"{each:.6g}" for each in (of.mean, of.least, of.most)),
+            *(_errors(of) if errors else ()),
+        ]
+        for model, of in numbers
     ]
-    output.table(_NUMBERS, rows)
+    output.table((*_NUMBERS, *(_ERRORS if errors else ())), rows)
     if not scores:
         output.line("no predictions there: nothing to score")
     elif not any(score.covered for score in scores):
@@ -108,6 +117,13 @@ def _row(score: ModelScore) -> list[str]:
         number(score.right / score.judged if score.judged else None, 3),
         f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "",
     ]
+
+
+def _errors(numbers: FeedbackNumbers) -> list[str]:
+    """Return the mean distance between what was predicted and what was so, and the root of the mean square."""
+    if numbers.absolute_error is None or numbers.squared_error is None:
+        return ["", "", ""]
+    return [str(numbers.compared), f"{numbers.absolute_error:.6g}", f"{math.sqrt(numbers.squared_error):.6g}"]
 
 
 def _confusion(score: ModelScore) -> tuple[list[TextColumn], list[list[str]]]:
@@ -136,8 +152,13 @@ def _json(score: ModelScore) -> dict[str, Any]:
             {"predicted": called, "truly": truly, "predictions": count}
             for (called, truly), count in score.pairs.items()
         ],
-        "numbers": vars(score.numbers) if score.numbers else None,
+        "numbers": _numbers(score.numbers) if score.numbers else None,
     }
+
+
+def _numbers(numbers: FeedbackNumbers) -> dict[str, Any]:
+    """Return the numbers, and the errors of a model that gives numbers itself."""
+    return {name: value for name, value in vars(numbers).items() if numbers.compared or name in _OF_FEEDBACK}
 
 
 VERB = Verb("accuracy, confusion and coverage of each model, by feedback", _options, _run)

@@ -21,7 +21,7 @@ _PREPARE = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
     "PRAGMA cache_size = -8192",
-    "CREATE TABLE prediction (job TEXT, row INT, model INT, label TEXT, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    "CREATE TABLE prediction (job TEXT, row INT, model INT, label TEXT, n REAL, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE label (job TEXT, row INT, at INT, said TEXT, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE value (job TEXT, row INT, at INT, said REAL, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "BEGIN",
@@ -36,20 +36,29 @@ _SAID = "(SELECT job, row FROM label UNION SELECT job, row FROM value)"
 _COUNTED = "SELECT model, count(*) FROM prediction GROUP BY model ORDER BY 2 DESC, 1"
 _COVERED = f"SELECT model, count(*) FROM {_SAID} JOIN prediction USING (job, row) GROUP BY model"  # noqa: S608
 _STRAY = f"SELECT count(*) FROM {_SAID} LEFT JOIN prediction USING (job, row) WHERE model IS NULL"  # noqa: S608 - no parameter
-_PAIRS = "SELECT model, prediction.label, said, count(*) FROM label JOIN prediction USING (job, row) GROUP BY 1, 2, 3"
+_PAIRS = (
+    "SELECT model, prediction.label, said, count(*) FROM label JOIN prediction USING (job, row) "
+    "WHERE prediction.label IS NOT NULL GROUP BY 1, 2, 3"
+)
 _NUMBERS = (
-    "SELECT model, count(*), avg(said), min(said), max(said) FROM value JOIN prediction USING (job, row) GROUP BY 1"
+    "SELECT model, count(*), avg(said), min(said), max(said), avg(abs(n - said)), "
+    "avg((n - said) * (n - said)), count(n) FROM value JOIN prediction USING (job, row) GROUP BY 1"
 )
 
 
 @dataclass
 class FeedbackNumbers:
-    """The numbers that feedback gave."""
+    """The numbers that feedback gave, and how far the model's own were from them."""
 
     count: int
     mean: float
     least: float
     most: float
+    absolute_error: float | None = None
+    """The mean of the distances; None for a model that gives no number of its own."""
+    squared_error: float | None = None
+    """The mean of their squares."""
+    compared: int = 0
 
 
 @dataclass
@@ -97,10 +106,13 @@ class ScoreTable:
 
     def add_prediction(self, entry: Entry) -> None:
         """Take a prediction; one that failed has called nothing anything and is left out."""
-        label = entry.attributes.get("prediction.label")
-        if label is not None:
+        said = entry.attributes
+        if "error.type" not in said:
             model = self._models.setdefault(entry.model, len(self._models))
-            self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?)", entry.job_id, entry.row or 0, model, label)
+            answer = (said.get("prediction.label"), said.get("prediction.value"))
+            self._do(
+                "INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?)", entry.job_id, entry.row or 0, model, *answer
+            )
 
     def add_feedback(self, entry: Entry) -> None:
         """Take feedback; the latest label of a row counts, and the latest number."""

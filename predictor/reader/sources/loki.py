@@ -16,21 +16,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from predictor.reader.model_event import types_of
 from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
 from predictor.reader.time_range import TimeRange
+from predictor.recording.record_schema import MODEL_EVENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from predictor.reader.record import Entry
+    from predictor.reader.record import Entry, ModelVersion
 
 _PAGE = 5000  # Loki's own bound for one answer
 _SPAN_NS = 24 * 3600 * 1_000_000_000  # asked for at once: far below the longest query that Loki takes (30 days)
 _BACK_NS = 7 * _SPAN_NS  # where the window has no start: what Loki keeps by default here
 _RECENT_NS = (600 * 10**9, _SPAN_NS // 12, _SPAN_NS)  # how far back the newest are looked for, before all is
+_SAID_NS = 7200 * 10**9  # around a record: what its model is was said within the hour before it
 _PATIENCE = 60.0  # s
 _BEHIND_NS = 120 * 1_000_000_000  # how late a record may arrive and still be seen by one who follows
 
@@ -76,6 +79,7 @@ class Loki:
         self.fraction = 0.0
         self.oldest = time.time_ns() - _BACK_NS
         self._selector = selector
+        self._types: dict[tuple[str, ModelVersion], Mapping[str, str]] = {}
         # With this flag the record's own attributes are told apart from the labels.
         self._headers = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
         if tenant:
@@ -164,7 +168,9 @@ class Loki:
                 size += 1
                 last = max(last, int(when))
                 try:
-                    entry = entry_of(int(when), line, result.stream | categories.get("structuredMetadata", {}))
+                    entry = entry_of(
+                        int(when), line, result.stream | categories.get("structuredMetadata", {}), self._signature
+                    )
                 except UnknownSchemaError as error:
                     raise SourceError(self.name, str(error)) from error
                 except UnreadableError as error:
@@ -174,6 +180,18 @@ class Loki:
                     found.append(entry)
         found.sort(key=lambda entry: (entry.time_ns, entry.stream, entry.sequence))
         return _Page(found, size, last)
+
+    def _signature(self, stream: str, model: ModelVersion, time_ns: int) -> Mapping[str, str]:
+        """Return the types of a model's features, as the stream has said them an hour before at most."""
+        key = (stream, model)
+        if key not in self._types:
+            query = (
+                f"{self._selector} | event_name={json.dumps(MODEL_EVENT)} | prediction_stream_id={json.dumps(stream)}"
+                f" | prediction_model_digest={json.dumps(model.digest)}"
+            )
+            page = self._page(query, time_ns - _SAID_NS, time_ns + _SAID_NS)
+            self._types[key] = types_of(page.entries[-1]) if page.entries else {}
+        return self._types[key]
 
     def _get(self, path: str) -> _Answer:
         request = urllib.request.Request(self.name + path, headers=self._headers)  # noqa: S310 - http(s) by `source`

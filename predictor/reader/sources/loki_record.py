@@ -5,6 +5,7 @@ Loki keeps resource, scope and record attributes in one map of texts, dots turne
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.record import (
@@ -22,11 +23,13 @@ from predictor.reader.record import (
     redaction_of,
 )
 from predictor.recording.loki_names import FIELDS
-from predictor.recording.record_schema import FEEDBACK, TABLE
+from predictor.recording.record_schema import FEEDBACK, MODEL_TABLE, TABLE
 from predictor.recording.stream_events import TABLE as EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from predictor.reader.record import ModelVersion
 
 
 def _stored(attribute: str) -> str:
@@ -39,10 +42,10 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
     "bool": {"true": True, "false": False}.__getitem__,
     "string": str,
 }
-_INPUT, _HASH = "prediction.input.", "prediction.hashed_input."
+_INPUT, _HASH, _VALUE = "prediction.input.", "prediction.hashed_input.", "prediction.value."
 _ATTRIBUTES = {
     _stored(each.name): (each.name, _TYPES[each.type])
-    for table in (TABLE, FEEDBACK, *EVENTS.values())
+    for table in (TABLE, FEEDBACK, MODEL_TABLE, *EVENTS.values())
     for each in table
     if "<" not in each.name  # the features' own
 }
@@ -53,8 +56,17 @@ class UnreadableError(Exception):
     """A record that says it is ours has a value that the published table does not allow."""
 
 
-def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
-    """Return the record, None if it is not one of ours; raises UnreadableError or UnknownSchemaError."""
+def entry_of(
+    time_ns: int,
+    line: str,
+    held: Mapping[str, str],
+    signature: Callable[[str, ModelVersion, int], Mapping[str, str]] = lambda *_: {},
+) -> Entry | None:
+    """Return the record, None if it is not one of ours; raises UnreadableError or UnknownSchemaError.
+
+    `signature` tells the types of a model's features by stream, model and time: Loki has texts only, and drops the
+    empty ones.
+    """
     scope: dict[str, Any] = {name: held[key] for key, name in _SCOPE.items() if key in held}
     if STREAM not in scope:
         return None
@@ -62,6 +74,7 @@ def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
         scope[SCHEMA] = int(scope.get(SCHEMA, 0))
         check_schema(scope)
         attributes: dict[str, Any] = {}
+        inputs: dict[str, str] = {}
         resource = {}
         for key, value in held.items():
             if key in _ATTRIBUTES:
@@ -70,10 +83,19 @@ def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
             elif key.startswith(_stored(_HASH)):
                 attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
             elif key.startswith(_stored(_INPUT)):
-                attributes[_INPUT + key.removeprefix(_stored(_INPUT))] = float(value)
+                inputs[key.removeprefix(_stored(_INPUT))] = value
+            elif key.startswith(_stored(_VALUE)):
+                attributes[_VALUE + key.removeprefix(_stored(_VALUE))] = float(value)
             elif key not in _SCOPE and key not in FIELDS:
                 resource[key] = value
         event = attributes.get("event.name", "")
+        model, redaction = model_of(scope), redaction_of(scope)
+        if inputs and model:
+            types = signature(scope[STREAM], model, time_ns)
+            attributes |= {_INPUT + name: _typed(types.get(name), value) for name, value in inputs.items()}
+            missing = set(json.loads(attributes.get("prediction.missing", "[]"))) | redaction.keys()
+            empty = [name for name, kind in types.items() if kind == "string" and name not in inputs]
+            attributes |= {_INPUT + name: "" for name in empty if name not in missing}
         check(event, attributes)
         return Entry(
             stream=scope[STREAM],
@@ -87,11 +109,21 @@ def entry_of(time_ns: int, line: str, held: Mapping[str, str]) -> Entry | None:
             span_id=held.get("span_id", ""),
             sampled=bool(int(held.get("flags", 0)) & 1),
             attributes=attributes,
-            model=model_of(scope),
+            model=model,
             resource=resource,
-            redaction=redaction_of(scope),
+            redaction=redaction,
             outputs=str(scope.get(OUTPUTS, "")),
         )
     except (KeyError, ValueError) as error:  # the former from a bool that is none
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"
         raise UnreadableError(msg) from error
+
+
+def _typed(kind: str | None, value: str) -> Any:  # noqa: ANN401 - whatever a feature is
+    """Return a feature as its model has it; as a number or a text, whichever it looks like, if that is not known."""
+    if kind is not None:
+        return _TYPES[kind](value)
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -1,0 +1,24 @@
+"""How the runtime runs a file: what `[session]` of `model.toml` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CPU = "CPUExecutionProvider"
+OPTIMIZATION = ("all", "extended", "basic", "off")
+"""What the runtime may change in a graph, from most to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How sessions are made."""
+
+    threads: int = 1
+    """Of one run: batches run side by side, so that none is split up."""
+    parallel: bool = False
+    """Whether operators that do not need one another may run at once, by as many threads."""
+    optimization: str = "all"
+    arena: bool = True
+    """Whether memory that was needed once is kept for the next run."""
+    providers: tuple[str, ...] = (CPU,)
+    """Execution providers in the order in which they may take a part of the graph."""

@@ -1,0 +1,1 @@
+"""What a model's outputs mean: one task a module, and the one that finds out which it is."""

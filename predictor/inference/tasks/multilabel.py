@@ -1,0 +1,67 @@
+"""Several labels at once: a probability for each, which do not exclude one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from predictor.inference.checked_file import Checked, checked, tried
+from predictor.inference.onnx_graph import made_by
+from predictor.inference.outputs import Outputs
+from predictor.inference.tasks import classification
+from predictor.inference.tasks.activation import sigmoid
+from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from predictor.inference.manifest import Gives
+    from predictor.inference.table_input import Feed
+    from predictor.inference.tasks.task import Source
+
+
+class MultiLabel:
+    """A number between 0 and 1 for each label; no label is the answer."""
+
+    name = classification.NAME
+    gives: Gives = "values"
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, values: tuple[str, ...], run: Checked) -> None:
+        """Take the labels, and what gives their probabilities."""
+        self.values = values
+        self.checked = run
+
+    def outputs(self, rows: Feed) -> Outputs:
+        """Return the probabilities as values."""
+        (values,) = self.checked.run(rows)
+        return Outputs(None, None, None, None, values)
+
+
+def load(source: Source, outputs: Sequence[str]) -> MultiLabel:
+    """Return the task; raises ModelError for numbers that are no probabilities."""
+    session, labels = source.session, source.about.labels
+    found = sizes(session, outputs, source.rows)
+    if None in found.values():
+        session.refuse(f"its outputs {', '.join(map(repr, outputs))} are no numbers a row; wanted one for each label")
+    names = labels or names_of(found)
+    raw = session.asked_for(outputs)
+    squeeze = sigmoid if source.about.activation == "sigmoid" and not _made_so(source, outputs) else None
+
+    def run(rows: Feed) -> tuple[NDArray[Any], ...]:
+        numbers = as_matrix(raw(rows))
+        return (squeeze(numbers) if squeeze else numbers,)
+
+    mode, _, (numbers,) = tried(session, run, source.rows, source.most, "probabilities", (len(names),))
+    beyond = (numbers < 0) | (numbers > 1)
+    if beyond.any() or not np.isfinite(numbers[0]).all():
+        row = numbers[beyond.any(axis=1).argmax()].tolist()
+        session.refuse(f'it gives a row {row}; wanted numbers from 0 to 1: say activation = "sigmoid"')
+    return MultiLabel(names, checked(session, run, mode))
+
+
+def _made_so(source: Source, outputs: Sequence[str]) -> bool:
+    return all(made_by(source.content, each) == "Sigmoid" for each in outputs)

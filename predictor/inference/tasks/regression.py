@@ -1,0 +1,60 @@
+"""Numbers: one a row, or several with names (targets, quantiles)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from predictor.inference.checked_file import Checked, checked, tried
+from predictor.inference.outputs import Outputs
+from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from predictor.inference.manifest import Gives
+    from predictor.inference.table_input import Feed
+    from predictor.inference.tasks.task import Source
+
+NAME = "regression"
+
+
+class Regression:
+    """One number a row, or several."""
+
+    name = NAME
+    gives: Gives = "values"
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, values: tuple[str, ...], run: Checked) -> None:
+        """Take the names of the numbers, and what gives them."""
+        self.values = values
+        self.checked = run
+
+    def outputs(self, rows: Feed) -> Outputs:
+        """Return the numbers."""
+        (values,) = self.checked.run(rows)
+        return Outputs(None, None, None, None, values)
+
+
+def load(source: Source, outputs: Sequence[str], names: Sequence[str] = ()) -> Regression:
+    """Return the task for these outputs; `names` are the values' own, in the place of the outputs' names."""
+    session = source.session
+    for name in outputs:
+        session.output_type(name)
+    found = sizes(session, outputs, source.rows)
+    if strange := [name for name, size in found.items() if size is None]:
+        session.refuse(f"its output {strange[0]!r} is no number a row; wanted one number, or a matrix (N, values)")
+    values = names_of(found)
+    if names and len(names) != len(values):
+        session.refuse(f"it gives {len(values)} values a row, but {len(names)} are named: {', '.join(names)}")
+    raw = session.asked_for(outputs)
+
+    def run(rows: Feed) -> tuple[NDArray[Any], ...]:
+        return (as_matrix(raw(rows)),)
+
+    mode, _, (numbers,) = tried(session, run, source.rows, source.most, "values", (len(values),))
+    if not numbers[0].size or not abs(numbers[0].sum()) < float("inf"):
+        session.refuse(f"it gives the sample {numbers[0].tolist()}; wanted finite numbers")
+    return Regression(tuple(names) or values, checked(session, run, mode))

@@ -1,5 +1,6 @@
 """Measure the server beside a bare aiohttp handler, the obvious wiring and its peers: `python -m bench --help`.
 
+`--against CHECKOUT` compares the servers of two checkouts instead, round by round; the other one needs a .venv.
 Parts: `connections` (one row a request, 1 to 128 connections), `rows` (1, 16 and 256 rows a request) and `alone`
 (each server by itself: memory, bytes, and what an outage of its sink does).
 """
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import alone, environments, live_collector, page, wrk
+from bench import against, alone, environments, live_collector, nginx, page, wrk
 from bench.pinned import BenchError
 from bench.rounds import Rounds, Setting
 from bench.running import Cores
@@ -43,7 +44,7 @@ def main() -> int:
     """Run the benchmark and print or write its page; what makes the figures worthless is one sentence, status 1."""
     names = [variant.name for variant in VARIANTS if variant.name != BARE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS, help="(all)")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, help="(all; with --against, connections)")
     parser.add_argument("--rounds", type=int, default=8, help="rounds, each with every variant once (%(default)s)")
     parser.add_argument("--seconds", type=int, default=2, help="of load a measurement, five times alone (%(default)s)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 128], help="(%(default)s)")
@@ -51,11 +52,22 @@ def main() -> int:
     parser.add_argument("--at", type=int, default=32, help="connections of the other two parts (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="variants beside the bare handler")
     parser.add_argument("--write", type=Path, help="put the tables into this page instead of printing them alone")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="the checkout to compare with")
     arguments = parser.parse_args()
+    arguments.parts = arguments.parts or (_PARTS[:1] if arguments.against else _PARTS)
+    if arguments.against and (arguments.write or "alone" in arguments.parts):
+        parser.error("--against prints the parts `connections` and `rows` only")
     try:
         tools = [wrk.version(), live_collector.version()]
-        tools += _peers_found({variant.peer for variant in VARIANTS if variant.peer and variant.name in arguments.only})
+        tools += _peers_found(
+            {v.peer for v in VARIANTS if v.peer and v.name in arguments.only and not arguments.against}
+        )
+        if any(variant.nginx and variant.name in arguments.only for variant in VARIANTS):
+            with contextlib.suppress(nginx.NotInstalledError):
+                tools.append(nginx.version())
         cores = choose_cores()
+        if arguments.against:
+            return _compare(arguments, tools, cores)
         noisy = [_part(part, arguments, tools, cores) for part in arguments.parts]
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -75,9 +87,7 @@ def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores:
             )
             noise, lines = 0.0, page.costs_page(variants, arguments.at, costs, tools)
         else:
-            settings = [Setting(connections, 1) for connections in arguments.connections]
-            if part == "rows":
-                settings = [Setting(arguments.at, rows) for rows in arguments.rows]
+            settings = _settings(part, arguments)
             side_by_side = Rounds(Path(folder), cores, _say)
             results = side_by_side.run(variants, settings, rounds=arguments.rounds, seconds=arguments.seconds)
             noise, lines = page.noise(results), page.rounds_page(variants, settings, results, tools)
@@ -88,6 +98,29 @@ def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores:
         _say(f"bench: {part} is not written, other processes took {noise:.0%} of the server's core")
         return True
     return False
+
+
+def _compare(arguments: argparse.Namespace, tools: Sequence[str], cores: Cores) -> int:
+    """Measure the parts with two checkouts side by side and print their tables."""
+    tree = arguments.against.resolve()
+    for part in arguments.parts:
+        chosen = [variant for variant in VARIANTS if variant.name in arguments.only and _belongs(variant, part)]
+        variants, settings = against.pairs(chosen, tree), _settings(part, arguments)
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            _check_room(Path(folder))
+            side_by_side = Rounds(Path(folder), cores, _say)
+            results = side_by_side.run(variants, settings, rounds=arguments.rounds, seconds=arguments.seconds)
+        lines = [*page.head(arguments.rounds, tools), *against.page(variants, settings, results, tree)]
+        if results.measured:
+            lines += ["", page.others(results)]
+        print("\n".join(lines), flush=True)
+    return 0
+
+
+def _settings(part: str, arguments: argparse.Namespace) -> list[Setting]:
+    if part == "rows":
+        return [Setting(arguments.at, rows) for rows in arguments.rows]
+    return [Setting(connections, 1) for connections in arguments.connections]
 
 
 def _peers_found(peers: set[str]) -> list[str]:
@@ -102,6 +135,8 @@ def _peers_found(peers: set[str]) -> list[str]:
 def _belongs(variant: Variant, part: str) -> bool:
     if part == "rows" and variant.name in _NOT_WITH_ROWS:
         return False
+    if variant.beside:
+        return part == "connections"
     return part == "alone" or not variant.alone
 
 

@@ -123,9 +123,9 @@ def _cost(running: Running, connections: int, seconds: int) -> Cost:
     cpu, written, wire = server.cpu(), server.written(), _wire(running)
     with _Peak(server) as peak:
         load = running.load(connections, seconds)
-    evidence = running.trail.arrived(load.requests)
+    evidence = running.trail.arrived(load.predictions)
     if variant.ours:
-        evidence.check(variant, load.requests, connections)
+        evidence.check(variant, load.predictions, connections)
     time.sleep(_AFTER)
     return Cost(
         rate=load.rate,

@@ -42,7 +42,7 @@ def rounds_page(
 ) -> list[str]:
     """Return the lines of a part whose servers ran side by side."""
     rounds = min(len(measured) for measured in results.measured.values())
-    lines = _head(rounds, tools)
+    lines = head(rounds, tools)
     for setting in settings:
         many = "s" if setting.connections > 1 else ""
         rows = "" if setting.rows == 1 else f", {setting.rows} rows a request"
@@ -55,7 +55,7 @@ def costs_page(variants: Sequence[Variant], connections: int, costs: Costs, tool
     """Return the lines of the part whose servers ran alone."""
     rounds = min((len(several) for several in costs.measured.values()), default=0)
     title = f"### Each alone, {connections} connections"
-    return [*_head(rounds, tools), "", title, "", *tables.costs(variants, costs)]
+    return [*head(rounds, tools), "", title, "", *tables.costs(variants, costs)]
 
 
 def noise(results: Results) -> float:
@@ -63,9 +63,16 @@ def noise(results: Results) -> float:
     return statistics.median(measured.others for series in results.measured.values() for measured in series)
 
 
-def _head(rounds: int, tools: Sequence[str]) -> list[str]:
+def others(results: Results) -> str:
+    """Return a sentence about what else ran on the server's core."""
+    worst = max(measured.others for series in results.measured.values() for measured in series)
+    return f"Other processes took {noise(results):.1%} of the server's core in the median, {worst:.1%} at worst."
+
+
+def head(rounds: int, tools: Sequence[str]) -> list[str]:
+    """Return the lines that say by which command, when and on what it was measured."""
     return [
-        f"`{_command_line()}`, {datetime.now(UTC):%Y-%m-%d}, {rounds} rounds.",
+        f"`{command_line()}`, {datetime.now(UTC):%Y-%m-%d}, {rounds} rounds.",
         f"{_processor()}, Linux {platform.release()}, Python {platform.python_version()}.",
         ", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), *tools]) + ".",
     ]
@@ -73,8 +80,7 @@ def _head(rounds: int, tools: Sequence[str]) -> list[str]:
 
 def _circumstances(variants: Sequence[Variant], setting: Setting, results: Results) -> Iterator[str]:
     """Yield what a reader needs to judge the figures: noise, and whether wrk or the shipper was the limit."""
-    worst = max(measured.others for series in results.measured.values() for measured in series)
-    yield f"Other processes took {noise(results):.1%} of the server's core in the median, {worst:.1%} at worst."
+    yield others(results)
     series = {name: several for (name, at), several in results.measured.items() if at == setting}
     loaded = max(statistics.median(m.load_core for m in several) for several in series.values())
     yield f"The core of wrk and the sinks was in use {loaded:.0%} of the time at the most, in the last table."
@@ -94,6 +100,6 @@ def _processor() -> str:
     return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
 
 
-def _command_line() -> str:
+def command_line() -> str:
     """Return the command as a person would type it."""
-    return " ".join(["python", "bench/__main__.py", *sys.argv[1:]])
+    return " ".join(["python", "-m", "bench", *sys.argv[1:]])

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import environments
-from bench.pinned import free_port
+from bench.pinned import BenchError, free_port
 from bench.variants import BARE, ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.variants import Variant
 
 _BENCH = ROOT / "bench"
 _PEERS = _BENCH / "peers"
-_FOREIGN = ("OTEL_", "PREDICTOR_", "MLSERVER_", "BENTOML_", "KSERVE_")  # what the caller has set changes nothing
+_FOREIGN = (
+    "BENCH_",
+    "OTEL_",
+    "PREDICTOR_",
+    "MLSERVER_",
+    "BENTOML_",
+    "KSERVE_",
+)  # what the caller has set changes nothing
 
 
 class Start(NamedTuple):
@@ -48,16 +55,42 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
             "OTEL_SERVICE_NAME": "obvious",
             "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
         }
+    elif variant.tree != ROOT:
+        command, more = [str(_python_of(variant.tree)), "-m", "predictor"], _predictor(port, folder, sink, variant.tree)
+    elif variant.lane:
+        command, more = [sys.executable, "-m", "bench.lane_counter"], _predictor(port, folder, sink)
+        more |= {"PYTHONPATH": str(ROOT), "BENCH_LANE_COUNT": str(lane_count(folder))}
     else:
         command, more = [sys.executable, "-m", "predictor"], _predictor(port, folder, sink)
     return Start(command, environ | more | variant.environ)
 
 
-def _predictor(port: int, folder: Path, sink: str | None) -> dict[str, str]:
+def lane_count(folder: Path) -> Path:
+    """Return the file into which a server that counts its lane's answers writes the count."""
+    return folder / "lane-count"
+
+
+def _python_of(tree: Path) -> Path:
+    """Return the Python of another checkout; raises BenchError unless it runs that checkout's server."""
+    python = tree / ".venv" / "bin" / "python"
+    asked = [str(python), "-c", "import predictor; print(predictor.__file__)"]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd="/", env=environ)
+    except (OSError, subprocess.CalledProcessError) as error:
+        msg = f"{tree} has no .venv with the server in it: {error}"
+        raise BenchError(msg) from error
+    if not Path(done.stdout.strip()).is_relative_to(tree):
+        msg = f"the .venv of {tree} runs the server of another place, {done.stdout.strip()}"
+        raise BenchError(msg)
+    return python
+
+
+def _predictor(port: int, folder: Path, sink: str | None, tree: Path = ROOT) -> dict[str, str]:
     environ = {
         "PREDICTOR_PORT": str(port),
         "PREDICTOR_OUTBOX": str(folder / "outbox"),
-        "PREDICTOR_MODEL": str(ROOT / "models" / "iris"),
+        "PREDICTOR_MODEL": str(tree / "models" / "iris"),
         "PREDICTOR_QUEUE_ROWS": "16384",  # 32 connections with 256 rows each may all wait
     }
     if sink:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from bench import against
+from bench.nginx import NotInstalledError
 from bench.pinned import BenchError
 from bench.running import Running
 from bench.sinks import Sinks
-from bench.variants import BARE
+from bench.variants import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +40,7 @@ class Results(NamedTuple):
     measured: dict[tuple[str, Setting], list[Measured]]
     """By (variant's name, setting): one measurement a round."""
     failed: dict[str, str]
-    """Why a peer has no figures, by its name."""
+    """Why a variant has no figures, by its name: a peer's fault, another checkout's, or what is not installed."""
 
 
 class Rounds:
@@ -62,9 +64,9 @@ class Rounds:
                 self._attempt(server, partial(self._warm, server, settings, min(seconds, _WARM_UP)))
             for number in range(1, rounds + 1):
                 for setting in settings:
-                    for server in random.sample(self._servers, len(self._servers)):
+                    for server in shuffled(self._servers):
                         self._attempt(server, partial(self._measure, server, setting, seconds, f"{number}/{rounds}"))
-        for name in self.results.failed:  # a peer that failed half-way has no row of its own
+        for name in self.results.failed:  # what failed half-way has no row of its own
             for key in [key for key in self.results.measured if key[0] == name]:
                 del self.results.measured[key]
         return self.results
@@ -90,27 +92,40 @@ class Rounds:
         self._say(_progress(number, setting, server.variant, measured))
 
     def _attempt(self, server: Running, what: Callable[[], None]) -> None:
+        if server not in self._servers:
+            return
         try:
             what()
         except BenchError as error:
-            self._fail(server.variant, error)
             server.server.pause()
-            self._servers.remove(server)
+            self._fail(server.variant, error)
 
     def _fail(self, variant: Variant, error: BenchError) -> None:
-        """Keep why a peer failed; one of ours ends the run."""
-        if not variant.peer:
+        """Keep why a peer failed, or the server of another checkout; one of ours ends the run."""
+        ours = not variant.peer and variant.tree == ROOT
+        if ours and not isinstance(error, NotInstalledError):
             raise error
         self._say(f"{variant.title}: {error}")
         self.results.failed[variant.name] = str(error)
+        pair = against.pair_of(variant)
+        self._servers = [server for server in self._servers if against.pair_of(server.variant) != pair]
+
+
+def shuffled(servers: Sequence[Running]) -> list[Running]:
+    """Return the servers in random order; those of a pair stay together, so that both see the same machine."""
+    pairs: dict[str, list[Running]] = {}
+    for server in random.sample(servers, len(servers)):
+        pairs.setdefault(against.pair_of(server.variant), []).append(server)
+    return [server for pair in random.sample(list(pairs.values()), len(pairs)) for server in pair]
 
 
 def _check_alike(servers: Sequence[Running]) -> None:
-    """Raise BenchError unless all that are no peers answer in the same form: the bare handler encodes as much."""
+    """Raise BenchError unless all that are no peers answer in the same form: all encode as much."""
     forms = {s.variant.name: _form(msgspec.json.decode(s.answer)) for s in servers if not s.variant.peer}
     for name, form in forms.items():
-        if form != forms[BARE]:
-            msg = f"{name} answers with {form}, the bare handler with {forms[BARE]}"
+        first = next(iter(forms))
+        if form != forms[first]:
+            msg = f"{name} answers with {form}, {first} with {forms[first]}"
             raise BenchError(msg)
 
 
@@ -127,7 +142,7 @@ def _form(value: object) -> object:
 
 def _progress(number: str, setting: Setting, variant: Variant, measured: Measured) -> str:
     return (
-        f"{number:>5}  {setting.connections:3d} conn {setting.rows:3d} rows  {variant.name:12s} "
+        f"{number:>5}  {setting.connections:3d} conn {setting.rows:3d} rows  {variant.name:15s} "
         f"{measured.rate:7.0f}/s  {measured.cpu:7.1f} µs CPU  "
         f"p50 {measured.p50 / 1000:.2f}  p99 {measured.p99 / 1000:.2f} ms  "
         f"others {measured.others:.0%}  recorded {measured.recorded} of {measured.acknowledged}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import dialects, wrk
+from bench import dialects, nginx, wrk
 from bench.peers.iris import Iris
 from bench.pinned import BenchError, Pinned, core_time, free_port
-from bench.programs import start
+from bench.programs import lane_count, start
 from bench.trail import Trail
+from bench.variants import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from bench.variants import Variant
 
 _model = Iris()
+_IN_LANE = 0.99
+"""Share of the predictions that the fast lane must answer where it is on: a pooled connection may change hands."""
+_COUNTED = 10.0  # s for a server to write its count
 
 
 class Cores(NamedTuple):
@@ -49,6 +55,8 @@ class Measured(NamedTuple):
     """Predictions that were answered."""
     recorded: int
     """Records of them in files or at the sink; what was under way at the end may add some."""
+    lane: float | None = None
+    """Share of the predictions that the fast lane answered, where it is counted."""
 
 
 class Running:
@@ -62,6 +70,9 @@ class Running:
         self._folder.mkdir()
         self.sink = sink
         self.trail = Trail(variant, self._folder, sink)
+        if variant.nginx:
+            nginx.command()  # raises before anything is started
+        self._nginx: Pinned | None = None
         port = free_port()
         self._address = f"http://127.0.0.1:{port}"
         nobody = f"http://127.0.0.1:{free_port()}" if variant.sink == "down" else None
@@ -69,9 +80,11 @@ class Running:
         output = folder / f"{variant.name}.txt"
         self.server = Pinned(variant.title, command, cores.server, environ, output, self._folder)
         try:
+            if variant.nginx:
+                self._nginx, self._address = nginx.start(port, cores.load, self._folder)
             self.answer = self.check(1)
         except BaseException:
-            self.server.end()
+            self.end()
             raise
         self.server.pause()
 
@@ -95,6 +108,7 @@ class Running:
         time.sleep(0.1)  # for what it has to catch up with after the pause
         self.trail.begin()
         cpu, collector_cpu = self.server.cpu(), self._collector_cpu()
+        in_lane = self.answered_by_lane()
         core, load_core = core_time(self._cores.server), core_time(self._cores.load)
         load = self.load(connections, seconds, rows)
         core_after, load_after, own = (
@@ -104,9 +118,12 @@ class Running:
         )
         self.server.check_core()
         at_end = self.trail.size()
-        evidence = self.trail.arrived(load.requests * self.records_a_request(rows))
+        evidence = self.trail.arrived(load.predictions * self.records_a_request(rows))
         if self.variant.ours:
-            evidence.check(self.variant, load.requests, connections, rows)
+            evidence.check(self.variant, load.predictions, connections, rows)
+        lane = None
+        if in_lane is not None:
+            lane = lane_share(self.variant, (self.answered_by_lane() or 0) - in_lane, load.predictions, connections)
         used, collector_used = self.server.cpu() - cpu, self._collector_cpu() - collector_cpu
         self.server.pause()
         return Measured(
@@ -118,15 +135,17 @@ class Running:
             load_core=load_after.share_since(load_core),
             shipped=at_end / max(1, self.trail.size()) if self.sink else 1.0,
             collector_cpu=collector_used / load.requests * 1e6,
-            acknowledged=load.requests * self.records_a_request(rows),
+            acknowledged=load.predictions * self.records_a_request(rows),
             recorded=len(evidence.predictions),
+            lane=lane,
         )
 
     def load(self, connections: int, seconds: int, rows: int = 1) -> wrk.Load:
         """Return what wrk saw; it is over before anything is looked at."""
         questions = dialects.questions(self.variant.dialect, rows, self._folder)
         try:
-            return wrk.run(self._address + questions.path, questions.file, connections, seconds, self._cores.load)
+            address, core = self._address + questions.path, self._cores.load
+            return wrk.run(address, questions.file, connections, seconds, core, self.variant.load)
         except BenchError as error:
             msg = f"{self.variant.name}: {error}"
             raise BenchError(msg) from error
@@ -136,8 +155,37 @@ class Running:
         return 1 if self.variant.records == "events" else rows
 
     def end(self) -> None:
-        """End the server."""
+        """End the server, and what stands before it."""
+        if self._nginx:
+            self._nginx.end()
         self.server.end()
+
+    def answered_by_lane(self) -> int | None:
+        """Return how many requests the fast lane has answered, None if nobody counts."""
+        if not self.variant.lane or self.variant.tree != ROOT:
+            return None
+        file = lane_count(self._folder)
+        file.unlink(missing_ok=True)
+        os.kill(self.server.pid, signal.SIGUSR1)
+        until = time.monotonic() + _COUNTED
+        while not file.exists():
+            if time.monotonic() > until:
+                msg = f"{self.variant.name} does not say how many requests its fast lane has answered"
+                raise BenchError(msg)
+            time.sleep(0.005)
+        return int(file.read_text(encoding="ascii"))
 
     def _collector_cpu(self) -> float:
         return self.sink.cpu() if self.sink else 0.0
+
+
+def lane_share(variant: Variant, counted: int, predictions: int, connections: int) -> float:
+    """Return the share of the predictions that the fast lane answered; raises BenchError if it is not the variant's.
+
+    wrk leaves with a request under way on each connection, and each may be counted.
+    """
+    least, most = (0.0, 0.0) if variant.lane == "off" else (_IN_LANE * predictions, predictions + connections)
+    if not least <= counted <= most:
+        msg = f"{variant.name}: the fast lane answered {counted} of {predictions} predictions, wanted it {variant.lane}"
+        raise BenchError(msg)
+    return min(1.0, counted / predictions)

@@ -47,17 +47,17 @@ _OURS = "traced5"
 
 def side_by_side(variants: Sequence[Variant], setting: Setting, results: Results) -> list[str]:
     """Return the table of one setting, and what it says of the peers."""
-    lines = [*_head(_SIDE_BY_SIDE), *(_row(variant, setting, results) for variant in variants)]
-    return [*lines, *_against_peers(variants, setting, results)]
+    lines = [*head(_SIDE_BY_SIDE), *(_row(variant, setting, results) for variant in variants)]
+    return [*lines, *_beside(variants, setting, results), *_against_peers(variants, setting, results)]
 
 
 def costs(variants: Sequence[Variant], found: Costs) -> list[str]:
     """Return the table of what each server takes by itself."""
-    lines = _head(_COSTS)
+    lines = head(_COSTS)
     for variant in variants:
         begin = f"| {variant.title} | {variant.name} |"
         if variant.name in found.failed:
-            lines.append(f"{begin} {_sentence(found.failed[variant.name])} {'|' * 9}")
+            lines.append(f"{begin} {sentence(found.failed[variant.name])} {'|' * 9}")
             continue
         several = found.measured[variant.name]
         logs = variant.records != "none"
@@ -77,8 +77,14 @@ def costs(variants: Sequence[Variant], found: Costs) -> list[str]:
     return lines
 
 
-def _head(columns: Sequence[str]) -> list[str]:
+def head(columns: Sequence[str]) -> list[str]:
+    """Return the first two lines of a table: a name, what `--only` takes, and numbers."""
     return [f"| {' | '.join(columns)} |", f"|---|---{'|---:' * (len(columns) - 2)}|"]
+
+
+def middle(values: Sequence[float], form: str) -> str:
+    """Return the median."""
+    return format(statistics.median(values), form)
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:
@@ -92,7 +98,7 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
 def _row(variant: Variant, setting: Setting, results: Results) -> str:
     begin = f"| {variant.title} | {variant.name} |"
     if variant.name in results.failed:
-        return f"{begin} {_sentence(results.failed[variant.name])} {'|' * 9}"
+        return f"{begin} {sentence(results.failed[variant.name])} {'|' * 9}"
     mine = results.measured[variant.name, setting]
 
     def median(value: Callable[[Measured], float], form: str) -> str:
@@ -128,6 +134,23 @@ def _recorded(variant: Variant, series: Sequence[Measured]) -> str:
     return f"{missing:,} of {acknowledged:,} missing" if missing else "all"
 
 
+def _beside(variants: Sequence[Variant], setting: Setting, results: Results) -> Iterator[str]:
+    """Yield what the rows cost beside the one that they differ from in one thing, in the same round."""
+    several = [variant for variant in variants if (variant.name, setting) in results.measured and variant.beside]
+    for variant in several:
+        mine, bases = results.measured[variant.name, setting], results.measured.get((variant.beside, setting))
+        lanes = [measured.lane for measured in mine if measured.lane is not None]
+        parts = []
+        if bases:
+            times = spread([m.cpu / b.cpu for m, b in zip(mine, bases, strict=True)])
+            parts.append(f"{times} of {variant.beside}'s processor time a request")
+        if lanes and variant.lane == "on":
+            parts.append(f"at least {min(lanes):.1%} of each round's predictions went through the fast lane")
+        if parts:
+            yield ""
+            yield f"{variant.name}: {'; '.join(parts)}."
+
+
 def _against_peers(variants: Sequence[Variant], setting: Setting, results: Results) -> Iterator[str]:
     """Yield how many times the requests of the best peer, in the same round, our server answers."""
     ours = results.measured.get((_OURS, setting), [])
@@ -141,6 +164,6 @@ def _against_peers(variants: Sequence[Variant], setting: Setting, results: Resul
     yield f"With 5 % traced it answers {spread(times, '.1f')} times the requests of the fastest peer that logs, {best}."
 
 
-def _sentence(reason: str) -> str:
+def sentence(reason: str) -> str:
     """Return a reason as it can stand in a cell."""
     return " ".join(reason.replace("|", "/").split())[:300]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bench import dialects
+from bench import dialects, wrk
 from bench.environments import AGENT_VERSION, ROOT, version
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["BARE", "OFF", "ROOT", "VARIANTS", "Variant"]
 
@@ -32,6 +35,16 @@ class Variant:
     alone: bool = False
     """Measured only in the part where servers run one after the other."""
     dialect: dialects.Dialect = dialects.OURS
+    load: wrk.Kind = ""
+    """What differs from one request to the next, besides the rows."""
+    nginx: bool = False
+    """Asked through nginx."""
+    lane: Literal["", "on", "off"] = ""
+    """Whether the fast lane must answer its predictions; empty: nobody counts."""
+    beside: str = ""
+    """The variant that it is but for one thing; such a row is in the part `connections` only."""
+    tree: Path = ROOT
+    """The checkout whose server it is."""
 
     @property
     def ours(self) -> bool:
@@ -49,6 +62,29 @@ _NO_TRACES = {"OTEL_TRACES_EXPORTER": "none"}
 _TRACED_5 = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
 _OBVIOUS_5 = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
 _ALL = {"OTEL_TRACES_SAMPLER": "always_on"}
+_LANE_OFF = {"PREDICTOR_FAST_LANE": "off"}
+
+
+def _like_traced5(
+    name: str,
+    title: str,
+    lane: Literal["on", "off"] = "on",
+    load: wrk.Kind = "",
+    *,
+    nginx: bool = False,
+) -> Variant:
+    environ = _TRACED_5 | (_LANE_OFF if lane == "off" else {})
+    return Variant(
+        *(name, f"5 % traced, {title}"),
+        environ=environ,
+        sink="up",
+        traced=0.05,
+        load=load,
+        nginx=nginx,
+        lane=lane,
+        beside="traced5",
+    )
+
 
 VARIANTS = (
     Variant(BARE, "bare aiohttp", "bare", records="none"),
@@ -56,6 +92,10 @@ VARIANTS = (
     Variant("on", "logging on, kept on disk"),
     Variant("shipped", "+ shipped to a Collector", environ=_NO_TRACES, sink="up"),
     Variant("traced5", "+ 5 % traced", environ=_TRACED_5, sink="up", traced=0.05),
+    _like_traced5("lane-off", "fast lane off", lane="off"),
+    _like_traced5("heads", "each request its own `traceparent`", load="traceparent"),
+    _like_traced5("odd", "one request in 100 a `GET /livez`", load="livez"),
+    _like_traced5("nginx", "one in 100 a `GET /livez`, through nginx", load="livez", nginx=True),
     Variant("traced100", "+ 100 % traced", environ=_ALL, sink="up", traced=1.0),
     Variant("down", "shipped, Collector down", environ=_NO_TRACES, sink="down"),
     Variant("slow", "shipped, Collector slow", environ=_NO_TRACES, sink="slow"),

@@ -1,7 +1,7 @@
 """Misuse and attack: hostile requests and half-open connections on a real server, and what is left of them.
 
-Each kind of refusal has its own test elsewhere (test_problems.py, test_limits.py). Here is the sum: all of them together,
-alone, between good requests and mixed, often, and good callers beside a thousand who never finish.
+Each kind of refusal has its own test elsewhere (test_problems.py, test_limits.py). Here is the sum: all of them
+together, alone, between good requests and mixed, often, and good callers beside a thousand who never finish.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_model_description(outbox: Path, tmp_path: Path) -> None:
     """The model.toml of docs/models.md is whole and right: with files that fit it, `predictor check` finds no fault."""
-    text, _ = blocks("models.md", "toml")  # the second is a feature alone
+    text, *_ = blocks("models.md", "toml")  # the others are parts alone
     shown = tomllib.loads(text)
     shape: list[int | str] = ["N", len(shown["features"])]
     probabilities, score = shown["classifier"]["probabilities"], shown["outlier"]["score"]

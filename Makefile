@@ -11,6 +11,7 @@ OVERLAY ?= minikube
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKER := .cache/manifests
+SUPPLY := .cache/supply-chain
 LOWEST := .cache/lowest
 export PYTHON VENV
 # ONNX Runtime would report usage to its maker.
@@ -19,6 +20,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
 .PHONY: help run test lint lock train image images collector kustomize manifests bench chaos
+.PHONY: sbom provenance audit
 .PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster
 
 help: ## Explain the targets
@@ -45,6 +47,20 @@ train: venv-train ## Train the iris model again and write its files in models/ir
 
 image: ## Build the container image IMAGE (predictor:dev) with docker, podman or buildah
 	@scripts/image "$(IMAGE)" $(IMAGE_ARGS)
+
+sbom: ## Write dist/sbom.cdx.json (CycloneDX): every package of the image with its version and hashes
+	@VENV=$(SUPPLY) scripts/venv supply-chain
+	@mkdir -p dist
+	$(SUPPLY)/bin/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --sv 1.6 \
+	  --output-reproducible --validate --of JSON -o dist/sbom.cdx.json
+
+provenance: ## Write dist/provenance.json (SLSA 1): of which sources and which base IMAGE_ARGS say that the image is made
+	@mkdir -p dist
+	@python3 scripts/provenance.py $(IMAGE_ARGS) >dist/provenance.json
+
+audit: ## Ask after known weaknesses of the image's packages; skipped, with a word, where the data cannot be reached
+	@VENV=$(SUPPLY) scripts/venv supply-chain
+	@scripts/audit $(SUPPLY)/bin/pip-audit
 
 images: image ## Build the image and load it into minikube, if that is the current kubectl context
 	@scripts/load-image "$(IMAGE)"

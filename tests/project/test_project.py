@@ -94,7 +94,7 @@ def test_locks_answer_what_pyproject_asks_for() -> None:
         "dev": runtime + groups["build"] + groups["dev"],
         "train": runtime + groups["build"] + groups["train"],
         "manifests": groups["build"] + groups["manifests"],
-        "supply-chain": groups["supply-chain"],
+        "supply-chain": groups["build"] + groups["supply-chain"],
     }
     for name, requirements in wanted.items():
         locked = {
@@ -119,7 +119,17 @@ def test_ci_runs_the_commands_that_are_documented() -> None:
     readme = make_commands((ROOT / "README.md").read_text())
     ci = (ROOT / ".ci" / "run").read_text()
     assert {"run", "test"} <= readme <= targets
-    assert {"lint", "collector", "manifests", "test", "test-lowest", "test-stack", "chaos"} == make_commands(ci)
+    assert {
+        "lint",
+        "sbom",
+        "audit",
+        "collector",
+        "manifests",
+        "test",
+        "test-lowest",
+        "test-stack",
+        "chaos",
+    } == make_commands(ci)
     assert {"scripts/newcomer", "scripts/try-locks"} <= set(re.findall(r"^ *(scripts/\S+)", ci, re.MULTILINE))
     newcomer = (ROOT / "scripts" / "newcomer").read_text()
     assert "as_newcomer python3 scripts/smoke.py" in newcomer

@@ -99,6 +99,16 @@ def test_without_a_window(loki: Loki) -> None:
     assert (report.sound, report.verdicts[0].first) == (True, 3)
 
 
+def test_what_retention_has_left(loki: Loki) -> None:
+    """Without a start nothing before the week counts: retention may have taken what lies between two old records."""
+    stream = Stream(time.time_ns() - 8 * 24 * 3600 * SECOND)
+    stream_records = [stream.opened(), *stream.predictions(5)]
+    stream.now = time.time_ns() - 3600 * SECOND
+    loki.add(*lines(stream, [*stream_records[:2], *stream.predictions(3), stream.closed()]))
+    report = verify(source(loki.url), TimeRange())
+    assert (report.sound, report.verdicts[0].first) == (True, 7)
+
+
 def test_access(loki: Loki) -> None:
     """Tenant, token and selector are sent; a token never shows in what is printed."""
     access = Access("team", "s3cret", '{service_name="mine"}')

@@ -178,7 +178,7 @@ class _Check:
         for entry in self.source.of(silent, TimeRange(start)) if silent else ():
             if entry.sequence > self.then[entry.stream].last:  # it has arrived since, and is older than the window
                 self._streams[entry.stream].add(entry, judged=True)
-        if self.window.start is None:
+        if self.window.start in {None, self.source.oldest}:  # what is older goes at the moment, in no order
             return
         unknown = {
             name

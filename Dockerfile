@@ -57,5 +57,5 @@ EXPOSE 8000
 USER 10001:10001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PREDICTOR_PORT', 8000)}/livez\", timeout=2)"]
+  CMD ["predictor", "healthcheck"]
 ENTRYPOINT ["predictor"]

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | init | load | log")
+    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | healthcheck | init | load | log")
     serving = verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     checking = verbs.add_parser(
         "check",
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             metavar="MODEL",
             help="a model folder or an ONNX file, before PREDICTOR_MODEL",
         )
+    verbs.add_parser("healthcheck", help="ask the server that listens by these settings whether it lives")
     beginning = verbs.add_parser("init", help="write the folder of a model from its ONNX file")
     beginning.add_argument("file", type=Path, metavar="FILE.onnx")
     beginning.add_argument(
@@ -100,6 +101,12 @@ def _init(file: Path, folder: Path | None) -> int:
     return 0
 
 
+def _healthcheck(settings: Settings) -> int:
+    from predictor.server.healthcheck import healthcheck  # noqa: PLC0415 - a verb imports its own
+
+    return healthcheck(settings)
+
+
 def _log(arguments: Sequence[str]) -> int:
     from predictor.reader.cli import main as log  # noqa: PLC0415 - a verb imports its own
 
@@ -127,7 +134,11 @@ def _sentence(error: Exception, settings: Settings | None) -> str:
     return f"{where}: {error.strerror}"
 
 
-_VERBS: dict[str, Callable[[Settings], int]] = {"serve": _serve, "check": _check}
+_VERBS: dict[str, Callable[[Settings], int]] = {
+    "serve": _serve,
+    "check": _check,
+    "healthcheck": _healthcheck,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from predictor.core.result import Origin
 
 Headers = list[tuple[str, str]]
+NO_STORE = ("Cache-Control", "no-store")
+"""Of every answer: what a cache keeps is given to somebody else, and is no prediction that was logged."""
 
 
 class Answer(NamedTuple):
@@ -22,7 +24,7 @@ class Answer(NamedTuple):
 
 def json_answer(value: object, status: int = 200) -> Answer:
     """Return a value as JSON."""
-    return Answer(status, [("Content-Type", JSON)], (encode(value),))
+    return Answer(status, [("Content-Type", JSON), NO_STORE], (encode(value),))
 
 
 def identify(headers: Headers, origin: Origin) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from predictor.api.answers import Answer, Headers
+from predictor.api.answers import NO_STORE, Answer, Headers
 from predictor.api.json_body import encode
 from predictor.core.operator_log import Throttle
 from predictor.core.problems import Kind, Problem
@@ -42,7 +42,7 @@ def encode_problem(problem: Problem, instance: str | None = None) -> Answer:
     headers: Headers = [*problem.headers.items()]
     if problem.retry_after is not None:
         headers.append(("Retry-After", str(problem.retry_after)))
-    headers.append(("Content-Type", "application/problem+json"))
+    headers += [("Content-Type", "application/problem+json"), NO_STORE]
     return Answer(problem.kind.status, headers, (encode(fields),))
 
 

@@ -15,6 +15,9 @@ _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, 
 _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 _MAX_PORT = 65535
+_NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
 """Without credentials, query and fragment: they would be shown to everybody, or stand in the way of a path."""
 
@@ -40,6 +43,33 @@ def optional_url(given: str) -> str:
         msg = "a URL such as https://grafana.example or http://127.0.0.1:3000/grafana"
         raise ValueError(msg)
     return given
+
+
+def listening(given: str) -> str:
+    """Take addresses, names and Unix sockets to listen on, with commas between."""
+    parts = [part.strip() for part in given.split(",")]
+    if not all(parts) or any(part.startswith("unix:") and not part.startswith("unix:/") for part in parts):
+        msg = "addresses such as 127.0.0.1, :: or unix:/run/predictor.sock, with commas between"
+        raise ValueError(msg)
+    return given
+
+
+def host_names(given: str) -> tuple[str, ...]:
+    """Take names as they stand in a header Host, without a port, with commas between; `*` is any."""
+    names = tuple(part.strip().lower() for part in given.split(",")) if given else ()
+    if not all(name == "*" or _NAME.fullmatch(name) for name in names):
+        msg = "names such as predictor.example, without a port, with commas between"
+        raise ValueError(msg)
+    return names
+
+
+def origins(given: str) -> tuple[str, ...]:
+    """Take origins as browsers write them, with commas between; `*` is any."""
+    found = tuple(part.strip().lower() for part in given.split(",")) if given else ()
+    if not all(each == "*" or _ORIGIN.fullmatch(each) for each in found):
+        msg = "origins such as https://app.example or http://localhost:3000, without a path, with commas between"
+        raise ValueError(msg)
+    return tuple(each.removesuffix(_DEFAULT_PORTS.get(each.partition(":")[0], "\0")) for each in found)
 
 
 def port(given: str) -> int:

@@ -15,8 +15,11 @@ from predictor.config.parsers import (
     count,
     duration,
     folder,
+    host_names,
+    listening,
     optional_file,
     optional_url,
+    origins,
     port,
     size,
     switch,
@@ -51,7 +54,11 @@ def _setting(default: str, parse: Callable[[str], Any], meaning: str, *, secret:
 class Settings:
     """What the environment says; sizes in bytes, times in seconds."""
 
-    host: str = _setting("127.0.0.1", text, "address to listen on")
+    host: str = _setting(
+        "127.0.0.1",
+        listening,
+        "address to listen on, or several with commas between; `::` takes IPv4 too, `unix:/path` is a Unix socket",
+    )
     port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
     model: Path = _setting("models/iris", folder, "model to serve: a folder with a `model.toml`, or an ONNX file")
     outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
@@ -97,7 +104,30 @@ class Settings:
     feedback_token: str = _setting(
         "", text, "if set, feedback must come with it: `Authorization: Bearer …`", secret=True
     )
+    feedback_token_file: Path | None = _setting(
+        "",
+        optional_file,
+        "tokens for feedback, one a line; with neither of the two, those of `PREDICTOR_TOKEN_FILE`",
+    )
     feedback_bytes: int = _setting("4KiB", size(64), "largest body of a feedback")
+    token_file: Path | None = _setting(
+        "", optional_file, "if set, predictions must come with one of its tokens, one a line: `Authorization: Bearer …`"
+    )
+    tls_certificate: Path | None = _setting(
+        "", optional_file, "PEM file of the server's certificate and its chain: callers speak HTTPS"
+    )
+    tls_key: Path | None = _setting("", optional_file, "PEM file of its key, unless that is in the same file")
+    allowed_hosts: tuple[str, ...] = _setting(
+        "",
+        host_names,
+        "names to answer to besides loopback's, with commas between; `*`: any; "
+        "without it none if `PREDICTOR_HOST` is loopback, else any",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "",
+        origins,
+        "origins of web pages that may call, for example `https://app.example`, with commas between; `*`: any",
+    )
     hash_key_file: Path | None = _setting(
         "", optional_file, "the secret for features and outputs that `model.toml` has hashed in the log"
     )
@@ -118,6 +148,11 @@ class Settings:
     export: Export
     semconv: str = "http"
     """`OTEL_SEMCONV_STABILITY_OPT_IN`: by which names server spans call their attributes."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses, names and Unix sockets (`unix:/path`) to listen on."""
+        return tuple(part.strip() for part in self.host.split(","))
 
     @property
     def refuses(self) -> bool:
@@ -158,6 +193,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         if variable.startswith(PREFIX) and variable not in known:
             msg = f"{variable} is not a setting; the settings are {', '.join(sorted(known))}{_service_link(variable)}"
             raise SettingsError(msg)
+    if values["tls_key"] and not values["tls_certificate"]:
+        msg = "PREDICTOR_TLS_KEY is set, wanted PREDICTOR_TLS_CERTIFICATE too"
+        raise SettingsError(msg)
     try:
         return Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
     except ValueError as error:

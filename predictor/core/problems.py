@@ -21,12 +21,14 @@ class Kind(Enum):
     BAD_REQUEST = _Kind(400, "bad-request", "The HTTP request is malformed")
     INVALID_JSON = _Kind(400, "invalid-json", "The body is not JSON")
     UNAUTHORIZED = _Kind(401, "unauthorized", "This call wants a token")
+    FORBIDDEN = _Kind(403, "forbidden", "A web page from elsewhere may not make this call")
     NOT_FOUND = _Kind(404, "not-found", "There is nothing at this path")
     METHOD_NOT_ALLOWED = _Kind(405, "method-not-allowed", "This path has no such method")
     CONTENT_TOO_LARGE = _Kind(413, "content-too-large", "The request is larger than this server takes")
     URI_TOO_LONG = _Kind(414, "uri-too-long", "The path is longer than this server takes")
     UNSUPPORTED_MEDIA_TYPE = _Kind(415, "unsupported-media-type", "The body is not declared as JSON")
     UNSUPPORTED_CODING = _Kind(415, "unsupported-coding", "The body is compressed in a way that is not taken")
+    MISDIRECTED_REQUEST = _Kind(421, "misdirected-request", "This server does not answer to that name")
     INVALID_DATA = _Kind(422, "invalid-data", "The data does not have the model's shape")
     RATE_LIMITED = _Kind(429, "rate-limited", "More rows a second than this server takes")
     HEADERS_TOO_LARGE = _Kind(431, "headers-too-large", "The headers are larger than this server takes")
@@ -73,7 +75,8 @@ class Problem(Exception):
     ) -> None:
         """Take the kind, the sentence, and for a 429 or 503 the seconds after which a retry makes sense.
 
-        `recorded` says that the log has, or has counted, what became of the rows.
+        `recorded` says that the log has, or has counted, what became of the rows; or that it shall hold nothing of the
+        request, whose caller may not write into it.
         """
         super().__init__(detail)
         self.kind = kind

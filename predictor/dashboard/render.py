@@ -36,8 +36,8 @@ def files() -> dict[str, File]:
     return found
 
 
-def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None) -> bytes:
-    """Return the page for a model; `stream_id` names this start's log, if there is one."""
+def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, tokens: bool) -> bytes:
+    """Return the page for a model; `stream_id` names this start's log, if any; with `tokens` the form asks for one."""
     about = model.description
     features = [
         {
@@ -72,6 +72,7 @@ def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None) -> by
             },
             samples=[each.sample for each in about.features],
             stream_id=stream_id,
+            tokens=tokens,
         )
         .encode()
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from functools import wraps
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from predictor.api.access import is_loopback, name_of
 from predictor.core.problems import Kind, Problem
 from predictor.http.responses import problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from predictor.dashboard.feed import Feed
     from predictor.dashboard.render import File
@@ -30,14 +30,23 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",  # the next start may have another model, and other files
 }
 
 
 class Page:
     """The page of one server."""
 
-    def __init__(self, feed: Feed, html: bytes, files: Mapping[str, File], *, loopback_only: bool) -> None:
-        """Take what is shown; with `loopback_only` it is shown to whoever asks a loopback name for it.
+    def __init__(
+        self,
+        feed: Feed,
+        html: bytes,
+        files: Mapping[str, File],
+        *,
+        loopback_only: bool,
+        hosts: Collection[str] = (),
+    ) -> None:
+        """Take what is shown; with `loopback_only` to whoever asks a loopback name for it, or one of `hosts`.
 
         Else any web page that a developer visits could read it, by pointing a name of its own at 127.0.0.1.
         """
@@ -45,6 +54,7 @@ class Page:
         self._html = html
         self._files = files
         self._loopback_only = loopback_only
+        self._hosts = frozenset(hosts)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Register the page's calls."""
@@ -65,8 +75,12 @@ class Page:
 
     def _check(self, request: web.Request) -> None:
         """Refuse who may not see the page; raises Problem."""
-        if self._loopback_only and not is_loopback(_name(request.host)):
-            detail = "the page is shown under a loopback name only; PREDICTOR_PAGE=on shows it under any"
+        name = name_of(request.host).lower()
+        if self._loopback_only and not (is_loopback(name) or name in self._hosts):
+            detail = (
+                "the page is shown under a loopback name only, or one of PREDICTOR_ALLOWED_HOSTS; "
+                "PREDICTOR_PAGE=on shows it under any"
+            )
             raise Problem(Kind.NOT_FOUND, detail)
 
     async def _page(self, _: web.Request) -> web.Response:
@@ -74,7 +88,7 @@ class Page:
             body=self._html,
             content_type="text/html",
             charset="utf-8",
-            headers=_HEADERS | {"Cache-Control": "no-store"},  # the next start may have another model
+            headers=_HEADERS,
         )
 
     async def _file(self, request: web.Request) -> web.Response:
@@ -85,7 +99,7 @@ class Page:
             body=file.content,
             content_type=file.content_type,
             charset="utf-8",
-            headers=_HEADERS | {"Cache-Control": "no-cache"},
+            headers=_HEADERS,
         )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -100,7 +114,7 @@ class Page:
         transport = request.transport
         if transport is None:  # the caller has gone
             raise Problem(Kind.BAD_REQUEST, "the connection is closed")
-        headers = _HEADERS | {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        headers = _HEADERS | {"Content-Type": "text/event-stream"}
         response = web.StreamResponse(headers=headers | {"X-Accel-Buffering": "no"})
         listener = self.feed.join(transport)
         try:
@@ -114,18 +128,3 @@ class Page:
         finally:
             self.feed.leave(listener)
         return response
-
-
-def is_loopback(name: str) -> bool:
-    """Tell whether a host name or address is this machine and no other."""
-    try:
-        return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _name(host: str) -> str:
-    """Return the name in a `Host` header: without the port, without an IPv6 address's brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]

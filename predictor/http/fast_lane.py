@@ -18,19 +18,16 @@ from predictor.api.json_body import BODY_BROKEN, BODY_LATE
 from predictor.core.problems import Kind, Problem
 from predictor.http.lent_transport import LentTransport
 from predictor.http.limits import MOST_HEAD_BYTES, bound_unread
-from predictor.http.request_head import HeadReader, may_become_plain, more_than_one
+from predictor.http.request_head import may_become_plain, more_than_one
 from predictor.http.wire import encode_answer
 from predictor.serving.deadlines import Deadlines
 from predictor.tracing.server_spans import Exchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from predictor.api.dataplane import DataPlane, Reply, RequestContext
     from predictor.api.pattern.predict import Codec
-    from predictor.api.routes import Route
     from predictor.http.connection import Connection
-    from predictor.http.request_head import RequestHead
+    from predictor.http.request_head import HeadReader, RequestHead
     from predictor.http.server import HttpServer
 
 _END = b"\r\n\r\n"
@@ -41,10 +38,10 @@ _LINGER = 2.0
 class FastLane:
     """Makes the connections of the lane, and holds what they share."""
 
-    def __init__(self, plane: DataPlane, routes: Sequence[Route]) -> None:
-        """Take the data plane and the table of calls."""
+    def __init__(self, plane: DataPlane, heads: HeadReader) -> None:
+        """Take the data plane, and what reads heads."""
         self.plane = plane
-        self.heads = HeadReader(routes, plane.tracer.fields)
+        self.heads = heads
         self.bodies: Deadlines[LaneConnection] = Deadlines(LaneConnection.body_is_late)
 
     def __call__(self, server: HttpServer) -> LaneConnection:
@@ -191,6 +188,7 @@ class LaneConnection(asyncio.Protocol):
     def _answer(self, reply: Reply) -> None:
         plane, head, origin = self._lane.plane, self._head, reply.context.origin
         answer = self._codec.encode(reply)
+        answer.headers.extend(head.answer_headers)
         if origin.kept and (spans := plane.tracer.server_spans):
             answered = (answer.status, answer.headers)
             spans.write(origin, Exchanged(head.method, head.route, self._scheme, head.headers, *answered))

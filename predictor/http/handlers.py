@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from predictor.api.answers import identify
+from predictor.api.answers import NO_STORE, identify
 from predictor.api.content_coding import coding_of, decompress
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE, BodyHead, check_size
@@ -15,11 +17,13 @@ from predictor.api.problem_details import encode_problem, own_fault
 from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe, paths_of
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import FAULT, Connection
+from predictor.http.missing_calls import methods_at, no_such_call
 from predictor.http.responses import problem_response, response_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from predictor.api.access import Access, Tokens
     from predictor.api.answers import Answer
     from predictor.api.content_coding import Slices
     from predictor.api.dataplane import DataPlane, Reply, RequestContext
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BODY_BYTES = "PREDICTOR_BODY_BYTES"
-_ANYWHERE = "/{path}"
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
 
 
@@ -57,6 +60,7 @@ class InFlight:
         self._number -= 1
 
 
+ACCESS: web.AppKey[Access] = web.AppKey("ACCESS")
 IN_FLIGHT = web.AppKey("IN_FLIGHT", InFlight)
 SERVER: web.AppKey[list[HttpServer]] = web.AppKey("SERVER", list)
 """The server of connections, once there is one."""
@@ -72,7 +76,10 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
         if (fault := request.get(FAULT)) is not None:
             response: web.StreamResponse = problem_response(Problem(fault.kind, fault.detail))
         else:
+            request.app[ACCESS].check_host(request.headers)
             response = await handler(request)
+    except Problem as problem:  # of the check
+        response = problem_response(problem, request.path)
     except web.HTTPException as error:  # `OPTIONS *`, `CONNECT`
         kind = Kind.NOT_FOUND if error.status == Kind.NOT_FOUND.status else Kind.BAD_REQUEST
         response = problem_response(Problem(kind, error.text or error.reason))
@@ -87,9 +94,9 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     return response
 
 
-def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Route]) -> None:
+def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Route], access: Access) -> None:
     """Register every call, and last what answers where no call is."""
-    handlers = _Handlers(plane)
+    handlers = _Handlers(plane, access)
     for route in routes:
         handler = handlers.of(route)
         for path in paths_of(route):
@@ -103,8 +110,9 @@ def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Rou
 class _Handlers:
     """Makes the handlers of one data plane."""
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane, access: Access) -> None:
         self._plane = plane
+        self._access = access
         self._tracer = plane.tracer
 
     def of(self, route: Route) -> Handler:
@@ -119,10 +127,21 @@ class _Handlers:
                 return _probe(answer)
 
     def unmatched(self) -> Handler:
-        return self._surround(_unmatched, "")
+        async def unmatched(request: web.Request, context: RequestContext) -> web.Response:
+            methods = await methods_at(request)
+            if request.method == "OPTIONS" and methods:
+                permitted = self._access.preflight(request.headers, methods)
+                if permitted is not None:
+                    response = web.Response(status=HTTPStatus.NO_CONTENT, headers=CIMultiDict([NO_STORE, *permitted]))
+                    response.headers["X-Trace-Id"] = context.origin.trace_id
+                    return response
+            raise no_such_call(request, methods)
+
+        return self._surround(unmatched, "")
 
     def _predict(self, codec: Codec) -> Call:
         async def predict(request: web.Request, context: RequestContext) -> web.Response:
+            _check_caller(request, self._access, self._access.tokens)
             self._plane.admit()
             head, body = BodyHead(request.headers.get("Content-Type"), request.content_length), b""
             if codec.takes_body:
@@ -137,8 +156,9 @@ class _Handlers:
 
     def _feedback(self, call: FeedbackCall) -> Call:
         async def feedback(request: web.Request, context: RequestContext) -> web.Response:
+            _check_caller(request, self._access, self._access.feedback_tokens)
             head = BodyHead(request.headers.get("Content-Type"), request.content_length)
-            job_id = call.check(request.headers.get("Authorization", ""), request.match_info["job_id"], head)
+            job_id = call.check(request.match_info["job_id"], head)
             body = await _read_body(request, context.deadline, call.limit, call.setting)
             answer = await call.answer(context.origin, job_id, body)
             identify(answer.headers, context.origin)
@@ -146,18 +166,27 @@ class _Handlers:
 
         return feedback
 
-    def _surround(self, call: Call, route: str, *, predicts: bool = False) -> Handler:
-        """Return the handler of a call with what surrounds it: ids and sample, the deadline, problems, the trace."""
-        plane, instrumentation, measure = self._plane, self._tracer.instrumentation, self._plane.measure
+    def _answers(self, call: Call, *, predicts: bool) -> Call:
+        """Return a call that answers with a problem what it raises, and says which pages may read its answer."""
+        plane, access = self._plane, self._access
 
-        async def answered(request: web.Request, context: RequestContext) -> web.StreamResponse:
+        async def answers(request: web.Request, context: RequestContext) -> web.Response:
             try:
-                return await call(request, context)
+                response = await call(request, context)
             except Exception as error:  # noqa: BLE001 - every request gets an answer
                 reply = plane.refuse(_known(error), context, predicts=predicts)
                 answer = encode_problem(reply.problem or own_fault(), context.path)
                 identify(answer.headers, context.origin)
-                return response_of(answer)
+                response = response_of(answer)
+            response.headers.extend(access.answer_headers(request.headers))
+            return response
+
+        return answers
+
+    def _surround(self, call: Call, route: str, *, predicts: bool = False) -> Handler:
+        """Return the handler of a call with what surrounds it: ids and sample, the deadline, problems, the trace."""
+        plane, instrumentation, measure = self._plane, self._tracer.instrumentation, self._plane.measure
+        answered = self._answers(call, predicts=predicts)
 
         async def traced(request: web.Request) -> web.StreamResponse:
             context = plane.open(request.headers, request.method, route, request.path)
@@ -261,14 +290,8 @@ def _probe(answer: Callable[[], Answer]) -> Handler:
     return probe
 
 
-async def _unmatched(request: web.Request, _: RequestContext) -> web.Response:
-    """Say that the path is unknown, or which methods it has."""
-    allowed: set[str] = set()
-    for resource in request.app.router.resources():
-        if resource.canonical != _ANYWHERE:
-            allowed |= (await resource.resolve(request))[1]
-    if not allowed:
-        raise Problem(Kind.NOT_FOUND, f"nothing is at {request.path}; GET /metadata says what this server predicts")
-    methods = ", ".join(sorted(allowed))
-    detail = f"{request.path} takes {methods}, not {request.method}"
-    raise Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": methods})
+def _check_caller(request: web.Request, access: Access, tokens: Tokens | None) -> None:
+    """Refuse a call that logs, by the head of its request; raises Problem."""
+    access.check_page(request.headers, request.method)
+    if tokens:
+        tokens.check(request.headers.get("Authorization", ""))

@@ -21,6 +21,8 @@ from predictor.http.limits import MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from predictor.api.access import Access
+    from predictor.api.answers import Headers
     from predictor.api.pattern.predict import Codec
     from predictor.api.routes import Route
 
@@ -51,13 +53,16 @@ class RequestHead(msgspec.Struct, frozen=True):
     body: BodyHead
     codec: Codec | None
     """Of the call that the fast lane answers; None is aiohttp's."""
+    answer_headers: Headers
+    """What its answer says besides, of which pages may read it."""
 
 
 class HeadReader:
     """Reads heads."""
 
-    def __init__(self, routes: Sequence[Route], own: Iterable[str]) -> None:
-        """Take the table of calls, and the headers that are another one in each request."""
+    def __init__(self, routes: Sequence[Route], own: Iterable[str], access: Access) -> None:
+        """Take the table of calls, the headers that are another one in each request, and who may call."""
+        self._access = access
         self._codecs = {
             (route.method, path): (route.path, route.meaning.codec)
             for route in routes
@@ -71,6 +76,11 @@ class HeadReader:
     def read(self, head: bytes) -> RequestHead | None:
         """Return a head that ends with its empty line; None if it is not plain, and so aiohttp's to understand."""
         return self._cache.get(head) or self._parse(head)
+
+    def forget(self) -> None:
+        """Read every head anew: who may call has changed."""
+        self._cache.clear()
+        self._cached = 0
 
     def _keep(self, head: bytes, found: RequestHead) -> None:
         self._cache[head] = found
@@ -111,9 +121,14 @@ class HeadReader:
         method, path, length = parser.get_method().decode(), parts.url.decode(), int(declared)
         body = BodyHead(headers.get("Content-Type"), length)
         route, codec = self._codecs.get((method, path), (path, None))
-        if codec and not (names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)):
-            codec = None  # what must be refused or changed before it is read is aiohttp's
-        found = RequestHead(method, path, route, headers, length, body, codec)
+        answer_headers: Headers = []
+        if codec:
+            takes = names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)
+            if takes and self._access.answers_at_once(headers, method):
+                answer_headers = self._access.answer_headers(headers)
+            else:
+                codec = None  # what must be refused or changed before it is read is aiohttp's
+        found = RequestHead(method, path, route, headers, length, body, codec, answer_headers)
         if len(head) <= _LONGEST_CACHED and names.isdisjoint(self._own):
             self._keep(head, found)
         return found
@@ -220,11 +235,13 @@ def may_become_plain(begun: bytes) -> bool:
     lines = begun.split(b"\r\n")
     if len(lines) > MOST_HEADERS or max(map(len, lines)) >= MOST_FIELD_BYTES:
         return False
+    parts = _Parts()
     try:
-        httptools.HttpRequestParser(_Parts()).feed_data(begun)
+        httptools.HttpRequestParser(parts).feed_data(begun)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return False
-    return True
+    # aiohttp refuses some that are there twice, before the head is whole.
+    return len({name.lower() for name, _ in parts.headers}) == len(parts.headers)
 
 
 def more_than_one(data: bytes) -> bool:

@@ -17,10 +17,11 @@ from predictor.config.settings import load as load_settings
 from predictor.core import cpu_quota, operator_log, thread_pools
 from predictor.core.rate_limit import TokenBucket
 from predictor.dashboard.feed import Feed
-from predictor.dashboard.routes import Page, is_loopback
+from predictor.dashboard.routes import Page
 from predictor.dashboard.view import View
 from predictor.http.fast_lane import FastLane
-from predictor.http.handlers import IN_FLIGHT, SERVER, InFlight, add_routes, outermost
+from predictor.http.handlers import ACCESS, IN_FLIGHT, SERVER, InFlight, add_routes, outermost
+from predictor.http.request_head import HeadReader
 from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
 from predictor.inference.model import load
@@ -28,6 +29,7 @@ from predictor.recording import model_event, record_schema
 from predictor.recording.feedback import FeedbackLog
 from predictor.recording.prediction_log import NoPredictionLog, PredictionLog
 from predictor.recording.redaction import redaction_of, scope_attributes
+from predictor.server.callers import Callers, is_local
 from predictor.server.health import Health
 from predictor.server.log_service import LogService
 from predictor.server.otel_resource import resource
@@ -52,6 +54,7 @@ HEALTH = web.AppKey("HEALTH", Health)
 PIPELINES: web.AppKey[dict[str, Pipeline]] = web.AppKey("PIPELINES", dict)
 LOG_SERVICE = web.AppKey("LOG_SERVICE", LogService)
 PAGE = web.AppKey("PAGE", Page)
+CALLERS = web.AppKey("CALLERS", Callers)
 _TURNS = 3
 """Of the loop, from the reading of a request to the call of its handler."""
 
@@ -61,8 +64,10 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
     if settings is None:  # a worker of gunicorn
         operator_log.setup()
         settings = load_settings()
-        if settings.page == "auto":  # where gunicorn listens is not known here
-            settings = replace(settings, page="off")
+        if settings.tls_certificate:
+            msg = "PREDICTOR_TLS_CERTIFICATE is set, wanted gunicorn's own --certfile and --keyfile"
+            raise ValueError(msg)
+        settings = replace(settings, host="0.0.0.0")  # noqa: S104 - where gunicorn listens is not known here
     model = load(settings.model, settings.batch_rows)
     for note in (*model.notes, *settings.export.ignored):
         operator_log.say(note)
@@ -77,8 +82,9 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
 def application(settings: Settings, model: Model, resource: Resource) -> web.Application:
     """Return the application; its start-up opens the log (raises OSError), its clean-up closes it.
 
-    Raises RedactionError before any of that: a start that is refused must leave no stream behind.
+    Raises RedactionError or ValueError before any of that: a start that is refused must leave no stream behind.
     """
+    callers = Callers(settings)
     redaction = redaction_of(model.description, settings.hash_key_file)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
@@ -124,9 +130,11 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         feedback = _feedback(settings, model, log, pipeline) if settings.feedback and log else None
         limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
         calls = routes(model, health, feedback=feedback, **limits)
-        add_routes(app.router, plane, calls)  # last: it also answers where no call is
+        add_routes(app.router, plane, calls, callers.access)  # last: it also answers where no call is
         if settings.fast_lane == "on":
-            app[LANE] = FastLane(plane, calls)
+            heads = HeadReader(calls, tracer.fields, callers.access)
+            callers.renewed.append(heads.forget)
+            app[LANE] = FastLane(plane, heads)
         yield
         await pipeline.close()
         if log_service:
@@ -143,7 +151,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             page.feed.close()
 
     app = web.Application(client_max_size=settings.body_bytes, middlewares=[outermost])
-    app[IN_FLIGHT], app[SERVER] = InFlight(), []
+    app[IN_FLIGHT], app[SERVER], app[ACCESS], app[CALLERS] = InFlight(), [], callers.access, callers
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)
     app.on_response_prepare.append(name_server)
@@ -176,21 +184,23 @@ def _prediction_log(
 def _feedback(settings: Settings, model: Model, log: PredictionLog, pipeline: Pipeline) -> FeedbackCall:
     write = FeedbackLog(log, pipeline.admit_feedback).write
     labels = model.description.labels
-    return FeedbackCall(write, labels, token=settings.feedback_token, limit=settings.feedback_bytes)
+    return FeedbackCall(write, labels, limit=settings.feedback_bytes)
 
 
 def _page(settings: Settings, model: Model, log_service: LogService | None) -> Page | None:
     """Return the page, if it is on; not even its templates are loaded otherwise."""
     local = settings.page == "auto"
-    if settings.page == "off" or (local and not is_loopback(settings.host)):
+    if settings.page == "off" or (local and not is_local(settings)):
         return None
     from predictor.dashboard.render import files, html  # noqa: PLC0415 - brings Jinja
 
     about = model.description
     numbers = len(about.labels) or len(about.values) or 1
     feed = Feed(View(about.features, settings.grafana_url, about.outputs), len(about.features), numbers)
-    content = html(model, model.ranges, log_service.stream.stream_id if log_service else None)
-    return Page(feed, content, files(), loopback_only=local)
+    stream_id = log_service.stream.stream_id if log_service else None
+    content = html(model, model.ranges, stream_id, tokens=settings.token_file is not None)
+    names = {*settings.allowed_hosts} - {"*"}
+    return Page(feed, content, files(), loopback_only=local, hosts=names)
 
 
 async def _flush(log_service: LogService, metrics: Metrics | None, seconds: float) -> None:

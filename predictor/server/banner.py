@@ -6,25 +6,33 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from predictor.api.json_body import encode
+from predictor.http.listener import UNIX
 from predictor.server import app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from aiohttp import web
 
     from predictor.config.settings import Settings
+    from predictor.http.listener import Place
 
 
-def greeting(settings: Settings, application: web.Application, host: str, port: int) -> Iterator[str]:
+def greeting(settings: Settings, application: web.Application, places: Sequence[Place]) -> Iterator[str]:
     """Yield the lines."""
     name, pipeline = next(iter(application[app.PIPELINES].items()))
     about = pipeline.model.description
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "https" if settings.tls_certificate else "http"
+    urls = [place.host if place.host.startswith(UNIX) else _url(scheme, place) for place in places]
+    url = next((each for each in urls if not each.startswith(UNIX)), "")
+    curl = "curl -s" if url else f"curl -s --unix-socket {quote(urls[0].removeprefix(UNIX))}"
+    if settings.token_file:
+        curl += " -H 'Authorization: Bearer …'"
     sample = encode({"data": [[feature.sample for feature in about.features]]}).decode()
-    yield f"{name}@{about.version} listens on {url}"
-    yield f"try: curl -s -H 'Content-Type: application/json' -d '{sample}' {quote(f'{url}/predict')}"
-    if app.PAGE in application:
+    yield f"{name}@{about.version} listens on {' and '.join(urls)}"
+    target = quote(f"{url or 'http://localhost'}/predict")
+    yield f"try: {curl} -H 'Content-Type: application/json' -d '{sample}' {target}"
+    if app.PAGE in application and url:
         yield f"{url}/ shows the last predictions in a browser"
     if settings.log == "off":
         return
@@ -40,6 +48,10 @@ def greeting(settings: Settings, application: web.Application, host: str, port: 
         yield f"it stays there, the newest {_size(settings.keep_bytes)} for {_time(settings.keep_age)}; {why}"
     else:
         yield f"it is shipped by OTLP/HTTP to {logs.shown}{logs.way}, and removed when the sink has accepted it"
+
+
+def _url(scheme: str, place: Place) -> str:
+    return f"{scheme}://{f'[{place.host}]' if ':' in place.host else place.host}:{place.port}"
 
 
 def _size(number: int) -> str:

@@ -16,6 +16,7 @@ from predictor.outbox.modes import make_folder
 from predictor.recording.record_schema import CHECK_EVENT
 from predictor.recording.redaction import redaction_of
 from predictor.server import check_record
+from predictor.server.callers import Callers
 from predictor.server.otel_resource import ResourceError, resource
 from predictor.shipping.otlp_http import Accepted, Delivery, Refused
 
@@ -43,6 +44,8 @@ def check(settings: Settings) -> int:
         _found("outbox", lambda: _outbox(settings)),
         _found("resource", _resource),
     ]
+    if settings.token_file or settings.feedback_token_file or settings.tls_certificate:
+        findings.append(_found("callers", lambda: _callers(settings)))
     targets: tuple[tuple[Signal, Endpoint | None], ...] = (
         ("logs", settings.export.logs),
         ("traces", settings.export.traces),
@@ -94,6 +97,12 @@ def _outbox(settings: Settings) -> str:
         )
         raise ValueError(msg)
     return f"{root.resolve()} can be written, {free >> 20} MiB free"
+
+
+def _callers(settings: Settings) -> str:
+    callers = Callers(settings)
+    scheme = "HTTPS" if callers.certificate else "HTTP"
+    return f"{scheme}, predictions {'with' if callers.access.tokens else 'without'} a token"
 
 
 def _resource() -> str:

@@ -20,6 +20,17 @@ def take() -> None:
     """End the process, with status 0, at a signal from now on; for as long as it holds nothing that must be closed."""
     for number in ENDING:
         signal.signal(number, _end)
+    if not has_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it would have read again is yet to be read
+
+
+def has_terminal() -> bool:
+    """Tell whether the process has a controlling terminal, whose end SIGHUP then means; else: read the files again."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _end(number: int, _: FrameType | None) -> None:

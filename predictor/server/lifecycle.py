@@ -7,6 +7,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,17 +16,17 @@ from typing import TYPE_CHECKING, NoReturn
 import uvloop
 
 from predictor.core import operator_log
-from predictor.http.listener import Listener
+from predictor.http.listener import UNIX, Listener
 from predictor.server import app
 from predictor.server.banner import greeting
-from predictor.server.early_signals import ENDING
+from predictor.server.early_signals import ENDING, has_terminal
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from predictor.config.settings import Settings
+    from predictor.http.listener import Place
     from predictor.http.runner import ServerRunner
 
 _logger = logging.getLogger("predictor")
@@ -58,42 +59,56 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     runner = await app.runner(settings)  # until now nothing is open, and a signal ends the process at once
-    signals = _Signals(settings)
+    callers = runner.app[app.CALLERS]
+    signals = _Signals(settings, callers.renew)
     await runner.setup()
     listener = Listener()
     try:
         if runner.server and not signals.first.done():
-            host, port = await listener.open(runner.server, settings.host, settings.port)
-            _greet(settings, runner, host, port)
+            tls = callers.certificate.context if callers.certificate else None
+            places: list[Place] = []
+            for host in settings.hosts:
+                # A port that was free for the first one is taken for all.
+                port = settings.port or next((place.port for place in places if place.port), 0)
+                places.append(await listener.open(runner.server, host, port, tls))
+            _greet(settings, runner, places)
     except (OSError, UnicodeError) as error:  # the latter: no host name at all
+        await listener.close()
         await runner.cleanup()
         code = (isinstance(error, OSError) and error.errno) or 0
         # asyncio's own words repeat the address; a name that is not found has its words in strerror.
         reason = os.strerror(code) if code > 0 else (isinstance(error, OSError) and error.strerror) or str(error)
-        where = f"{settings.host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
+        where = f"{host} port {settings.port} (PREDICTOR_HOST, PREDICTOR_PORT)"
+        if host.startswith(UNIX):
+            where = f"{host} (PREDICTOR_HOST)"
         raise OSError(code, f"cannot listen on {where}: {reason}") from error
     await _end(runner, listener, await signals.first, settings)
     book = runner.app.get(app.LOG_SERVICE)
     return _UNWRITTEN if book and book.unwritten else 0
 
 
-def _greet(settings: Settings, runner: ServerRunner, host: str, port: int) -> None:
+def _greet(settings: Settings, runner: ServerRunner, places: list[Place]) -> None:
     if settings.log == "off":
         _logger.warning("PREDICTOR_LOG=off: no prediction is logged")
-    for line in greeting(settings, runner.app, host, port):
+    for line in greeting(settings, runner.app, places):
         operator_log.say(line)
 
 
 class _Signals:
-    """The first signal begins the shutdown, or ends the start; a second that is meant as one ends all at once."""
+    """The first signal begins the shutdown, or ends the start; a second that is meant as one ends all at once.
 
-    def __init__(self, settings: Settings) -> None:
+    SIGHUP is none of them if the process has no controlling terminal that could be closed: it calls `renew`.
+    """
+
+    def __init__(self, settings: Settings, renew: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._came = 0.0
         self.first: asyncio.Future[signal.Signals] = self._loop.create_future()
         for number in ENDING:
             self._loop.add_signal_handler(number, self._take, number)
+        if not has_terminal():
+            self._loop.add_signal_handler(signal.SIGHUP, renew)
 
     def _take(self, number: signal.Signals) -> None:
         now = time.monotonic()

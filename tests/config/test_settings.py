@@ -135,7 +135,7 @@ def test_refusals(variable: str, given: str, wanted: str) -> None:
 def test_unknown_variable() -> None:
     """A misspelt variable is refused, with all that exist."""
     sentence = refusal(PREDICTOR_OUTBOX_BYTE="1GiB")
-    assert sentence.startswith("PREDICTOR_OUTBOX_BYTE is not a setting; the settings are PREDICTOR_BATCH_ROWS, ")
+    assert sentence.startswith("PREDICTOR_OUTBOX_BYTE is not a setting; the settings are PREDICTOR_ALLOWED_HOSTS, ")
     assert all(row.variable in sentence for row in table())
     assert "Kubernetes" not in sentence
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor.api.access import Access
 from predictor.api.routes import Predict, Route
 from predictor.http import request_head
 from predictor.http.connection import Connection
@@ -197,7 +198,7 @@ def _reader() -> HeadReader:
             """Take everything."""
 
     routes: Any = [Route("POST", "/predict", Predict(Codec()))]  # type: ignore[arg-type]
-    return HeadReader(routes, {"traceparent", "tracestate"})
+    return HeadReader(routes, {"traceparent", "tracestate"}, Access(local=False))
 
 
 def head(**headers: str | None) -> bytes:

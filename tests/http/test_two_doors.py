@@ -88,6 +88,18 @@ HEADERS = (
         "X: a\nY: b",
     ),
 )
+CALLERS = (
+    *("Origin: http://test", "Origin: https://app.example", "Origin: http://evil.example", "Origin: null", "Origin:"),
+    *("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: none", "Sec-Fetch-Mode: cors"),
+    *("Access-Control-Request-Method: POST", "Authorization: Bearer 0123456789abcdef", "authorization:bearer  x"),
+    *(
+        "Authorization: Bearer \udcff",
+        "Authorization: Basic 0123456789abcdef",
+        "Authorization: Bearer 0123456789abcdeg",
+    ),
+)
+"""Headers that say who calls."""
+GUARDED = {"PREDICTOR_ALLOWED_HOSTS": "test", "PREDICTOR_CORS_ORIGINS": "https://app.example"}
 BODIES = (
     *(b'{"data":[[6.7,3.0,5.2,2.3]]}',) * 6,
     b'{"data":[[1,2,3]]}',
@@ -114,6 +126,7 @@ def made(draw: random.Random) -> bytes:
     if draw.random() < 0.7:
         headers.append("Content-Type: application/json")
     headers += [draw.choice(HEADERS) for _ in range(draw.choice((0, 0, 1, 1, 2, 3)))]
+    headers += [draw.choice(CALLERS) for _ in range(draw.choice((0, 0, 0, 1, 2)))]
     if draw.random() < 0.1:
         headers.pop(draw.randrange(len(headers)))
     if draw.random() < 0.3:
@@ -234,15 +247,20 @@ def cases(seed: int) -> list[list[bytes]]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 async def test_both_doors_are_equal(outbox: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Whatever is sent, the answers and their records are the same with the fast lane and without it."""
+    settings = SETTINGS | (GUARDED if seed >= 3 else {})
+    if seed == 4:
+        tokens = outbox.with_name("tokens")
+        tokens.write_text("0123456789abcdef")
+        settings["PREDICTOR_TOKEN_FILE"] = str(tokens)
     monkeypatch.setattr(prediction_log, "_REFUSALS_A_SECOND", 1 << 30)
     requests = cases(seed)
     received, logged = {}, {}
     for door in ("on", "off"):
         place = outbox.with_name(door)
-        async with asyncio.timeout(PATIENCE), serve(place, **SETTINGS, PREDICTOR_FAST_LANE=door) as here:
+        async with asyncio.timeout(PATIENCE), serve(place, **settings, PREDICTOR_FAST_LANE=door) as here:
             received[door] = await all_answers(here, requests)
         logged[door] = logged_by(place)
     for parts, lane, whole in zip(requests, received["on"], received["off"], strict=True):

@@ -62,7 +62,10 @@ _MAY_IMPORT = {
         *("http", "http.*", "api.*", "core.*", "serving.deadlines", "tracing.server_spans"),
         *("aiohttp", "httptools", "msgspec", "multidict", "yarl"),
     ],
-    "dashboard.*": ["dashboard.*", "http.responses", "core.*", "__version__", "aiohttp", "jinja2", "msgspec"],
+    "dashboard.*": [
+        *("dashboard.*", "http.responses", "api.access", "core.*", "__version__"),
+        *("aiohttp", "jinja2", "msgspec"),
+    ],
     "load.*": ["load", "load.*", "inference.*", "core.*", "config.parsers", "config.urls", "aiohttp", "msgspec"],
     "server.*": ["*"],  # builds everything
     "app": ["server.app"],
@@ -111,7 +114,9 @@ _ONLY_FOR = {
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
     "http.limits": "sets options of a connection",
-    "http.listener": "closes the listening sockets",
+    "http.listener": "makes and closes the listening sockets",
+    "http.tls": "makes the TLS context for callers",
+    "server.healthcheck": "asks the server whether it lives",
     "shipping.otlp_http": "posts, makes the TLS context",
     "config.otel_env": "takes URLs apart",
     "config.urls": "takes URLs apart",

@@ -45,7 +45,7 @@ def wait_for_import(pid: int) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_while_it_imports(outbox: Path, number: signal.Signals) -> None:
     """A signal before anything is open ends the process in order: status 0, one line, no traceback, no outbox."""
     process = begin(outbox)
@@ -55,6 +55,17 @@ def test_signal_while_it_imports(outbox: Path, number: signal.Signals) -> None:
     assert process.returncode == 0
     assert said == f"predictor: {number.name} before the server had started\n"
     assert not outbox.exists()
+
+
+def test_sighup_while_it_imports(outbox: Path) -> None:
+    """Without a terminal SIGHUP asks for files to be read again, which are yet to be read: the start goes on."""
+    process = begin(outbox)
+    wait_for_import(process.pid)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=_PATIENCE)
+    assert process.returncode == 0
+    assert said == "predictor: SIGTERM before the server had started\n"
 
 
 def test_sigterm_while_it_imports_in_a_container(outbox: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -48,20 +47,15 @@ class FeedbackCall:
 
     path = "/feedback/{job_id}"
 
-    def __init__(self, write: Write, labels: Sequence[str], *, token: str, limit: int) -> None:
-        """Take what writes and syncs a feedback, the labels that exist, a token or "", and the largest body."""
+    def __init__(self, write: Write, labels: Sequence[str], *, limit: int) -> None:
+        """Take what writes and syncs a feedback, the labels that exist, and the largest body."""
         self._write = write
         self._labels = labels
-        self._expected = f"Bearer {token}".encode() if token else b""
         self.limit = limit
         self.setting = "PREDICTOR_FEEDBACK_BYTES"
 
-    def check(self, authorization: str, job_id: str, head: BodyHead) -> str:
+    def check(self, job_id: str, head: BodyHead) -> str:
         """Return the job id in one form; refuse by the head, before the body is read; raises Problem."""
-        given = authorization.encode("utf-8", "surrogateescape")
-        if self._expected and not hmac.compare_digest(given, self._expected):
-            detail = "wanted the header `Authorization: Bearer …` with the token of PREDICTOR_FEEDBACK_TOKEN"
-            raise Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
         job_id = _job_id(job_id)
         check_head(head, self.limit, self.setting)
         return job_id

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from predictor.api.answers import Answer, Headers, identify
+from predictor.api.answers import NO_STORE, Answer, Headers, identify
 from predictor.api.dataplane import InferRequest, Reply
 from predictor.api.json_body import JSON, BodyHead, check_head, check_size, encode
 from predictor.api.pattern.rows import RowDecoder
@@ -99,7 +99,7 @@ class PatternCodec:
             answer = encode_problem(reply.problem or own_fault(), reply.context.path)
             identify(answer.headers, origin)
             return answer
-        headers: Headers = [("Content-Type", JSON)]
+        headers: Headers = [("Content-Type", JSON), NO_STORE]
         if not job.logged:
             headers.append(("X-Prediction-Logged", "false"))
         headers.append(("X-Trace-Id", origin.trace_id))

@@ -6,6 +6,7 @@ import { beyond, labelled, model, probabilities } from "./model.js";
 const form = document.querySelector("#try form");
 const answer = document.querySelector("#answer");
 const wide = document.querySelector("#row");
+const token = document.querySelector("#token"); // only where predictions want one; it is kept nowhere else
 const field = ({ name }) => document.getElementById(`f-${name}`);
 const button = form.querySelector("[type=submit]");
 
@@ -15,9 +16,11 @@ function row() {
 }
 
 async function predict() {
+  const headers = { "Content-Type": "application/json" };
+  if (token) headers.Authorization = `Bearer ${token.value.trim()}`;
   const response = await fetch(model.ownLabel ? "predict/label" : "predict", {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers,
     body: JSON.stringify({ data: [row()] }),
   });
   const said = await response.json();

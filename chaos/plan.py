@@ -32,7 +32,7 @@ class Fault(Enum):
     STOP_WORKER = "SIGSTOP: a gunicorn worker"
     STOP_COLLECTOR = "SIGSTOP: the Collector"
     STOP_LOKI = "SIGSTOP: Loki"
-    NO_THREADS = "no further threads for the server and its workers"
+    NO_THREADS = "no further threads for the server"
     DISK_FULL = "disk full"
     WRITE_NO_SPACE = "ENOSPC in the middle of a write"
     WRITE_EIO = "EIO in the middle of a write"

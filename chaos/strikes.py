@@ -149,8 +149,7 @@ class Strikes:
             case Fault.STOP_SERVER | Fault.STOP_WORKER | Fault.STOP_COLLECTOR | Fault.STOP_LOKI:
                 return _stop(await self._victim(step.fault))
             case Fault.NO_THREADS:
-                await self._all_write()  # gunicorn ends when a worker cannot start
-                return _limit_threads(self._machine.server.pid, *self._machine.gunicorn.living())
+                return _limit_threads(self._machine.server.pid)
             case Fault.DISK_FULL:
                 return self._fill()
             case Fault.CLOCK_BACK:

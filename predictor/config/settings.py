@@ -93,6 +93,12 @@ class Settings:
     )
     body_bytes: int = _setting("1MiB", size(1), "largest request body, after decompression")
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
+    connections: int = _setting(
+        "0",
+        count(0),
+        "connections at once, at most; beyond them the longest idle one is closed; "
+        "0 is as many as open files and an eighth of the memory allow",
+    )
     idle: float = _setting(
         "75s", duration(0.1), "a connection without a whole request header, or that takes no answer, ends after this"
     )

@@ -31,23 +31,26 @@ def quota(proc: Path = Path("/proc/self")) -> float:
     children, whatever theirs say. What cannot be read sets no bound.
     """
     try:
-        return min((min(_quota_v2(folder), _quota_v1(folder)) for folder in _groups(proc)), default=math.inf)
+        return min((min(_quota_v2(folder), _quota_v1(folder)) for folder in groups("cpu", proc)), default=math.inf)
     except (OSError, ValueError):  # no Linux, or a sandbox that writes these files in its own way
         return math.inf
 
 
-def _groups(proc: Path) -> Iterator[Path]:
-    """Yield the folders of the groups that count this process's time, each with those above it."""
+def groups(controller: str, proc: Path = Path("/proc/self")) -> Iterator[Path]:
+    """Yield the folders of the groups by which a controller bounds this process, each with those above it.
+
+    Raises OSError or ValueError where /proc does not say.
+    """
     memberships = (proc / "cgroup").read_text().splitlines()
     mounts = [line.split() for line in (proc / "mountinfo").read_text().splitlines()]
     for membership in memberships:
         number, controllers, path = membership.split(":", 2)
         version_2 = number == "0" and not controllers
-        if not version_2 and "cpu" not in controllers.split(","):
+        if not version_2 and controller not in controllers.split(","):
             continue
         for mount in mounts:
             kind, options = mount[mount.index("-") + 1], mount[-1].split(",")
-            if kind == "cgroup2" if version_2 else (kind == "cgroup" and "cpu" in options):
+            if kind == "cgroup2" if version_2 else (kind == "cgroup" and controller in options):
                 yield from _upwards(_unescaped(mount[4]), _unescaped(mount[3]), path)
 
 

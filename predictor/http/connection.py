@@ -6,6 +6,7 @@ Uses only what aiohttp shows: a subclass of its `RequestHandler` overrides publi
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from http import HTTPStatus
@@ -25,7 +26,6 @@ from predictor.http.request_head import HeadMeter
 from predictor.http.responses import SERVER_NAME, problem_response
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
 _logger = logging.getLogger("predictor")
@@ -50,10 +50,23 @@ FAULT = web.RequestKey("fault", Fault)
 class Connection(web.RequestHandler):
     """aiohttp's connection; its bounds and time-outs are aiohttp's own, but for unread answers."""
 
-    __slots__ = ("_idle", "_meter", "_too_long", "answered", "fed", "last_answer", "lent", "persists")
+    __slots__ = (
+        "_handlers",
+        "_idle",
+        "_meter",
+        "_since",
+        "_too_long",
+        "answered",
+        "awaits_body",
+        "fed",
+        "last_answer",
+        "lent",
+        "persists",
+        "working",
+    )
 
-    def __init__(self, server: web.Server, *, idle: float, **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        """Take seconds that it may be silent, and aiohttp's limits."""
+    def __init__(self, server: web.Server, *, idle: float, handlers: set[Connection], **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        """Take seconds that it may be silent, what it is in while it lives, and aiohttp's limits."""
         super().__init__(
             server,
             keepalive_timeout=idle,
@@ -64,8 +77,14 @@ class Connection(web.RequestHandler):
             **limits,
         )
         self._idle = idle
+        self._handlers = handlers
         self._meter = HeadMeter()
         self._too_long = False
+        self._since = asyncio.get_running_loop().time()
+        self.working = False
+        """Whether a handler is at work."""
+        self.awaits_body = False
+        """Whether it waits for a body."""
         self.last_answer = False
         """Whether the next answer is to end the connection."""
         self.lent = False
@@ -77,10 +96,33 @@ class Connection(web.RequestHandler):
         self.persists = True
         """Whether requests may follow the answer that was given last."""
 
+    def silent_since(self, *, bodies: bool = False) -> float | None:
+        """Return since when it is idle, on the loop's clock, or with `bodies` waits for one; None if it does not."""
+        return None if self.working and not (bodies and self.awaits_body) else self._since
+
+    def rest(self) -> None:
+        """Note that a request is answered."""
+        self.working = self.awaits_body = False
+        self._since = asyncio.get_running_loop().time()
+
+    def end(self) -> None:
+        """Close once the caller has taken what was answered."""
+        self.close()
+
+    def abort(self) -> None:
+        """Drop the connection, whatever was answered."""
+        if self.transport:
+            self.transport.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         super().connection_made(transport)
         bound_unread(transport, self._idle)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        super().connection_lost(exc)
+        self._handlers.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, but no more of a head than is bounded."""

@@ -1,8 +1,6 @@
 """The fast lane: answers ordinary requests that predict, straight from and to the socket, and hands all others over.
 
-It stands in front of aiohttp and needs nothing of it but a protocol to hand over to; without this module and its line
-in `app.py` (or with PREDICTOR_FAST_LANE=off) aiohttp answers everything, and the same.
-
+Without this module and its line in `app.py` (or with PREDICTOR_FAST_LANE=off) aiohttp answers everything, and the same.
 Ordinary is HTTP/1.1 with a plain head, a body of Content-Length or none, on a connection that is kept. For such a
 request that does not predict the connection is lent to aiohttp (`LentTransport`), and comes back. Everything else
 (chunks, HTTP/1.0, what is no HTTP) takes the connection along for good.
@@ -71,6 +69,7 @@ class LaneConnection(asyncio.Protocol):
         self._closed = False
         self._silent_since = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        server.in_lane.add(self)
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,7 +77,6 @@ class LaneConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         bound_unread(transport, self._server.idle)
-        self._server.in_lane.add(self)
         self._timer = self._loop.call_later(self._server.idle, self._look_for_silence)
 
     def data_received(self, data: bytes) -> None:
@@ -199,7 +197,7 @@ class LaneConnection(asyncio.Protocol):
         self.transport.write(encode_answer(answer, last=self._server.leaving))
         self._silent_since = self._loop.time()
         if self._server.leaving:
-            self._end()
+            self.end()
 
     def _go_on(self) -> None:
         """Take what came meanwhile."""
@@ -240,7 +238,7 @@ class LaneConnection(asyncio.Protocol):
         """Refuse a request of which the rest of the body may still come."""
         self._unwanted, self._missing, self._body = self._missing, 0, []
         self._lane.bodies.discard(self)
-        self._linger = self._loop.call_later(_LINGER, self._end)
+        self._linger = self._loop.call_later(_LINGER, self.end)
         self._answer(self._lane.plane.refuse(error, self._context))
 
     def _drop(self, data: bytes) -> None:
@@ -256,7 +254,7 @@ class LaneConnection(asyncio.Protocol):
         self._lent, self.early = None, rest
         self._silent_since = self._loop.time()
         if not goes_on or self._server.leaving:
-            self._end()
+            self.end()
         elif not self._paused:
             self._go_on()
 
@@ -275,24 +273,26 @@ class LaneConnection(asyncio.Protocol):
     # Silence and the end
     def _look_for_silence(self) -> None:
         now = self._loop.time()
-        since = now if self._busy or self._missing or self._lent else self._silent_since
+        since = self.silent_since() or now
         if since + self._server.idle <= now:
-            self._end()
+            self.end()
         else:
             self._timer = self._loop.call_at(since + self._server.idle, self._look_for_silence)
 
-    def close_if_idle(self) -> None:
-        """Close unless a request has begun."""
-        if not (self._busy or self._missing or self._lent):
-            self._end()
+    def silent_since(self, *, bodies: bool = False) -> float | None:
+        """Return since when it is idle, or with `bodies` waits for one; None if it does not."""
+        if self._lent:
+            return self._lent.handler.silent_since(bodies=True) if bodies else None
+        return None if self._busy or (self._missing and not bodies) else self._silent_since
 
     def abort(self) -> None:
         """Close without waiting for the caller to take what was answered."""
-        self._end()
+        self.end()
         if self.transport.get_write_buffer_size():
             self.transport.abort()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Close once the caller has taken what was answered."""
         if not self._closed:
             self._closed = True
             self.transport.close()

@@ -72,6 +72,8 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     in_flight = request.app[IN_FLIGHT]
     connection = request.protocol
     in_flight.begin()
+    if isinstance(connection, Connection):
+        connection.working = True
     try:
         if (fault := request.get(FAULT)) is not None:
             response: web.StreamResponse = problem_response(Problem(fault.kind, fault.detail))
@@ -85,6 +87,8 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
         response = problem_response(Problem(kind, error.text or error.reason))
     finally:
         in_flight.end()
+        if isinstance(connection, Connection):
+            connection.rest()
     if isinstance(connection, Connection):
         if connection.last_answer or any(server.leaving for server in request.app[SERVER]):
             response.force_close()
@@ -251,9 +255,12 @@ async def _in_turns(slices: Slices[T]) -> T:
 
 async def _read_raw(request: web.Request, deadline: float) -> bytes:
     """Return a request's body as it came; raises Problem."""
+    connection = request.protocol
     try:
         if request.content.is_eof():  # it came with the headers: no timer, no copy
             return request.content.read_nowait()
+        if isinstance(connection, Connection):
+            connection.awaits_body = True
         async with asyncio.timeout_at(deadline):
             return await request.read()
     except TimeoutError:
@@ -262,6 +269,9 @@ async def _read_raw(request: web.Request, deadline: float) -> bytes:
         # The request holds the error, whose traceback would hold this frame, and so the request with its whole body.
         error.__traceback__ = None
         raise Problem(Kind.BAD_REQUEST, BODY_BROKEN) from None
+    finally:
+        if isinstance(connection, Connection):
+            connection.awaits_body = False
 
 
 def _known(error: Exception) -> Exception:

@@ -8,6 +8,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from predictor.core import memory_limit
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -18,14 +20,20 @@ MOST_FIELD_BYTES = (8 << 10) - 2
 MOST_HEAD_BYTES = 32 << 10
 """Of request line and headers together."""
 MOST_HEADERS = 128
+_BYTES = 64 << 10
+"""Of memory that a connection may hold without a body: its head, what was made of it, a packet behind it."""
 _SPARE = 200
 """Descriptors for everything but connections: segments, cursors, the sink, a segment read for the page."""
 
 
-def most_connections() -> int:
-    """Return how many connections leave the log descriptors to open its files with."""
+def most_connections(wanted: int = 0) -> int:
+    """Return how many connections leave the log descriptors to open its files with; `wanted` may make it less.
+
+    Unless so many are wanted, an eighth of the memory bounds them too.
+    """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(files // 2, files - _SPARE) if files != resource.RLIM_INFINITY else sys.maxsize
+    most = max(files // 2, files - _SPARE) if files != resource.RLIM_INFINITY else sys.maxsize
+    return min(most, wanted or max(1, memory_limit.usable() // 8 // _BYTES))
 
 
 def bound_unread(transport: asyncio.BaseTransport, seconds: float) -> None:

@@ -17,13 +17,17 @@ _INSTANT = 0.001
 class ServerRunner(web.AppRunner):
     """Serves one application; `predictor.http.server.HttpServer` makes its connections."""
 
-    __slots__ = ("_drain", "_drained", "_http", "_idle")
+    __slots__ = ("_connections", "_drain", "_drained", "_http", "_idle")
 
-    def __init__(self, app: web.Application, *, idle: float, drain: float) -> None:
-        """Take seconds that a connection may be silent, and that requests in flight get at the end."""
+    def __init__(self, app: web.Application, *, idle: float, drain: float, connections: int = 0) -> None:
+        """Take seconds that a connection may be silent, and that requests in flight get at the end.
+
+        `connections` is how many there may be, 0 for as many as files and memory allow.
+        """
         # By the time that aiohttp closes its connections nothing is in flight any more, or nobody waits for it.
         super().__init__(app, access_log=None, shutdown_timeout=_INSTANT)
         self._idle = idle
+        self._connections = connections
         self._drain = drain
         self._drained = False
         self._http: HttpServer | None = None
@@ -33,7 +37,7 @@ class ServerRunner(web.AppRunner):
         await super().setup()
         server = super().server
         assert server is not None  # noqa: S101 - tells mypy: it was just made
-        self._http = HttpServer(server, self.app.get(LANE), idle=self._idle)
+        self._http = HttpServer(server, self.app.get(LANE), idle=self._idle, connections=self._connections)
         self.app[SERVER].append(self._http)
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from heapq import nsmallest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiohttp import web
@@ -19,6 +21,8 @@ _logger = logging.getLogger("predictor")
 _throttle = Throttle()
 _LINGER = 2.0
 """Seconds for the rest of a body that was refused, before its connection is closed."""
+_AT_ONCE = 100
+"""At the bound a hundredth of all connections is closed at once: to look at each of them for one would take long."""
 _LOOK = 0.005
 """Seconds between two looks at what is left, while the server ends."""
 
@@ -26,8 +30,11 @@ _LOOK = 0.005
 class LaneProtocol(Protocol):
     """A connection of the lane."""
 
-    def close_if_idle(self) -> None:
-        """Close unless a request has begun."""
+    def silent_since(self, *, bodies: bool = False) -> float | None:
+        """Return since when it is idle, on the loop's clock, or with `bodies` waits for one; None if it does not."""
+
+    def end(self) -> None:
+        """Close once the caller has taken what was answered."""
 
     def abort(self) -> None:
         """Close without waiting for the caller to take what was answered."""
@@ -43,32 +50,66 @@ class Lane(Protocol):
 class HttpServer:
     """Stands where aiohttp's `Server` would: sites and gunicorn's worker call it for each connection."""
 
-    def __init__(self, server: web.Server, lane: Lane | None, *, idle: float) -> None:
-        """Take aiohttp's server and what stands in front of it, if anything; `idle` is seconds of silence."""
+    def __init__(self, server: web.Server, lane: Lane | None, *, idle: float, connections: int = 0) -> None:
+        """Take aiohttp's server and what stands in front of it, if anything.
+
+        `idle` is seconds of silence, `connections` how many there may be, 0 for as many as files and memory allow.
+        """
         self._server = server
         self._lane = lane
         self._loop = asyncio.get_running_loop()
-        self._most = most_connections()
+        self._most = most_connections(connections)
         self.idle = idle
         self.in_lane: set[LaneProtocol] = set()
+        self._handlers: set[Connection] = set()
         self.answered_by_lane = 0
         self.leaving = False
         """Whether each answer ends its connection."""
         server.request_factory = checked(server.request_factory)
 
     def __call__(self) -> asyncio.BaseProtocol:
-        """Return a new connection, unless there are so many that the log could not open its files."""
-        if len(self._server.connections) + len(self.in_lane) >= self._most:
-            if _throttle.due():
-                _logger.error("%d connections are open (see ulimit -n), more are cut off", self._most)
+        """Return a new connection; at the bound those that have been idle longest are closed for it."""
+        # Counted when it is made: many are accepted in one turn of the loop, before the first of them is connected.
+        if len(self._handlers) + len(self.in_lane) >= self._most and not self._make_room():
             return _CutOff()
         return self._lane(self) if self._lane else self.aiohttp()
 
+    def _make_room(self) -> bool:
+        """Close those that are idle longest, else those that wait for a body longest; False if there is no room."""
+        every: list[Any] = [*self.in_lane, *(each for each in self._handlers if not each.lent)]
+        now = self._loop.time()
+        if len(every) < self._most:  # what is lent was counted twice
+            return True
+        for bodies in (False, True):
+            idle = [(since, each) for each in every if (since := each.silent_since(bodies=bodies) or now) < now]
+            if not idle:
+                continue
+            if _throttle.due(bodies):
+                _logger.warning(
+                    "%d connections are open (PREDICTOR_CONNECTIONS), the longest idle are closed", self._most
+                )
+            for _, each in nsmallest(max(1, self._most // _AT_ONCE), idle, key=itemgetter(0)):
+                each.abort()
+                self.in_lane.discard(each)
+                self._handlers.discard(each)
+            return True
+        if _throttle.due():
+            _logger.error("%d connections are open and at work (PREDICTOR_CONNECTIONS), more are cut off", self._most)
+        return False
+
     def aiohttp(self) -> Connection:
         """Return a new connection of aiohttp."""
-        return Connection(
-            self._server, idle=self.idle, loop=self._loop, access_log=None, lingering_time=_LINGER, logger=_server_log
+        connection = Connection(
+            self._server,
+            idle=self.idle,
+            handlers=self._handlers,
+            loop=self._loop,
+            access_log=None,
+            lingering_time=_LINGER,
+            logger=_server_log,
         )
+        self._handlers.add(connection)
+        return connection
 
     @property
     def requests_count(self) -> int:
@@ -95,7 +136,8 @@ class HttpServer:
         until = self._loop.time() + seconds
         self.leave()
         for connection in tuple(self.in_lane):
-            connection.close_if_idle()
+            if connection.silent_since() is not None:
+                connection.end()
         # aiohttp takes no more of a body once its connection has been told to close: first what is being handled.
         while busy() and self._loop.time() < until:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(_LOOK)

@@ -76,7 +76,7 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    return ServerRunner(app, idle=settings.idle, drain=settings.drain)
+    return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=settings.connections)
 
 
 def application(settings: Settings, model: Model, resource: Resource) -> web.Application:

@@ -437,7 +437,7 @@ async def test_body_that_breaks_off_is_forgotten(here: Here, outbox: Path) -> No
 
 
 async def test_connections_leave_the_log_its_files(outbox: Path) -> None:
-    """More silent connections than descriptors: those beyond a bound are cut off, and who is connected is answered."""
+    """More silent connections than descriptors: the longest idle are closed, and probes and callers are answered."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, hard))
     try:
@@ -446,28 +446,48 @@ async def test_connections_leave_the_log_its_files(outbox: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     tally = Tally()
     try:
-        async with Caller(server.port) as line:
-            tally.count(GOOD[0], await line.asks(ORDINARY))
-            with contextlib.ExitStack() as stack:
-                where = ("127.0.0.1", server.port)
-                silent = [stack.enter_context(socket.create_connection(where, PATIENCE)) for _ in range(FEW_FILES)]
-                await until(lambda: sum(map(cut_off, silent)) == 1 + FEW_FILES - FEW_FILES // 2)
-                for _ in range(20):
-                    tally.count(GOOD[0], await line.asks(ORDINARY))
+        with contextlib.ExitStack() as stack:
+            where = ("127.0.0.1", server.port)
+            for _ in range(3):
+                for _ in range(FEW_FILES):
+                    stack.enter_context(socket.create_connection(where, PATIENCE))
+                async with Caller(server.port) as probe:
+                    assert (await probe.asks(message("GET", "/livez"))).status == 200
+                await load(server.port, tally)
         await until(lambda: sockets(server.pid) < FEW_FILES // 10)
         await load(server.port, tally)
     finally:
         server.terminate()
     check(outbox, tally)
-    assert sum("more are cut off" in said for said in server.stderr_lines) == 1
+    assert sum("the longest idle are closed" in said for said in server.stderr_lines) == 1
 
 
-def cut_off(connection: socket.socket) -> bool:
-    """Tell whether the server has ended a connection."""
-    connection.settimeout(0)
-    try:
-        return connection.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
+async def test_longest_idle_connection_goes(outbox: Path) -> None:
+    """At the bound the connection that has been idle longest is closed, not the newcomer, nor who has just asked."""
+    async with contextlib.AsyncExitStack() as stack, serve(outbox, PREDICTOR_CONNECTIONS="3") as here:
+        first, second, third = [await stack.enter_async_context(Caller(here.port)) for _ in range(3)]
+        for each in (first, second, third, first):
+            assert (await each.asks(ORDINARY)).status == 200
+        newcomer = await stack.enter_async_context(Caller(here.port))
+        assert (await newcomer.asks(message("GET", "/livez"))).status == 200
+        assert await second.end() == b""
+        for each in (first, third, newcomer):
+            assert (await each.asks(ORDINARY)).status == 200
+    assert len(predictions(outbox)) == 7
+
+
+@pytest.mark.parametrize("half", [*HALF_BODIES, ask(Content_Length="1000", Content_Encoding="gzip")], ids=range(3))
+async def test_bodies_that_never_come_lock_nobody_out(outbox: Path, half: bytes) -> None:
+    """Where every connection waits for a body, the one that waits longest is closed for a newcomer, and recorded."""
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        serve(outbox, PREDICTOR_CONNECTIONS="3", PREDICTOR_DRAIN="0") as here,
+    ):
+        for _ in range(3):
+            stalled = await stack.enter_async_context(Caller(here.port))
+            stalled.writer.write(half)
+            await asyncio.sleep(0.05)
+        async with Caller(here.port) as probe:
+            assert (await probe.asks(message("GET", "/livez"))).status == 200
+        await until(lambda: len(predictions(outbox)) == 1)
+        assert predictions(outbox)[0]["error.type"] == "bad-request"

@@ -312,7 +312,12 @@ def model(folder: Path = IRIS) -> Model:
 async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncIterator[Here]:
     """Run the application on a free port of loopback, closed at the end as the server closes it."""
     read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | DEFAULTS | settings)
-    runner = ServerRunner(app.application(read, model(folder), resource()), idle=read.idle, drain=read.drain)
+    runner = ServerRunner(
+        app.application(read, model(folder), resource()),
+        idle=read.idle,
+        drain=read.drain,
+        connections=read.connections,
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -37,7 +37,7 @@ _STEP = 0.05  # s; so many of them at once
 _SETTLED = 0.5  # s for the server to see that the first client has left
 _PATIENCE = 30.0  # s to open and to close all of them
 _SPARE = 500  # descriptors for everything else
-_HEAD = b"POST /predict HTTP/1.1\r\nHost: bench\r\n"
+_HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
 _KINDS = (
     (b"", b""),
     (b"POST /pre", b"x"),

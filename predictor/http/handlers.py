@@ -23,7 +23,7 @@ from predictor.http.responses import problem_response, response_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from predictor.api.access import Access, Tokens
+    from predictor.api.access import Access
     from predictor.api.answers import Answer
     from predictor.api.content_coding import Slices
     from predictor.api.dataplane import DataPlane, Reply, RequestContext
@@ -145,7 +145,7 @@ class _Handlers:
 
     def _predict(self, codec: Codec) -> Call:
         async def predict(request: web.Request, context: RequestContext) -> web.Response:
-            _check_caller(request, self._access, self._access.tokens)
+            self._access.check_caller(request.headers, request.method, self._access.tokens)
             self._plane.admit()
             head, body = BodyHead(request.headers.get("Content-Type"), request.content_length), b""
             if codec.takes_body:
@@ -160,7 +160,7 @@ class _Handlers:
 
     def _feedback(self, call: FeedbackCall) -> Call:
         async def feedback(request: web.Request, context: RequestContext) -> web.Response:
-            _check_caller(request, self._access, self._access.feedback_tokens)
+            self._access.check_caller(request.headers, request.method, self._access.feedback_tokens)
             head = BodyHead(request.headers.get("Content-Type"), request.content_length)
             job_id = call.check(request.match_info["job_id"], head)
             body = await _read_body(request, context.deadline, call.limit, call.setting)
@@ -298,10 +298,3 @@ def _probe(answer: Callable[[], Answer]) -> Handler:
         return response_of(answer())
 
     return probe
-
-
-def _check_caller(request: web.Request, access: Access, tokens: Tokens | None) -> None:
-    """Refuse a call that logs, by the head of its request; raises Problem."""
-    access.check_page(request.headers, request.method)
-    if tokens:
-        tokens.check(request.headers.get("Authorization", ""))

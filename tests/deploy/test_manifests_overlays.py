@@ -126,3 +126,23 @@ def test_the_registry_is_set_as_the_readme_says(tmp_path: Path) -> None:
     subprocess.run([kustomize(), *command[0].split()], cwd=copy, check=True)
     assert f"image: {command[1]}\n" in render(copy)
     assert ".invalid" not in render(copy)
+
+
+def test_tokens_of_gke(tmp_path: Path) -> None:
+    """The patch of the overlay's README has the server want the tokens of the Secret that its command makes."""
+    readme = (rendering.FOLDER / "overlays" / "gke" / "README.md").read_text()
+    (patch,) = re.findall(r"```yaml\n(  - target: .*?)```", readme, re.DOTALL)
+    (secret, file) = re.findall(r"create secret generic (\S+) --from-file (\S+)", readme)[0]
+    for folder in ("kustomize", "otel"):
+        shutil.copytree(rendering.FOLDER.parent / folder, tmp_path / folder)
+    copy = tmp_path / "kustomize" / "overlays" / "gke"
+    kustomization = copy / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("patches:\n", f"patches:\n{patch}", 1))
+    (made,) = (each for each in rendering.parsed(render(copy)) if rendering.name_of(each) == "Deployment/predictor")
+    spec = made["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    path = variables(container)["PREDICTOR_TOKEN_FILE"]
+    (mount,) = (each for each in container["volumeMounts"] if path.startswith(f"{each['mountPath']}/"))
+    (volume,) = (each for each in spec["volumes"] if each["name"] == mount["name"])
+    assert (volume["secret"]["secretName"], path.rpartition("/")[2]) == (secret, file)
+    assert (oct(volume["secret"]["defaultMode"]), mount["readOnly"]) == ("0o440", True)

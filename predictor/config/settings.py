@@ -91,7 +91,12 @@ class Settings:
         "rows that this process predicts and logs a second, each feedback being one; a second's rows may come at once, "
         "and one request of `PREDICTOR_BATCH_ROWS`; beyond them 429; 0 is no bound",
     )
-    body_bytes: int = _setting("1MiB", size(1), "largest request body, after decompression")
+    body_bytes: int = _setting(
+        "0",
+        size(0),
+        "largest request body, after decompression; 0 is what the model's rows need as JSON: 1 to 8 MiB, and one row "
+        "always",
+    )
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
     connections: int = _setting(
         "0",

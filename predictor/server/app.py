@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from predictor import __version__
+from predictor.api.body_size import default_body_bytes
 from predictor.api.dataplane import DataPlane
 from predictor.api.pattern.feedback import FeedbackCall
 from predictor.api.routes import routes
@@ -85,6 +86,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
     Raises RedactionError or ValueError before any of that: a start that is refused must leave no stream behind.
     """
     callers = Callers(settings)
+    body_bytes = settings.body_bytes or default_body_bytes(len(model.description.features), settings.batch_rows)
     redaction = redaction_of(model.description, settings.hash_key_file)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
@@ -128,7 +130,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             measure=metrics.request if metrics else None,
         )
         feedback = _feedback(settings, model, log, pipeline) if settings.feedback and log else None
-        limits = {"batch_rows": settings.batch_rows, "body_bytes": settings.body_bytes}
+        limits = {"batch_rows": settings.batch_rows, "body_bytes": body_bytes}
         calls = routes(model, health, feedback=feedback, **limits)
         add_routes(app.router, plane, calls, callers.access)  # last: it also answers where no call is
         if settings.fast_lane == "on":
@@ -150,7 +152,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         if page := app.get(PAGE):
             page.feed.close()
 
-    app = web.Application(client_max_size=settings.body_bytes, middlewares=[outermost])
+    app = web.Application(client_max_size=body_bytes, middlewares=[outermost])
     app[IN_FLIGHT], app[SERVER], app[ACCESS], app[CALLERS] = InFlight(), [], callers.access, callers
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)

@@ -108,7 +108,7 @@ def test_values(variable: str, given: str, field: str, value: object) -> None:
         ("DEADLINE", "9" * 400, "a time such as 250ms, 10s or 5m, at least 0.001 s"),
         ("OUTBOX_BYTES", "-1", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("KEEP_BYTES", "much", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
-        ("BODY_BYTES", "0", "a size such as 64MiB or 1GiB, at least 1 bytes"),
+        ("BODY_BYTES", "-1", "a size such as 64MiB or 1GiB, at least 0 bytes"),
         ("OUTBOX_FULL", "drop", "one of refuse, lose"),
         ("OUTBOX_FSYNC", "always", "one of second, batch, never"),
         ("KEEP_AGE", "0", "a time such as 250ms, 10s or 5m, at least 1 s"),

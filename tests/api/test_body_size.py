@@ -1,0 +1,23 @@
+"""How large a body may be by default: what the model's rows need."""
+
+from __future__ import annotations
+
+import pytest
+
+from predictor.api.body_size import default_body_bytes
+
+MIB = 1 << 20
+IMAGE = 3 * 224 * 224
+
+
+@pytest.mark.parametrize(("elements", "rows", "least", "most"), [(4, 256, MIB, MIB), (100, 4096, 8 * MIB, 8 * MIB)])
+def test_bounds(elements: int, rows: int, least: int, most: int) -> None:
+    """A model of few features has 1 MiB, one of many no more than 8 MiB."""
+    assert least <= default_body_bytes(elements, rows) <= most
+
+
+@pytest.mark.parametrize("elements", [IMAGE, 4 * IMAGE])
+def test_one_row_always_fits(elements: int) -> None:
+    """One row of the longest doubles fits, an image among them."""
+    row = b'{"data":[[' + b", ".join([b"-2.2250738585072014e-308"] * elements) + b"]]}"
+    assert default_body_bytes(elements, 1) > len(row)

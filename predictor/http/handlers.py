@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from predictor.api.answers import NO_STORE, identify
-from predictor.api.content_coding import coding_of, decompress
 from predictor.api.dataplane import Pending
-from predictor.api.json_body import BODY_BROKEN, BODY_LATE, BodyHead, check_size
+from predictor.api.json_body import BodyHead
 from predictor.api.problem_details import encode_problem, own_fault
 from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe, paths_of
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import FAULT, Connection
 from predictor.http.missing_calls import methods_at, no_such_call
+from predictor.http.request_body import read_body
 from predictor.http.responses import problem_response, response_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from predictor.api.access import Access
     from predictor.api.answers import Answer
-    from predictor.api.content_coding import Slices
     from predictor.api.dataplane import DataPlane, Reply, RequestContext
     from predictor.api.pattern.feedback import FeedbackCall
     from predictor.api.pattern.predict import Codec
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     Call = Callable[[web.Request, RequestContext], Awaitable[web.Response]]
 
-T = TypeVar("T")
 _BODY_BYTES = "PREDICTOR_BODY_BYTES"
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
 
@@ -150,7 +148,7 @@ class _Handlers:
             head, body = BodyHead(request.headers.get("Content-Type"), request.content_length), b""
             if codec.takes_body:
                 codec.check(head)
-                body = await _read_body(request, context.deadline, request.client_max_size, _BODY_BYTES)
+                body = await read_body(request, context.deadline, request.client_max_size, _BODY_BYTES)
             reply = self._plane.begin(codec.decode(head, body), context)
             if isinstance(reply, Pending):
                 reply = await _settled(reply)
@@ -163,7 +161,7 @@ class _Handlers:
             self._access.check_caller(request.headers, request.method, self._access.feedback_tokens)
             head = BodyHead(request.headers.get("Content-Type"), request.content_length)
             job_id = call.check(request.match_info["job_id"], head)
-            body = await _read_body(request, context.deadline, call.limit, call.setting)
+            body = await read_body(request, context.deadline, call.limit, call.setting)
             answer = await call.answer(context.origin, job_id, body)
             identify(answer.headers, context.origin)
             return response_of(answer)
@@ -232,46 +230,6 @@ async def _settled(pending: Pending) -> Reply:
     except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
         pending.abandon()
         raise
-
-
-async def _read_body(request: web.Request, deadline: float, limit: int, setting: str) -> bytes:
-    """Return a request's body, read before the deadline and decompressed; `setting` says the limit; raises Problem."""
-    coding = coding_of(request.headers.getall("Content-Encoding", []))
-    body = await _read_raw(request, deadline)
-    check_size(len(body), limit, setting)
-    return await _in_turns(decompress(body, coding, limit, setting)) if coding else body
-
-
-async def _in_turns(slices: Slices[T]) -> T:
-    """Do work slice by slice, so that others have their turn between."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await asyncio.sleep(0)
-
-
-async def _read_raw(request: web.Request, deadline: float) -> bytes:
-    """Return a request's body as it came; raises Problem."""
-    connection = request.protocol
-    try:
-        if request.content.is_eof():  # it came with the headers: no timer, no copy
-            return request.content.read_nowait()
-        if isinstance(connection, Connection):
-            connection.awaits_body = True
-        async with asyncio.timeout_at(deadline):
-            return await request.read()
-    except TimeoutError:
-        raise Problem(Kind.DEADLINE_EXCEEDED, BODY_LATE) from None
-    except (web.RequestPayloadError, ConnectionError) as error:
-        # The request holds the error, whose traceback would hold this frame, and so the request with its whole body.
-        error.__traceback__ = None
-        raise Problem(Kind.BAD_REQUEST, BODY_BROKEN) from None
-    finally:
-        if isinstance(connection, Connection):
-            connection.awaits_body = False
 
 
 def _known(error: Exception) -> Exception:

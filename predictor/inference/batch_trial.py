@@ -122,7 +122,7 @@ def arranged(run: Run, mode: Mode) -> Run:
     def beside_a_copy(rows: Feed) -> Parts:
         if len(rows) > 1:
             return run(rows)
-        return tuple(part[:1] for part in run(rows[[0, 0]]))
+        return tuple(part[:1] for part in run(rows.repeat(2, axis=0)))
 
     def one_by_one(rows: Feed) -> Parts:
         return _joined([run(rows[at : at + 1]) for at in range(len(rows))])

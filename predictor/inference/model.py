@@ -106,7 +106,8 @@ class Model:
         if self._score is None:
             return outputs
         (scores,) = self._score(feed if self._feed_detector is None else self._feed_detector(rows))
-        return outputs._replace(outliers=scores < self._threshold, scores=scores)
+        probabilities, labels, _, _, values = outputs
+        return Outputs(probabilities, labels, scores < self._threshold, scores, values)
 
 
 def _summary(about: Manifest) -> str:

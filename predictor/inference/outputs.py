@@ -30,13 +30,14 @@ class Outputs(NamedTuple):
 def broken_rows(outputs: Outputs) -> NDArray[np.bool_] | None:
     """Return which rows have no answer: a number that is not finite, or no label; None if all have one."""
     found = None
-    for part in (outputs.probabilities, outputs.scores, outputs.values):
+    probabilities, labels, _, scores, values = outputs
+    for part in (probabilities, scores, values):
         if part is not None and not math.isfinite(part.sum()):
             finite = np.isfinite(part)
             whole = finite if finite.ndim == 1 else finite.all(axis=1)
             found = ~whole if found is None else found | ~whole
-    if outputs.labels is not None and outputs.labels.dtype.kind == "O":
-        without = np.array([label is None for label in outputs.labels])
+    if labels is not None and labels.dtype.kind == "O":
+        without = np.array([label is None for label in labels])
         if without.any():
             found = without if found is None else found | without
     return found

@@ -33,6 +33,10 @@ class Columns:
         """Return the number of rows."""
         return len(next(iter(self.arrays.values())))
 
+    def repeat(self, times: int, axis: int) -> Columns:
+        """Return each row so many times; the axis is that of the rows, 0."""
+        return Columns({name: array.repeat(times, axis=axis) for name, array in self.arrays.items()})
+
     def __getitem__(self, places: slice | NDArray[np.intp] | list[int]) -> Columns:
         """Return some of the rows."""
         return Columns({name: array[places] for name, array in self.arrays.items()})

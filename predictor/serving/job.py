@@ -50,7 +50,7 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
     values = None if outputs.values is None else outputs.values.tolist()
     outliers = None if outputs.outliers is None else outputs.outliers.tolist()
     scores = None if outputs.scores is None else outputs.scores.tolist()
-    now, inference, batch_size = time.monotonic(), finished - started, sum(job.size for job in jobs)
+    now, inference, batch_size = time.monotonic(), finished - started, len(labels or values or ())
     live: list[Job] = []
     row = 0
     for job in jobs:

@@ -23,10 +23,10 @@ Value = float | int | bool | str | None
 
 def around(sample: Sequence[Value], generator: Random) -> Callable[[], list[Value]]:
     """Return what draws rows near one row."""
-    return lambda: [_drawn(value, generator) for value in sample]
+    return lambda: [_value_near(value, generator) for value in sample]
 
 
-def _drawn(value: Value, generator: Random) -> Value:
+def _value_near(value: Value, generator: Random) -> Value:
     """Return a value near one: whole if that is, the same if it is no number."""
     if isinstance(value, float):
         return generator.uniform(*_near(value))

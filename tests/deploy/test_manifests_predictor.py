@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from predictor.config import settings
-from tests.support.rendered_manifests import everything, full, overlay, quantity, variables
+from tests.support.rendered_manifests import environment, everything, full, overlay, quantity
 
 if TYPE_CHECKING:
     from tests.support.rendered_manifests import Pod
@@ -15,7 +15,7 @@ MEBI = 2**20
 
 def predictor_settings(pod: Pod) -> settings.Settings:
     """Return what the server makes of the predictor container's environment; it refuses what it does not know."""
-    return settings.load(variables(pod.spec["containers"][0]))
+    return settings.load(environment(pod.spec["containers"][0]))
 
 
 def test_the_server_accepts_its_environment() -> None:

@@ -16,7 +16,16 @@ from tests.deploy.test_manifests_network import Arrow, arrows
 from tests.project.test_docs import rows
 from tests.project.test_guides import blocks
 from tests.server.test_start import post
-from tests.support.rendered_manifests import Pod, everything, full, overlay, quantity, render, variables
+from tests.support.rendered_manifests import (
+    Pod,
+    environment,
+    everything,
+    full,
+    overlay,
+    quantity,
+    render,
+    variables,
+)
 from tests.support.server import ROOT, Here, Server
 
 if TYPE_CHECKING:
@@ -40,7 +49,7 @@ def bytes_of(what: str) -> float:
 
 def outbox_bound(pod: Pod) -> int:
     """Return PREDICTOR_OUTBOX_BYTES as the server reads it in a pod."""
-    return settings.load(variables(pod.spec["containers"][0])).outbox_bytes
+    return settings.load(environment(pod.spec["containers"][0])).outbox_bytes
 
 
 def test_outage_table() -> None:
@@ -130,7 +139,7 @@ def test_what_stays_when_the_namespace_goes() -> None:
 
 def test_retention_patch(tmp_path: Path) -> None:
     """The patch for another retention, in an overlay of one's own, reaches Loki's environment."""
-    (patch,) = blocks("operations.md", "yaml")
+    (patch,) = [block for block in blocks("operations.md", "yaml") if "LOKI_RETENTION" in block]
     minikube = os.path.relpath(rendering.FOLDER / "overlays" / "minikube", tmp_path.resolve())
     mine = yaml.safe_load(patch) | {"resources": [minikube]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")

@@ -107,7 +107,9 @@ async def test_calls(outbox: Path) -> None:
             for route in here.app.router.routes()
             if route.resource and route.method not in {"HEAD", "*"}
         }
-    assert published == routes
+    with_slash = {f"{route}/" for route in published} & routes  # each call is answered with one at its end too
+    assert len(with_slash) > 5
+    assert published == routes - with_slash
 
 
 @pytest.mark.parametrize("number", [0, 1])

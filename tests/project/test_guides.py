@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.server.test_start import post
+from tests.support.bare_models import FLOAT, STRING, save
 from tests.support.external_programs import CACHE, collector, on_path
-from tests.support.onnx_graphs import WHERE, Node, graph, tensor
-from tests.support.onnx_graphs import write as write_model
 from tests.support.server import ROOT, Server, predictions, run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.bare_models import Inputs
+    from tests.support.onnx_graphs import Node
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -30,15 +32,25 @@ def test_model_description(outbox: Path, tmp_path: Path) -> None:
     """The model.toml of docs/models.md is whole and right: with files that fit it, `predictor check` finds no fault."""
     text, *_ = blocks("models.md", "toml")  # the others are parts alone
     shown = tomllib.loads(text)
-    shape: list[int | str] = ["N", len(shown["features"])]
-    probabilities, score = shown["classifier"]["probabilities"], shown["outlier"]["score"]
-    softmax: Node = ("Softmax", ["rows"], [probabilities], {"axis": 1})
-    first: Node = ("Slice", ["rows", "from", "to", "columns"], [score], {})
-    folder = write_model(
-        tmp_path / "churn",
-        graph([softmax], {}, {probabilities: tensor(["N", len(shown["labels"])])}, shape),
-        detector=graph([first], WHERE, {score: tensor(["N", 1])}, shape),
-    )
+    age, city = (feature["name"] for feature in shown["features"])
+    inputs: Inputs = {age: (FLOAT, ["N", 1]), city: (STRING, ["N", 1])}
+    cities = {"cats_strings": [shown["features"][1]["sample"], "Oslo"], "zeros": 1, "domain": "ai.onnx.ml"}
+    classes = {"classlabels_strings": shown["labels"], "post_transform": "SOFTMAX", "domain": "ai.onnx.ml"}
+    nodes: list[Node] = [
+        ("OneHotEncoder", [city], ["encoded"], cities),
+        ("Flatten", ["encoded"], ["columns"], {"axis": 1}),
+        ("Concat", [age, "columns"], ["all"], {"axis": 1}),
+        (
+            "LinearClassifier",
+            ["all"],
+            ["label", "probabilities"],
+            classes | {"coefficients": [0.1, -1.0, 1.0, -0.1, 1.0, -1.0], "intercepts": [0.0, 2.0]},
+        ),
+    ]
+    folder = tmp_path / "churn"
+    save(folder / shown["file"], nodes, inputs, {"label": (STRING, ["N"]), "probabilities": (FLOAT, ["N", 2])})
+    score = shown["outlier"]["score"]
+    save(folder / shown["outlier"]["file"], [("Identity", [age], [score], {})], inputs, {score: (FLOAT, ["N", 1])})
     (folder / "model.toml").write_text(text, encoding="utf-8")
     checked = run("check", outbox=outbox, PREDICTOR_MODEL=str(folder))
     assert checked.returncode == 0, checked.stderr

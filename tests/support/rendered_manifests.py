@@ -128,3 +128,11 @@ def variables(container: Manifest) -> dict[str, str]:
         one["name"]: one["value"] if "value" in one else one["valueFrom"]["fieldRef"]["fieldPath"]
         for one in container.get("env", [])
     }
+
+
+def environment(container: Manifest) -> dict[str, str]:
+    """Return a container's environment as its process gets it: `$(NAME)` is the variable that was declared before."""
+    known: dict[str, str] = {}
+    for name, value in variables(container).items():
+        known[name] = re.sub(r"\$\((\w+)\)", lambda named: known.get(named[1], named[0]), value)
+    return known

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor.api.pattern.rows import RowDecoder
 from predictor.core.rate_limit import TokenBucket
 from predictor.server import app
 from tests.support.gated_model import Gate, pipeline
@@ -157,6 +158,23 @@ async def test_no_bound_of_rows(outbox: Path) -> None:
         for _ in range(20):
             assert (await here.post("/predict/batch", json={"data": [ROW] * 200})).status == 200
     assert len(predictions(outbox)) == 4000
+
+
+@pytest.mark.parametrize(
+    ("rows", "status", "word"),
+    [(b"[1,2,3,4]", 413, "content-too-large"), (b"[]", 413, "content-too-large"), (b"1", 422, "invalid-data")],
+)
+async def test_rows_are_counted_before_they_are_made(
+    here: Here, monkeypatch: pytest.MonkeyPatch, rows: bytes, status: int, word: str
+) -> None:
+    """A large body with more rows or numbers than a request may have is refused before a list is made of it."""
+
+    def fail(*_: object) -> None:
+        pytest.fail("the rows were made")
+
+    monkeypatch.setattr(RowDecoder, "_decoded", fail)
+    body = b'{"data":[[%b]]}' if rows == b"1" else b'{"data":[%b]}'
+    problem(await here.post("/predict/batch", data=body % b",".join([rows] * 50_000), headers=JSON), status, word)
 
 
 async def test_full_queue(outbox: Path, gate: Gate) -> None:

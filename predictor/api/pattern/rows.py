@@ -44,6 +44,14 @@ class _Body(msgspec.Struct):
     data: list[list[float]]
 
 
+class _Outer(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_LARGE = 64 << 10
+_decode_outer = msgspec.json.Decoder(_Outer).decode
+
+
 class RowDecoder:
     """Decodes the rows of one model."""
 
@@ -63,16 +71,15 @@ class RowDecoder:
     def rows(self, body: bytes) -> Rows:
         """Return the rows of a body, each with a value for each feature; raises Problem."""
         try:
+            if len(body) > _LARGE:
+                self._bound(body)
             rows = self._decoded(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise undecodable(body, error, self._wanted) from None
         if not rows:
             raise Problem(Kind.INVALID_DATA, f"data has no rows; wanted {self._wanted}")
         if len(rows) > self._most:
-            detail = (
-                f"data has {len(rows)} rows, this server takes at most {self._most} a request (PREDICTOR_BATCH_ROWS)"
-            )
-            raise Problem(Kind.CONTENT_TOO_LARGE, detail)
+            raise Problem(Kind.CONTENT_TOO_LARGE, _too_many(len(rows), self._most))
         width, plain, bound = len(self._features), self._plain, OVERFLOW["FP32"]
         for index, row in enumerate(rows):
             if len(row) != width:
@@ -88,6 +95,21 @@ class RowDecoder:
         if len(rows) != 1:
             raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
         return rows
+
+    def _bound(self, body: bytes) -> None:
+        """Refuse more lists and numbers than a request may have before they are made: to make them takes far longer.
+
+        Raises Problem, and what msgspec raises. Texts may hold any character, so bodies with texts are not counted.
+        """
+        data = bytes(_decode_outer(body).data)
+        if b'"' in data:
+            return
+        rows = data.count(b"[") + data.count(b"{") - 1
+        if rows > self._most:
+            raise Problem(Kind.CONTENT_TOO_LARGE, _too_many(rows, self._most))
+        if data.count(b",") >= self._most * (len(self._features) + 1):
+            detail = f"data has more than {self._most} rows of {len(self._features)} values"
+            raise Problem(Kind.INVALID_DATA, detail)
 
     def _decoded(self, body: bytes) -> Rows:
         if self._decode is None:
@@ -161,3 +183,7 @@ def _wanted(features: Sequence[Feature]) -> str:
     )
     more = f" and {len(features) - _NAMES} more" if len(features) > _NAMES else ""
     return f'{{"data": [[…]]}} with rows of {listed}{more}, or objects with these names'
+
+
+def _too_many(rows: int, most: int) -> str:
+    return f"data has {rows} rows, this server takes at most {most} a request (PREDICTOR_BATCH_ROWS)"

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from chaos.plan import LASTING, Fault, Step
+from chaos.servers import NO_WORKER
 from chaos.strikes import PATIENCE, Strikes, until
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Campaign:
         self._machine = machine
         self._strikes = Strikes(machine, seed)
         self._say = say
+        self.restarts = 0
+        """How often gunicorn ended since a worker could not start, and was started again."""
 
     @property
     def met(self) -> Counter[Fault]:
@@ -121,8 +124,19 @@ class Campaign:
         def answered() -> list[int]:
             return [load.ledger.logged[True] - row for load, row in zip(loads, rows, strict=True)]
 
+        gunicorn = self._machine.gunicorn
+
+        def well() -> bool:
+            return gate.passed > passed and min(answered()) >= _ROWS and gunicorn.all_answer()
+
         try:
-            await until(lambda: gate.passed > passed and min(answered()) >= _ROWS)
+            await until(lambda: well() or gunicorn.ended == NO_WORKER)
+            if gunicorn.ended == NO_WORKER:  # its own rule; whoever watches over it starts it again, and so does this
+                self._say(f"gunicorn ended since a worker could not start after {after}; it is started again")
+                self.restarts += 1
+                await gunicorn.end()
+                await gunicorn.start()
+                await until(well)
         except TimeoutError:
             what = f"{answered()} rows answered and {gate.passed - passed} requests shipped"
             self.find(STUCK, f"{after}: in {PATIENCE:g} s {what}")

@@ -109,7 +109,9 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
         if wrong or options.keep:
             evidence.keep(stand, folder, findings)
         head = _head(options, stand.sink.title, time.monotonic() - began)
-    text = report.lines(head, happening, without, report.counts(verdict, stand.ledgers), findings)
+    counted = report.counts(verdict, stand.ledgers)
+    counted["times gunicorn ended since a worker could not start"] = happening.restarts
+    text = report.lines(head, happening, without, counted, findings)
     print("\n".join(text))
     if options.write and not wrong:
         report.write(_ROOT / options.write, text)

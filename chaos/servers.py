@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _PATIENCE = 90.0  # s, for a start that is tried again while the disk is full, or the port is not free yet
 _ENDS = 60.0  # s, more than drain and flush together
 _PAUSE = 0.3  # s between two tries
+_PREDICTION = b'"eventName":"prediction"'
+_END = 1 << 16  # B, enough for some records
+NO_WORKER = 3
+"""gunicorn's exit status when a worker could not start, on a disk that fails for example."""
 _BOOTED = re.compile(r"Booting worker with pid: (\d+)")
 
 
@@ -148,6 +152,19 @@ class Gunicorn(Post):
         server = self._server
         await asyncio.to_thread(server.wait_for, lambda _: len(self.workers()) > before)
 
+    def all_answer(self) -> bool:
+        """Tell whether each worker has logged a prediction: before that it may still be starting."""
+        living = self.living()
+        return len(living) > 1 and all(self._has_logged(pid) for pid in living)
+
+    def _has_logged(self, pid: int) -> bool:
+        try:
+            opened = {link.resolve() for link in Path(f"/proc/{pid}/fd").iterdir()}
+        except FileNotFoundError:
+            return False
+        own = (path.parent for path in self._outbox.glob("v1/*/reserve") if path.with_name("lock") in opened)
+        return any(_PREDICTION in _end_of(path) for stream in own for path in stream.glob("logs/*.jsonl"))
+
     async def end(self) -> None:
         """Leave no process behind, workers whose master was killed included."""
         await self.kill()
@@ -161,6 +178,16 @@ class Gunicorn(Post):
             return str(self._outbox).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty for a zombie
         except FileNotFoundError:
             return False
+
+
+def _end_of(path: Path) -> bytes:
+    """Return the last bytes of a file, none if it is gone."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END))
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -110,7 +110,7 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             model,
             log or NoPredictionLog(),
             tracer,
-            batch_rows=settings.batch_rows,
+            batch_rows=min(settings.batch_rows, model.description.batch_rows or settings.batch_rows),
             threads=settings.threads or cpu_quota.usable(),
             queue_rows=settings.queue_rows,
             slow=settings.slow,

@@ -165,3 +165,14 @@ async def test_too_much_input(outbox: Path, tmp_path: Path) -> None:
     assert len(logged["prediction.input_json"]) > (32 << 10) - 32
     assert logged["prediction.input_truncated"] is True
     assert logged["prediction.input_sha256"] == hashlib.sha256(whole.encode()).hexdigest()
+
+
+async def test_rows_that_run_together(outbox: Path, tmp_path: Path) -> None:
+    """`[batching] rows` of model.toml bounds how many rows of several requests run together."""
+    folder = write(tmp_path / "m", identity())
+    with (folder / "model.toml").open("a", encoding="utf-8") as file:
+        file.write("\n[batching]\nrows = 2\n")
+    async with serve(outbox, folder, PREDICTOR_THREADS="1") as here:
+        await asyncio.gather(*(here.post("/predict", json={"data": [PAIR]}) for _ in range(40)))
+    sizes = {logged["prediction.batch.size"] for logged in predictions(outbox)}
+    assert max(sizes) == 2, sizes

@@ -77,7 +77,6 @@ class PredictionLog:
         self._refuses = refuses
         self._about = about
         self._said = -_SAY_AGAIN
-        self._takes = True
         self.waits = waits
 
     def refuse_if_full(self) -> str | None:
@@ -125,16 +124,16 @@ class PredictionLog:
     def _append(self, records: Sequence[bytes]) -> bool:
         now = time.monotonic()
         # Of a log that takes nothing it would only be one more record that is lost.
-        say = self._about and self._takes and now - self._said >= _SAY_AGAIN
+        say = self._about and now - self._said >= _SAY_AGAIN and self._outbox.full is None
         whole = [self._about(), *records] if say and self._about else records
         try:
-            self._takes = self._stream.append(self._head, whole)
+            taken = self._stream.append(self._head, whole)
         except OutboxError:
             self._refusals.unrecorded += len(records)
             raise
-        if say and self._takes:
+        if say and taken:
             self._said = now
-        return self._takes
+        return taken
 
     async def synced(self) -> None:
         """Return when what was written is on disk; raises OutboxError."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import threading
 from collections import Counter
@@ -18,6 +17,7 @@ import pytest
 from bench import against, nginx, programs, rounds, running, tables, wrk
 from bench.pinned import BenchError
 from bench.variants import ROOT, VARIANTS, Variant
+from tests.support.external_programs import on_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,10 +81,10 @@ def seen() -> Iterator[Seen]:
     server.server_close()
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 @pytest.mark.parametrize("kind", ["", "traceparent", "livez"])
 def test_wrk_sends_what_the_row_says(kind: wrk.Kind, seen: Seen, tmp_path: Path) -> None:
     """Each head has another trace, or some requests are GET /livez and are not taken for predictions."""
+    on_path("wrk")
     bodies = tmp_path / "bodies"
     bodies.write_text("one\ntwo\n")
     load = wrk.run(f"http://127.0.0.1:{seen.server_port}/predict", bodies, 4, 1, CORE, kind)
@@ -98,7 +98,6 @@ def test_wrk_sends_what_the_row_says(kind: wrk.Kind, seen: Seen, tmp_path: Path)
     assert all(re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", trace) for trace in traces)
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 @pytest.mark.parametrize("name", ["heads", "odd", "lane-off", "nginx"])
 def test_the_lanes_answers_are_counted_in_the_server_itself(name: str, tmp_path: Path) -> None:
     """A real load goes the way of its row, also through nginx; a request that closes its connection is not counted."""
@@ -188,6 +187,7 @@ def test_both_of_a_pair_are_measured_one_after_the_other(tmp_path: Path) -> None
 
 def test_two_checkouts_are_compared_round_by_round(tmp_path: Path) -> None:
     """The ratio is the median of the rounds' own; where the other checkout fails, its row says why."""
+    on_path("wrk")
     chosen = against.pairs([variant("on"), variant("off")], tmp_path)
     results = rounds.Results(
         {

@@ -70,7 +70,7 @@ async def test_metrics_arrive_when_asked_for(
     metrics = _metrics(collector)
     assert set(metrics) >= _OURS | {"http.server.request.duration"}
     (records,) = metrics["predictor.log.records"].sum.data_points
-    assert records.as_int == 6  # opened, four predictions, closed
+    assert records.as_int == 7  # opened, the model, four predictions, closed
     assert metrics["predictor.log.records"].sum.is_monotonic
     assert metrics["predictor.outbox.size"].gauge.data_points[0].as_int > 0
 

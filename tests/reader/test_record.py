@@ -12,6 +12,7 @@ from predictor.reader.record import ModelVersion, UnknownSchemaError
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
 from predictor.reader.sources.otlp_record import entries
 from predictor.recording.encoder import RecordEncoder, numbered
+from predictor.recording.record_schema import TABLE
 from predictor.recording.stream_events import LostRange, Status, closed, closing_line, lost, opened, status
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, IRIS, Stream, changed, line, pairs
@@ -19,6 +20,7 @@ from tests.support.sample_predictions import CASES
 
 if TYPE_CHECKING:
     from predictor.reader.record import Entry
+    from predictor.recording.record_schema import Attribute
 
 _SCOPE = IRIS | {"prediction.schema_version": 1, "prediction.stream.id": "0199c0de-0000-7000-8000-00000000000a"}
 _HEAD = otlp.head("logs", {"resource": {"attributes": []}}, otlp.scope_json("predictor", "1", _SCOPE))
@@ -158,6 +160,43 @@ def test_record_without_what_proves(change: dict[str, Any], wanted: str) -> None
     text = line(stream.id, [changed(stream.lost(1, 2), **change)])
     with pytest.raises(ValueError, match=wanted):
         one(text)
+
+
+_VALUES: dict[str, Any] = {"string": "x", "int": 1, "double": 0.5, "bool": True}
+_TAKEN = {"string": ("string",), "int": ("int",), "double": ("double", "int"), "bool": ("bool",)}
+
+
+@pytest.mark.parametrize("attribute", [each for each in TABLE if each.type != "any" and "<" not in each.name])
+def test_types(attribute: Attribute) -> None:
+    """An attribute of a prediction with a value of another type than the published one is damage, with any other."""
+    for kind, value in _VALUES.items():
+        stream, found = Stream(), list[str]()
+        record = stream.prediction()
+        others = [each for each in record["attributes"] if each["key"] != attribute.name]
+        record["attributes"] = others + pairs({attribute.name: value})
+        read = entries(line(stream.id, [record]), found.append)
+        assert [bool(read), not found] == [kind in _TAKEN[attribute.type]] * 2, kind
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809"])
+def test_integer_too_large(number: str) -> None:
+    """An integer that has no 64 bits is damage, whatever its attribute."""
+    stream = Stream()
+    record = stream.prediction()
+    record["attributes"].append({"key": "prediction.input.x", "value": {"intValue": number}})
+    with pytest.raises(ValueError, match=f"prediction.input.x {number}, wanted int"):
+        one(line(stream.id, [record]))
+
+
+def test_scope_that_cannot_be_read() -> None:
+    """What a scope says wrongly costs its own records, and not those of the line's other scopes."""
+    good, bad = Stream(seed=1), Stream(seed=2)
+    texts = [line(good.id, [good.opened()]), line(bad.id, bad.predictions(2), scope={"prediction.redaction": "x"})]
+    groups = [json.loads(text)["resourceLogs"][0] for text in texts]
+    found = list[str]()
+    read = entries(json.dumps({"resourceLogs": groups}).encode(), found.append)
+    assert [entry.stream for entry in read] == [good.id]
+    assert len(found) == 2, found
 
 
 def test_damaged_in_loki() -> None:

@@ -96,17 +96,19 @@ class Files(Local):
             for file in files.values():
                 file.close()
 
-    def entries(self, line: Line, window: TimeRange) -> Iterator[Entry]:
-        """Yield a line's records; a Collector that is killed while it writes leaves half a line, and the next goes on.
+    def entries(self, line: Line, window: TimeRange) -> list[Entry]:
+        """Return a line's records; a Collector that is killed while it writes leaves half a line, and the next goes on.
 
         What does not parse of the halves is no damage: it was never acknowledged, so it comes once more.
         """
         *halves, last = _parts(line.text)
+        found = []
         for half in halves:
             known = len(self.damaged)
-            yield from super().entries(Line(line.place, half), window)
+            found += super().entries(Line(line.place, half), window)
             del self.damaged[known:]
-        yield from super().entries(Line(line.place, last), window)
+        whole = super().entries(Line(line.place, last), window)
+        return found + whole if found else whole
 
     def _paths(self) -> list[Path]:
         if not self._path.is_dir():

@@ -5,33 +5,49 @@ https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from predictor.reader.record import OUTPUTS, SEQUENCE, STREAM, Entry, check, check_schema, model_of, redaction_of
+from predictor.reader.record import (
+    DOUBTFUL,
+    MOST_INT,
+    OUTPUTS,
+    SEQUENCE,
+    STREAM,
+    Entry,
+    ModelVersion,
+    check,
+    check_schema,
+    model_of,
+    redaction_of,
+)
+from predictor.recording.stream_events import TABLE as EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+# `gc=False`: some fifty of these are made a record, none can be part of a cycle, and the collector would visit each.
 
 
-class _Value(msgspec.Struct):
+class _Value(msgspec.Struct, gc=False):
     stringValue: str | None = None  # noqa: N815 - OTLP's name, as all below
     boolValue: bool | None = None  # noqa: N815
     intValue: str | int | None = None  # noqa: N815
     doubleValue: float | str | None = None  # noqa: N815
 
 
-class _Pair(msgspec.Struct):
+class _Pair(msgspec.Struct, gc=False):
     key: str
     value: _Value = msgspec.field(default_factory=_Value)
 
 
-class _Holder(msgspec.Struct):
+class _Holder(msgspec.Struct, gc=False):
     attributes: list[_Pair] = []
 
 
-class _Record(msgspec.Struct):
+class _Record(msgspec.Struct, gc=False):
     timeUnixNano: int | str = 0  # noqa: N815
     observedTimeUnixNano: int | str = 0  # noqa: N815
     severityText: str = ""  # noqa: N815
@@ -44,46 +60,49 @@ class _Record(msgspec.Struct):
 
 
 _T = TypeVar("_T")
+_EMPTY = msgspec.Raw(b"{}")
 
 
-class _ScopeLogs(msgspec.Struct, Generic[_T]):
-    scope: _Holder = msgspec.field(default_factory=_Holder)
+class _ScopeLogs(msgspec.Struct, Generic[_T], gc=False):
+    scope: msgspec.Raw = _EMPTY
     logRecords: list[_T] = []  # noqa: N815
 
 
-class _ResourceLogs(msgspec.Struct, Generic[_T]):
-    resource: _Holder = msgspec.field(default_factory=_Holder)
+class _ResourceLogs(msgspec.Struct, Generic[_T], gc=False):
+    resource: msgspec.Raw = _EMPTY
     scopeLogs: list[_ScopeLogs[_T]] = []  # noqa: N815
 
 
-class _LogsData(msgspec.Struct, Generic[_T]):
+class _LogsData(msgspec.Struct, Generic[_T], gc=False):
     resourceLogs: list[_ResourceLogs[_T]] = []  # noqa: N815
 
 
-MOST_NS = 2**63 - 1
+class _Shared(NamedTuple):
+    """What the records of one scope have in common."""
+
+    stream: str
+    model: ModelVersion | None
+    resource: dict[str, Any]
+    redaction: dict[str, str]
+    outputs: str
+
+
+_NO_TEXT, _NO_DOUBLE, _NO_INT, _NO_BOOL = (DOUBTFUL[each] for each in (str, float, int, bool))
+_KNOWN = 256  # scopes and resources that are remembered: a log has some for each stream, and says them in each line
 _decode = msgspec.json.Decoder(_LogsData[_Record]).decode
 _decode_raw = msgspec.json.Decoder(_LogsData[msgspec.Raw]).decode
 _decode_record = msgspec.json.Decoder(_Record).decode
+_decode_holder = msgspec.json.Decoder(_Holder).decode
 
 
-def entries(line: bytes, spoiled: Callable[[str], object]) -> Iterator[Entry]:
-    """Yield the records of ours in one line of OTLP JSON; others', which a Collector's file may hold, are passed over.
+def entries(line: bytes, spoiled: Callable[[str], object]) -> list[Entry]:
+    """Return the records of ours in one line of OTLP JSON; others', which a Collector's file may hold, are passed over.
 
     `spoiled` is told what is wrong with a record that cannot be read; the others of its line are.
     Raises ValueError if the line is not OTLP JSON, UnknownSchemaError for a record of a later version.
     """
-    for record, scope, resource in _records(line, spoiled):
-        try:
-            entry = _entry(record, scope, resource)
-        except ValueError as error:
-            spoiled(str(error))
-            continue
-        yield entry
-
-
-def _records(line: bytes, spoiled: Callable[[str], object]) -> Iterator[tuple[_Record, dict[str, Any], dict[str, Any]]]:
-    """Yield each record with the attributes of its scope and resource."""
     data: _LogsData[Any]
+    found: list[Entry] = []
     try:
         data = _decode(line)
     except msgspec.ValidationError:  # an attribute, say: then the records are taken one by one
@@ -91,14 +110,32 @@ def _records(line: bytes, spoiled: Callable[[str], object]) -> Iterator[tuple[_R
     except (msgspec.MsgspecError, RecursionError) as error:
         raise _no_line(error) from error
     for group in data.resourceLogs:
-        resource = _pairs(group.resource.attributes)
+        resource = bytes(group.resource)
+        _held(resource)
         for scoped in group.scopeLogs:
-            scope = _pairs(scoped.scope.attributes)
-            for record in scoped.logRecords if isinstance(scope.get(STREAM), str) else ():
-                try:
-                    yield record if isinstance(record, _Record) else _decode_record(record), scope, resource
-                except msgspec.ValidationError as error:
-                    spoiled(f"a record of stream {scope[STREAM]}: {error}")
+            scope = bytes(scoped.scope)
+            if STREAM in _held(scope) and scoped.logRecords:
+                _add(found, scoped.logRecords, (scope, resource), spoiled)
+    return found
+
+
+def _add(found: list[Entry], records: list[Any], about: tuple[bytes, bytes], spoiled: Callable[[str], object]) -> None:
+    """Add the records of one scope to `found`; raises UnknownSchemaError."""
+    try:
+        shared = _shared(*about)
+    except ValueError as error:
+        for _ in records:
+            spoiled(str(error))
+        return
+    if shared is None:
+        return
+    for record in records:
+        try:
+            found.append(_entry(record if type(record) is _Record else _decode_record(record), shared))
+        except msgspec.ValidationError as error:
+            spoiled(f"a record of stream {shared.stream}: {error}")
+        except ValueError as error:
+            spoiled(str(error))
 
 
 def _raw(line: bytes) -> _LogsData[msgspec.Raw]:
@@ -112,40 +149,79 @@ def _no_line(error: Exception) -> ValueError:
     return ValueError(f"not a line of OTLP JSON logs: {error}")
 
 
-def _entry(record: _Record, scope: dict[str, Any], resource: dict[str, Any]) -> Entry:
+@lru_cache(_KNOWN)
+def _held(text: bytes) -> dict[str, Any]:
+    """Return the attributes of a scope or a resource; raises ValueError."""
+    try:
+        found, _ = _attributes(_decode_holder(text).attributes)
+    except msgspec.MsgspecError as error:
+        raise _no_line(error) from error
+    return found
+
+
+@lru_cache(_KNOWN)
+def _shared(scope_text: bytes, resource_text: bytes) -> _Shared | None:
+    """Return what a scope and a resource say, None if the scope is not one of ours.
+
+    Raises ValueError if a part of it cannot be read, UnknownSchemaError.
+    """
+    scope = _held(scope_text)
+    if not isinstance(scope[STREAM], str):
+        return None
     check_schema(scope)
-    attributes = _pairs(record.attributes)
+    outputs = str(scope.get(OUTPUTS, ""))
+    return _Shared(scope[STREAM], model_of(scope), _held(resource_text), redaction_of(scope), outputs)
+
+
+def _entry(record: _Record, shared: _Shared) -> Entry:
+    attributes, doubtful = _attributes(record.attributes)
     event = record.eventName or attributes.get("event.name", "")
-    check(event, attributes)
-    if not 0 <= int(record.timeUnixNano) <= MOST_NS:
+    if doubtful or event in EVENTS or attributes.get(SEQUENCE, 0) < 1:
+        check(event, attributes)
+    time_ns = int(record.timeUnixNano)
+    if not 0 <= time_ns <= MOST_INT:
         msg = f"a record with timeUnixNano {record.timeUnixNano}"
         raise ValueError(msg)
-    return Entry(
-        stream=scope[STREAM],
-        sequence=attributes[SEQUENCE],
-        event=event,
-        time_ns=int(record.timeUnixNano),
-        observed_ns=int(record.observedTimeUnixNano),
-        severity=record.severityText,
-        body=record.body.stringValue or "",
-        trace_id=record.traceId,
-        span_id=record.spanId,
-        sampled=bool(record.flags & 1),
-        attributes=attributes,
-        model=model_of(scope),
-        resource=resource,
-        redaction=redaction_of(scope),
-        outputs=str(scope.get(OUTPUTS, "")),
+    return Entry(  # by place: by name it takes twice as long
+        shared.stream,
+        attributes[SEQUENCE],
+        event,
+        time_ns,
+        int(record.observedTimeUnixNano),
+        record.severityText,
+        record.body.stringValue or "",
+        record.traceId,
+        record.spanId,
+        bool(record.flags & 1),
+        attributes,
+        shared.model,
+        shared.resource,
+        shared.redaction,
+        shared.outputs,
     )
 
 
-def _pairs(pairs: list[_Pair]) -> dict[str, Any]:
-    return {pair.key: _plain(pair.value) for pair in pairs}
+def _attributes(pairs: list[_Pair]) -> tuple[dict[str, Any], bool]:
+    """Return attributes as Python has them, and whether one may have a type that the published table does not allow.
 
-
-def _plain(value: _Value) -> str | float | bool | None:
-    if value.intValue is not None:
-        return int(value.intValue)
-    if value.doubleValue is not None:
-        return float(value.doubleValue)
-    return value.boolValue if value.stringValue is None else value.stringValue
+    In one pass, since a reader spends most of its time here.
+    """
+    found: dict[str, Any] = {}
+    doubtful = False
+    for pair in pairs:
+        held, name = pair.value, pair.key
+        value: Any = held.stringValue
+        if value is not None:
+            odd = name in _NO_TEXT
+        elif held.doubleValue is not None:
+            value = float(held.doubleValue)
+            odd = name in _NO_DOUBLE
+        elif held.intValue is not None:
+            value = int(held.intValue)
+            odd = name in _NO_INT or not -MOST_INT <= value <= MOST_INT
+        else:
+            value = held.boolValue
+            odd = value is None or name in _NO_BOOL
+        doubtful = doubtful or odd
+        found[name] = value
+    return found, doubtful

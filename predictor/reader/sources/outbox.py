@@ -11,6 +11,7 @@ from predictor.outbox.liveness import owned
 from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.otlp_record import entries
+from predictor.reader.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.reader.record import Entry
-    from predictor.reader.time_range import TimeRange
 
+_ALWAYS = TimeRange()
 _BYTES = 4 << 20  # read at a time
 GONE = sys.maxsize
 """`kept_from` of a stream that was taken away as a whole while it was read."""
@@ -82,18 +83,18 @@ class Local:
         """Return about how many bytes there are to read."""
         raise NotImplementedError
 
-    def entries(self, line: Line, window: TimeRange) -> Iterator[Entry]:
-        """Yield a line's records; raises SourceError for a record of a later schema."""
+    def entries(self, line: Line, window: TimeRange) -> list[Entry]:
+        """Return a line's records; raises SourceError for a record of a later schema."""
         spoiled: list[str] = []
         try:
-            found = list(entries(line.text, spoiled.append))
+            found = entries(line.text, spoiled.append)
         except UnknownSchemaError as error:
             raise SourceError(line.place, str(error)) from error
         except ValueError as error:
             found = []
             spoiled.append(str(error))
         self.damaged += [f"{line.place}: {what}" for what in spoiled]
-        yield from (entry for entry in found if window.holds(entry.time_ns))
+        return found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
 
 
 class OutboxSource(Local):

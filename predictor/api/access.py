@@ -75,8 +75,11 @@ class Access:
         origins: Sequence[str] = (),
         tokens: Tokens | None = None,
         feedback_tokens: Tokens | None = None,
+        control_tokens: Tokens | None = None,
     ) -> None:
         """Take whether none but this machine can reach the server, and what the settings allow besides.
+
+        Without `control_tokens` nobody may load or unload models, unlike the other calls, which anybody may make then.
 
         `hosts` are names for the header Host, lower case; `origins` are as browsers write them; `*` is any of either.
         """
@@ -86,6 +89,7 @@ class Access:
         self._origins = frozenset(origins)
         self.tokens = tokens
         self.feedback_tokens = feedback_tokens
+        self.control_tokens = control_tokens
         self._host_is_own = lru_cache(256)(self._is_own)
 
     def check_host(self, headers: Mapping[str, str]) -> None:

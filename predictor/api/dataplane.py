@@ -10,22 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from predictor.api.problem_details import problem_of
-from predictor.core.problems import Kind, Problem
+from predictor.core.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from predictor.api.answers import Answer
+    from predictor.api.json_body import BodyHead
+    from predictor.core.problems import Kind
     from predictor.core.result import Origin, Rows
     from predictor.serving.job import Job
     from predictor.serving.pipeline import Pipeline
     from predictor.tracing.tracer import Tracer
 
-    RecordRefusal = Callable[[Origin, Kind], None]
+    CallKey = tuple[str, str]
+    """Method and path of a call, as the table of calls has them."""
     Measure = Callable[[float, str, str, int], None]
 
 _logger = logging.getLogger("predictor")
@@ -37,12 +41,53 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     rows: Rows
 
 
+class Codec(Protocol):
+    """What one form of a call means; knows HTTP's bodies and headers, but no socket."""
+
+    takes_body: bool
+    body_bytes: int
+    """The largest body, after decompression."""
+
+    def check(self, head: BodyHead) -> None:
+        """Refuse a body by what its head declares; raises Problem."""
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
+        """Return what is wanted."""
+
+    def encode(self, reply: Reply) -> Answer:
+        """Return what is answered."""
+
+
+class ServingVersion(Protocol):
+    """What a request needs of the model version that it belongs to."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What predicts and logs."""
+
+    @property
+    def codecs(self) -> Mapping[CallKey, Codec]:
+        """How its calls are read and answered; a model may lack some of them."""
+
+    @property
+    def refused(self) -> Callable[[Origin, Kind], None] | None:
+        """What records a request whose rows were never known."""
+
+    def hold(self) -> None:
+        """Keep it open for a request that the pipeline does not know yet."""
+
+    def release(self) -> None:
+        """End one `hold`."""
+
+
 class RequestContext(msgspec.Struct, frozen=True):
     """One request on its way: its ids and sample, the path it asked for, its deadline on the loop's clock."""
 
     origin: Origin
     path: str
     deadline: float
+    served: ServingVersion | None = None
+    """The model version that it belongs to, from its validation to its record; None if it predicts nothing."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -86,7 +131,7 @@ class Pending:
         if not self._settled and self.job:
             self._settled, self.callback = True, None
             job, self.job = self.job, None
-            self._plane.abandon(job)
+            _version_of(self.context).pipeline.abandon(job)
 
     def _settle(self, error: BaseException | None) -> None:
         self._settled = True
@@ -103,36 +148,36 @@ class Pending:
 
 
 class DataPlane:
-    """Predictions of one pipeline, for any door."""
+    """Predictions of every model that is served, for any door."""
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        tracer: Tracer,
-        *,
-        deadline: float,
-        refused: RecordRefusal | None = None,
-        measure: Measure | None = None,
-    ) -> None:
-        """Take the parts; `refused` records requests whose rows were never known, `deadline` is in seconds.
+    def __init__(self, tracer: Tracer, *, deadline: float, measure: Measure | None = None) -> None:
+        """Take what gives ids; `deadline` is in seconds.
 
         `measure` is told by the doors of every answered request: seconds, method, route, status.
         """
         self.tracer = tracer
         self.measure = measure
-        self._pipeline = pipeline
         self._deadline = deadline
-        self._refused = refused
         self.loop = asyncio.get_running_loop()
 
-    def open(self, headers: Mapping[str, str], method: str, route: str, path: str | None = None) -> RequestContext:
-        """Draw the ids of a request, ask the sampler, and begin its deadline."""
-        origin = self.tracer.begin(headers, method, route)
-        return RequestContext(origin, route if path is None else path, self.loop.time() + self._deadline)
+    def open(
+        self,
+        headers: Mapping[str, str],
+        method: str,
+        route: str,
+        path: str | None = None,
+        served: ServingVersion | None = None,
+    ) -> RequestContext:
+        """Draw the ids of a request, ask the sampler, and begin its deadline; `served` is what it wants predicted by.
 
-    def admit(self) -> None:
+        The door finds that in the catalog (`predictor.api.catalog`), in the same turn of the loop.
+        """
+        origin = self.tracer.begin(headers, method, route)
+        return RequestContext(origin, route if path is None else path, self.loop.time() + self._deadline, served)
+
+    def admit(self, context: RequestContext) -> None:
         """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
-        self._pipeline.admit()
+        _version_of(context).pipeline.admit()
 
     def begin(self, request: InferRequest | Problem, context: RequestContext) -> Reply | Pending:
         """Send a decoded request on its way; what could not be decoded is refused."""
@@ -140,7 +185,8 @@ class DataPlane:
             return self.refuse(request, context)
         pending = Pending(self, context)
         try:
-            pending.job = self._pipeline.start(context.origin, request.rows, pending, context.deadline)
+            pipeline = _version_of(context).pipeline
+            pending.job = pipeline.start(context.origin, request.rows, pending, context.deadline)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             return self.refuse(error, context)
         return pending
@@ -150,20 +196,23 @@ class DataPlane:
         origin = context.origin
         problem = problem_of(error, origin.route, origin.trace_id)
         self.tracer.keep(origin, error=problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-        if predicts and self._refused and not problem.recorded:
-            self._refused(origin, problem.kind)
+        served = context.served
+        if predicts and served and served.refused and not problem.recorded:
+            served.refused(origin, problem.kind)
         return Reply(context, None, problem)
 
     def settle(self, context: RequestContext, job: Job | None, error: BaseException | None) -> Reply:
         """Return the reply of a request that is done."""
         if job:
-            self._pipeline.deadlines.discard(job)
+            _version_of(context).pipeline.deadlines.discard(job)
         if error is None and job:
             return Reply(context, job)
         failure = error if isinstance(error, Exception) else RuntimeError("ended without an outcome")
         return self.refuse(failure, context)
 
-    def abandon(self, job: Job) -> None:
-        """Record that a job will have no answer."""
-        self._pipeline.deadlines.discard(job)
-        self._pipeline.abandon(job)
+
+def _version_of(context: RequestContext) -> ServingVersion:
+    if context.served is None:
+        msg = "a request that belongs to no model version predicts nothing"
+        raise TypeError(msg)
+    return context.served

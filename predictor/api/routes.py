@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from predictor.api.answers import Answer, json_answer
-from predictor.api.pattern.metadata import labels, metadata
-from predictor.api.pattern.predict import codecs
+from predictor.api.pattern.metadata import models
+from predictor.api.pattern.predict import CALLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from predictor.api.catalog import Catalog
+    from predictor.api.dataplane import CallKey
     from predictor.api.pattern.feedback import FeedbackCall
-    from predictor.api.pattern.predict import Codec
-    from predictor.inference.model import Model
 
 
 class Predict(NamedTuple):
     """A call that predicts: logged, traced, answered through the data plane."""
 
-    codec: Codec
+    call: CallKey
+    """By which a model version has its codec; one that has none knows no such call."""
 
 
 class Document(NamedTuple):
@@ -45,6 +47,7 @@ class Route(NamedTuple):
 
     method: str
     path: str
+    """`{model}` and `{version}` in it are those that the call means; without them it means the default model."""
     meaning: Predict | Document | Probe | FeedbackMeaning
 
 
@@ -63,21 +66,61 @@ class HealthSource(Protocol):
         """Return what an operator would ask next."""
 
 
-def routes(
-    model: Model, health: HealthSource, *, batch_rows: int, body_bytes: int, feedback: FeedbackCall | None = None
-) -> tuple[Route, ...]:
-    """Return every call of one model's server, but those of the page."""
-    about = model.description
-    predicting = codecs(about, batch_rows=batch_rows, body_bytes=body_bytes)
+class Match(NamedTuple):
+    """A call that predicts, as a request asks for it."""
+
+    route: str
+    call: CallKey
+    model: str | None = None
+    version: str | None = None
+
+
+class PredictingCalls:
+    """Finds the call that predicts at a path."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        """Take the table of calls."""
+        self._exact: dict[tuple[str, str], Match] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Match]] = []
+        for route in routes:
+            if not isinstance(route.meaning, Predict):
+                continue
+            match = Match(route.path, route.meaning.call)
+            for path in paths_of(route):
+                if "{" in path:
+                    # What a path has escaped is aiohttp's to read.
+                    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[A-Za-z0-9._~-]+)", re.escape(path))
+                    self._patterns.append((route.method, re.compile(pattern), match))
+                else:
+                    self._exact[route.method, path] = match
+
+    def find(self, method: str, path: str) -> Match | None:
+        """Return the call at a path as it was asked for; None if it is none that predicts, or has a query."""
+        if exact := self._exact.get((method, path)):
+            return exact
+        for its_method, pattern, match in self._patterns:
+            if its_method == method and (found := pattern.fullmatch(path)):
+                names = found.groupdict()
+                return match._replace(model=names.get("model"), version=names.get("version"))
+        return None
+
+
+def routes(catalog: Catalog, health: HealthSource, *, feedback: FeedbackCall | None = None) -> tuple[Route, ...]:
+    """Return every call of a server, but those of the page."""
     return (
-        *(Route(method, path, Predict(codec)) for (method, path), codec in predicting.items()),
+        *(Route(method, path, Predict((method, path))) for method, path in CALLS),
         *((Route("POST", feedback.path, FeedbackMeaning(feedback)),) if feedback else ()),
-        Route("GET", "/metadata", Document(_constant(metadata(model)))),
-        Route("GET", "/label", Document(_constant(labels(model)))),
+        Route("GET", "/metadata", Document(lambda: _metadata(catalog))),
+        Route("GET", "/label", Document(lambda: json_answer(catalog.meant().facts.labels))),
         Route("GET", "/health", Probe(_constant({"health": "ok"}))),
         Route("GET", "/livez", Probe(_constant({"live": True}))),
         Route("GET", "/readyz", Probe(lambda: _readiness(health))),
     )
+
+
+def _metadata(catalog: Catalog) -> Answer:
+    """Return what the default model takes and gives, and which models there are."""
+    return json_answer({**catalog.meant().facts.metadata, "models": models(catalog)})
 
 
 def _constant(value: object) -> Callable[[], Answer]:

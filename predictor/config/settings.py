@@ -60,7 +60,17 @@ class Settings:
         "address to listen on, or several with commas between; `::` takes IPv4 too, `unix:/path` is a Unix socket",
     )
     port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
-    model: Path = _setting("models/iris", folder, "model to serve: a folder with a `model.toml`, or an ONNX file")
+    model: Path = _setting(
+        "models/iris",
+        folder,
+        "model to serve: an ONNX file, a folder with a `model.toml`, with versions by number, or with several models",
+    )
+    default_model: str = _setting(
+        "", text, "of several models the one that the calls without a model's name mean; without it the first by name"
+    )
+    model_poll: float = _setting(
+        "0s", duration(0), "look for changed model files this often and serve them; 0: on SIGHUP and when asked only"
+    )
     outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
     outbox_bytes: int = _setting(
         "1GiB", size(1 << 20), "bound of the outbox while an endpoint is set, refused records included"
@@ -123,6 +133,9 @@ class Settings:
     feedback_bytes: int = _setting("4KiB", size(64), "largest body of a feedback")
     token_file: Path | None = _setting(
         "", optional_file, "if set, predictions must come with one of its tokens, one a line: `Authorization: Bearer …`"
+    )
+    control_token_file: Path | None = _setting(
+        "", optional_file, "if set, calls that load and unload models are taken with one of its tokens, one a line"
     )
     tls_certificate: Path | None = _setting(
         "", optional_file, "PEM file of the server's certificate and its chain: callers speak HTTPS"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from predictor.core.problems import Kind, Problem
 from predictor.http.responses import problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from predictor.dashboard.feed import Feed
     from predictor.dashboard.render import File
@@ -34,24 +34,30 @@ _HEADERS = {
 }
 
 
+class ModelPage(NamedTuple):
+    """What the page shows of one model version."""
+
+    feed: Feed
+    html: bytes
+
+
 class Page:
-    """The page of one server."""
+    """The page of one server: `/?model=…&version=…` for a model and a version, `/` for the default ones."""
 
     def __init__(
         self,
-        feed: Feed,
-        html: bytes,
+        find: Callable[[str | None, str | None], ModelPage],
         files: Mapping[str, File],
         *,
         loopback_only: bool,
         hosts: Collection[str] = (),
     ) -> None:
-        """Take what is shown; with `loopback_only` to whoever asks a loopback name for it, or one of `hosts`.
+        """Take what finds what is shown of a model and a version (raises Problem), and the files.
 
+        With `loopback_only` it is shown to whoever asks a loopback name for it, or one of `hosts`.
         Else any web page that a developer visits could read it, by pointing a name of its own at 127.0.0.1.
         """
-        self.feed = feed
-        self._html = html
+        self._find = find
         self._files = files
         self._loopback_only = loopback_only
         self._hosts = frozenset(hosts)
@@ -83,9 +89,12 @@ class Page:
             )
             raise Problem(Kind.NOT_FOUND, detail)
 
-    async def _page(self, _: web.Request) -> web.Response:
+    def _meant(self, request: web.Request) -> ModelPage:
+        return self._find(request.query.get("model"), request.query.get("version"))
+
+    async def _page(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=self._html,
+            body=self._meant(request).html,
             content_type="text/html",
             charset="utf-8",
             headers=_HEADERS,
@@ -103,10 +112,11 @@ class Page:
         )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if self.feed.closed:
+        feed = self._meant(request).feed
+        if feed.closed:
             raise Problem(Kind.DRAINING, "this server is shutting down", retry_after=_RETRY_AFTER)
-        if self.feed.full:
-            detail = f"{self.feed.listeners} pages listen already, more may not"
+        if feed.full:
+            detail = f"{feed.listeners} pages listen already, more may not"
             raise Problem(Kind.PAGE_BUSY, detail, retry_after=_RETRY_AFTER)
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
             # It could not be read there, but it would take a listener's place.
@@ -116,15 +126,15 @@ class Page:
             raise Problem(Kind.BAD_REQUEST, "the connection is closed")
         headers = _HEADERS | {"Content-Type": "text/event-stream"}
         response = web.StreamResponse(headers=headers | {"X-Accel-Buffering": "no"})
-        listener = self.feed.join(transport)
+        listener = feed.join(transport)
         try:
             await response.prepare(request)
             with contextlib.suppress(ConnectionError):  # whoever listened has gone
-                for piece in self.feed.history():
+                for piece in feed.history():
                     await response.write(piece)
                     await asyncio.sleep(0)  # a write to a fast reader does not wait
                 async for chunk in listener:
                     await response.write(chunk)
         finally:
-            self.feed.leave(listener)
+            feed.leave(listener)
         return response

@@ -17,13 +17,12 @@ from predictor.core.problems import Kind, Problem
 from predictor.http.lent_transport import LentTransport
 from predictor.http.limits import MOST_HEAD_BYTES, bound_unread
 from predictor.http.request_head import may_become_plain, more_than_one
+from predictor.http.waiting_bodies import WaitingBodies
 from predictor.http.wire import encode_answer
-from predictor.serving.deadlines import Deadlines
 from predictor.tracing.server_spans import Exchanged
 
 if TYPE_CHECKING:
-    from predictor.api.dataplane import DataPlane, Reply, RequestContext
-    from predictor.api.pattern.predict import Codec
+    from predictor.api.dataplane import Codec, DataPlane, Reply, RequestContext
     from predictor.http.connection import Connection
     from predictor.http.request_head import HeadReader, RequestHead
     from predictor.http.server import HttpServer
@@ -40,7 +39,7 @@ class FastLane:
         """Take the data plane, and what reads heads."""
         self.plane = plane
         self.heads = heads
-        self.bodies: Deadlines[LaneConnection] = Deadlines(LaneConnection.body_is_late)
+        self.bodies: WaitingBodies[LaneConnection] = WaitingBodies(LaneConnection.body_is_late)
 
     def __call__(self, server: HttpServer) -> LaneConnection:
         """Return a new connection of a server."""
@@ -157,13 +156,13 @@ class LaneConnection(asyncio.Protocol):
     def _open(self, head: RequestHead, codec: Codec) -> None:
         self._server.answered_by_lane += 1
         self._head, self._codec = head, codec
-        self._context = self._lane.plane.open(head.headers, head.method, head.route, head.path)
+        self._context = self._lane.plane.open(head.headers, head.method, head.route, head.path, head.served)
 
     def _begin(self, body: bytes, *, admitted: bool = False) -> None:
         plane, context = self._lane.plane, self._context
         try:
             if not admitted:
-                plane.admit()
+                plane.admit(context)
             reply = plane.begin(self._codec.decode(self._head.body, body), context)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             reply = plane.refuse(error, context)
@@ -211,9 +210,9 @@ class LaneConnection(asyncio.Protocol):
     # Bodies that do not come at once
     def _await_body(self, part: bytes, missing: int) -> None:
         self._body, self._missing = [part], missing
-        self._lane.bodies.add(self, self._context.deadline)
+        self._lane.bodies.add(self, self._context)
         try:
-            self._lane.plane.admit()
+            self._lane.plane.admit(self._context)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             self._reject(error)
 

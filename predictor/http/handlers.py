@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from predictor.api.access import Access
     from predictor.api.answers import Answer
-    from predictor.api.dataplane import DataPlane, Reply, RequestContext
+    from predictor.api.catalog import Catalog, ServedVersion
+    from predictor.api.dataplane import CallKey, DataPlane, Reply, RequestContext
     from predictor.api.pattern.feedback import FeedbackCall
-    from predictor.api.pattern.predict import Codec
     from predictor.api.routes import Route
     from predictor.http.responses import Handler
     from predictor.http.server import HttpServer
@@ -96,9 +96,11 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     return response
 
 
-def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Route], access: Access) -> None:
+def add_routes(
+    router: web.UrlDispatcher, plane: DataPlane, catalog: Catalog, routes: Sequence[Route], access: Access
+) -> None:
     """Register every call, and last what answers where no call is."""
-    handlers = _Handlers(plane, access)
+    handlers = _Handlers(plane, catalog, access)
     for route in routes:
         handler = handlers.of(route)
         for path in paths_of(route):
@@ -112,15 +114,16 @@ def add_routes(router: web.UrlDispatcher, plane: DataPlane, routes: Sequence[Rou
 class _Handlers:
     """Makes the handlers of one data plane."""
 
-    def __init__(self, plane: DataPlane, access: Access) -> None:
+    def __init__(self, plane: DataPlane, catalog: Catalog, access: Access) -> None:
         self._plane = plane
+        self._catalog = catalog
         self._access = access
         self._tracer = plane.tracer
 
     def of(self, route: Route) -> Handler:
         match route.meaning:
-            case Predict(codec):
-                return self._surround(self._predict(codec), route.path, predicts=True)
+            case Predict(call):
+                return self._surround(self._predict(call), route.path, predicts=True)
             case FeedbackMeaning(call):
                 return self._surround(self._feedback(call), route.path)
             case Document(answer):
@@ -141,14 +144,19 @@ class _Handlers:
 
         return self._surround(unmatched, "")
 
-    def _predict(self, codec: Codec) -> Call:
+    def _predict(self, call: CallKey) -> Call:
         async def predict(request: web.Request, context: RequestContext) -> web.Response:
             self._access.check_caller(request.headers, request.method, self._access.tokens)
-            self._plane.admit()
+            if context.served is None:
+                raise self._catalog.unknown(*_meant(request))
+            codec = context.served.codecs.get(call)
+            if codec is None:
+                raise no_such_call(request, set(), recorded=True)
+            self._plane.admit(context)
             head, body = BodyHead(request.headers.get("Content-Type"), request.content_length), b""
             if codec.takes_body:
                 codec.check(head)
-                body = await read_body(request, context.deadline, request.client_max_size, _BODY_BYTES)
+                body = await read_body(request, context.deadline, codec.body_bytes, _BODY_BYTES)
             reply = self._plane.begin(codec.decode(head, body), context)
             if isinstance(reply, Pending):
                 reply = await _settled(reply)
@@ -187,11 +195,22 @@ class _Handlers:
 
     def _surround(self, call: Call, route: str, *, predicts: bool = False) -> Handler:
         """Return the handler of a call with what surrounds it: ids and sample, the deadline, problems, the trace."""
-        plane, instrumentation, measure = self._plane, self._tracer.instrumentation, self._plane.measure
+        plane, catalog = self._plane, self._catalog
+        instrumentation, measure = self._tracer.instrumentation, plane.measure
         answered = self._answers(call, predicts=predicts)
 
-        async def traced(request: web.Request) -> web.StreamResponse:
-            context = plane.open(request.headers, request.method, route, request.path)
+        async def of_a_version(request: web.Request) -> web.StreamResponse:
+            served = catalog.find(*_meant(request))
+            if served is None:
+                return await traced(request)
+            served.hold()
+            try:
+                return await traced(request, served)
+            finally:
+                served.release()
+
+        async def traced(request: web.Request, served: ServedVersion | None = None) -> web.StreamResponse:
+            context = plane.open(request.headers, request.method, route, request.path, served)
             origin = context.origin
             if origin.kept and instrumentation:
                 return await instrumentation.serve(request, origin, lambda request: answered(request, context))
@@ -206,15 +225,22 @@ class _Handlers:
                 await instrumentation.after_the_fact(request, origin, response)
             return response
 
+        handler = of_a_version if predicts else traced
+
         async def measured(request: web.Request) -> web.StreamResponse:
             now = asyncio.get_running_loop().time
             begin = now()
-            response = await traced(request)
+            response = await handler(request)
             if measure:
                 measure(now() - begin, request.method, route, response.status)
             return response
 
-        return measured if measure else traced
+        return measured if measure else handler
+
+
+def _meant(request: web.Request) -> tuple[str | None, str | None]:
+    """Return the model and the version that a path names, as far as it does."""
+    return request.match_info.get("model"), request.match_info.get("version")
 
 
 async def _settled(pending: Pending) -> Reply:

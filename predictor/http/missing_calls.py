@@ -22,10 +22,11 @@ async def methods_at(request: web.Request) -> set[str]:
     return allowed
 
 
-def no_such_call(request: web.Request, methods: set[str]) -> Problem:
-    """Return what says that the path is unknown, or which methods it has."""
+def no_such_call(request: web.Request, methods: set[str], *, recorded: bool = False) -> Problem:
+    """Return what says that the path is unknown, or which methods it has; `recorded` as a Problem has it."""
     if not methods:
-        return Problem(Kind.NOT_FOUND, f"nothing is at {request.path}; GET /metadata says what this server predicts")
+        detail = f"nothing is at {request.path}; GET /metadata says what this server predicts"
+        return Problem(Kind.NOT_FOUND, detail, recorded=recorded)
     named = ", ".join(sorted(methods))
     detail = f"{request.path} takes {named}, not {request.method}"
     return Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": named})

@@ -14,7 +14,7 @@ import msgspec
 from multidict import CIMultiDict
 
 from predictor.api.json_body import BodyHead
-from predictor.api.routes import Predict, paths_of
+from predictor.api.routes import PredictingCalls
 from predictor.core.problems import Problem
 from predictor.http.limits import MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from predictor.api.access import Access
     from predictor.api.answers import Headers
-    from predictor.api.pattern.predict import Codec
+    from predictor.api.catalog import Catalog, ServedVersion
+    from predictor.api.dataplane import Codec
     from predictor.api.routes import Route
 
 _PIECE = 4 << 10
@@ -55,20 +56,18 @@ class RequestHead(msgspec.Struct, frozen=True):
     """Of the call that the fast lane answers; None is aiohttp's."""
     answer_headers: Headers
     """What its answer says besides, of which pages may read it."""
+    served: ServedVersion | None = None
+    """The model version that it means now, of a call that the fast lane answers."""
 
 
 class HeadReader:
     """Reads heads."""
 
-    def __init__(self, routes: Sequence[Route], own: Iterable[str], access: Access) -> None:
-        """Take the table of calls, the headers that are another one in each request, and who may call."""
+    def __init__(self, routes: Sequence[Route], catalog: Catalog, own: Iterable[str], access: Access) -> None:
+        """Take the table of calls, the models, the headers that differ in each request, and who may call."""
         self._access = access
-        self._codecs = {
-            (route.method, path): (route.path, route.meaning.codec)
-            for route in routes
-            if isinstance(route.meaning, Predict)
-            for path in paths_of(route)
-        }
+        self._catalog = catalog
+        self._calls = PredictingCalls(routes)
         self._own = {name.lower().encode() for name in own} | {b"x-request-id"}
         self._cache: dict[bytes, RequestHead] = {}
         self._cached = 0
@@ -78,7 +77,7 @@ class HeadReader:
         return self._cache.get(head) or self._parse(head)
 
     def forget(self) -> None:
-        """Read every head anew: who may call has changed."""
+        """Read every head anew: who may call has changed, or what a call means."""
         self._cache.clear()
         self._cached = 0
 
@@ -120,7 +119,10 @@ class HeadReader:
             return None
         method, path, length = parser.get_method().decode(), parts.url.decode(), int(declared)
         body = BodyHead(headers.get("Content-Type"), length)
-        route, codec = self._codecs.get((method, path), (path, None))
+        route, codec, served = path, None, None
+        if match := self._calls.find(method, path):
+            route, served = match.route, self._catalog.find(match.model, match.version)
+            codec = served.codecs.get(match.call) if served else None
         answer_headers: Headers = []
         if codec:
             takes = names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)
@@ -128,7 +130,7 @@ class HeadReader:
                 answer_headers = self._access.answer_headers(headers)
             else:
                 codec = None  # what must be refused or changed before it is read is aiohttp's
-        found = RequestHead(method, path, route, headers, length, body, codec, answer_headers)
+        found = RequestHead(method, path, route, headers, length, body, codec, answer_headers, served)
         if len(head) <= _LONGEST_CACHED and names.isdisjoint(self._own):
             self._keep(head, found)
         return found

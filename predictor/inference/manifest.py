@@ -44,12 +44,12 @@ No other key is allowed: a misspelt key must not become a default.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from predictor.core.features import Feature, aliases
+from predictor.inference.model_name import PATTERN, name_of
 from predictor.inference.runtime_options import CPU, OPTIMIZATION, Runtime
 from predictor.inference.toml_table import DescriptionError, TomlTable, is_text
 
@@ -130,10 +130,13 @@ class Manifest:
     batch_rows: int | None = None
 
 
-def read(path: Path) -> Manifest:
-    """Return what is known of the model in a folder, or in an ONNX file; raises DescriptionError."""
+def read(path: Path, name: str | None = None, version: str | None = None) -> Manifest:
+    """Return what is known of the model in a folder, or in an ONNX file; raises DescriptionError.
+
+    `name` and `version` are what the folders around it say; that version stands before the one of `model.toml`.
+    """
     if path.suffix == SUFFIX and not path.is_dir():
-        return Manifest(_name_of(path), "", (), (), Classifier(path.name), None)
+        return Manifest(name or name_of(path.stem), version or "", (), (), Classifier(path.name), None)
     path = path / FILE
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -141,18 +144,13 @@ def read(path: Path) -> Manifest:
         reason = error.strerror if isinstance(error, OSError) else error
         msg = f"{path} cannot be read: {reason}."
         raise DescriptionError(msg) from error
-    return _description(TomlTable(path, values), path.parent)
+    return _description(TomlTable(path, values), path.parent, name, version)
 
 
-def _name_of(path: Path) -> str:
-    slug = re.sub("[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")
-    return slug if slug[:1].isalpha() else f"model-{slug}".rstrip("-")
-
-
-def _description(top: TomlTable, folder: Path) -> Manifest:
+def _description(top: TomlTable, folder: Path, name: str | None, version: str | None) -> Manifest:
     description = Manifest(
-        name=top.text("name", "a name of the form [a-z][a-z0-9_-]*", "[a-z][a-z0-9_-]*"),
-        version=top.text("version"),
+        name=_name(top, name),
+        version=_version(top, version),
         task=_task(top),
         labels=_labels(top),
         features=_features(top) if "features" in top else (),
@@ -167,6 +165,20 @@ def _description(top: TomlTable, folder: Path) -> Manifest:
     )
     top.close()
     return description
+
+
+def _name(top: TomlTable, given: str | None) -> str:
+    if given is not None and "name" not in top:
+        return given
+    name = top.text("name", f"a name of the form {PATTERN}", PATTERN)
+    if given not in {None, name}:
+        top.refuse("name", name, f"{given!r}, as its folder is called, or no name")
+    return name
+
+
+def _version(top: TomlTable, given: str | None) -> str:
+    own = top.text("version") if given is None or "version" in top else ""
+    return given or own
 
 
 def _one_of(words: tuple[str, ...]) -> str:

@@ -123,15 +123,16 @@ def _summary(about: Manifest) -> str:
     return f"{about.name}@{about.version} is a model for {about.task}: {rows} to {what}"
 
 
-def load(path: Path, batch_rows: int = BATCH_ROWS) -> Model:
+def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, version: str | None = None) -> Model:
     """Return the model in a folder or a file, checked by running its sample and others.
 
     Raises DescriptionError or ModelError. Up to `batch_rows` rows are tried together.
+    `name` and `version` are what the folders around it say of it, if they do.
     The digest is the SHA-256 of what sha256sum prints for the description, its ONNX files and the files with their
     weights in the order of their names, for example
     `LC_ALL=C sha256sum classifier.onnx model.toml outlier.onnx | sha256sum`.
     """
-    about = manifest.read(path)
+    about = manifest.read(path, name, version)
     folder = path if path.is_dir() else path.parent
     files = _files(folder, about, [manifest.FILE] if path.is_dir() else [])
     digest = _digest(files)

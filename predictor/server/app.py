@@ -10,69 +10,68 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from predictor import __version__
-from predictor.api.body_size import default_body_bytes
 from predictor.api.dataplane import DataPlane
 from predictor.api.pattern.feedback import FeedbackCall
 from predictor.api.routes import routes
 from predictor.config.settings import load as load_settings
-from predictor.core import cpu_quota, operator_log, thread_pools
-from predictor.core.rate_limit import TokenBucket
-from predictor.dashboard.feed import Feed
-from predictor.dashboard.routes import Page
-from predictor.dashboard.view import View
+from predictor.core import operator_log, thread_pools
 from predictor.http.fast_lane import FastLane
 from predictor.http.handlers import ACCESS, IN_FLIGHT, SERVER, InFlight, add_routes, outermost
 from predictor.http.request_head import HeadReader
 from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
-from predictor.inference.model import load
-from predictor.recording import model_event, record_schema
-from predictor.recording.feedback import FeedbackLog
-from predictor.recording.prediction_log import NoPredictionLog, PredictionLog
-from predictor.recording.redaction import redaction_of, scope_attributes
-from predictor.server.callers import Callers, is_local
+from predictor.server.callers import Callers
 from predictor.server.health import Health
 from predictor.server.log_service import LogService
+from predictor.server.model_loading import load_models, load_models_that_load
+from predictor.server.model_service import ModelService
+from predictor.server.model_versions import VersionMaker, body_bytes
 from predictor.server.otel_resource import resource
-from predictor.serving import listeners
-from predictor.serving.pipeline import Pipeline
+from predictor.server.pages import Pages, shows_page
 from predictor.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from opentelemetry.sdk.resources import Resource
 
     from predictor.config.settings import Settings
-    from predictor.core.problems import Kind
-    from predictor.core.result import Origin
-    from predictor.inference.model import Model
-    from predictor.recording.redaction import Redaction
     from predictor.server.metrics import Metrics
-    from predictor.serving.listeners import Observer
+    from predictor.server.model_loading import LoadedModels
 
 HEALTH = web.AppKey("HEALTH", Health)
-PIPELINES: web.AppKey[dict[str, Pipeline]] = web.AppKey("PIPELINES", dict)
+MODELS = web.AppKey("MODELS", ModelService)
+PLANE = web.AppKey("PLANE", DataPlane)
 LOG_SERVICE = web.AppKey("LOG_SERVICE", LogService)
-PAGE = web.AppKey("PAGE", Page)
+PAGES = web.AppKey("PAGES", Pages)
 CALLERS = web.AppKey("CALLERS", Callers)
+_BODY_BYTES = 8 << 20
+"""What aiohttp takes of a body at least: a model may come later, and is held to its own bound."""
 _TURNS = 3
 """Of the loop, from the reading of a request to the call of its handler."""
 
 
+def reload(app: web.Application) -> None:
+    """Take tokens, certificate and models as they lie in their files now; says what cannot be taken."""
+    app[CALLERS].renew()
+    if models := app.get(MODELS):
+        models.request_reload()
+
+
 async def runner(settings: Settings | None = None) -> ServerRunner:
     """Return the runner of the whole server; gunicorn's aiohttp worker calls it as `predictor.app:runner`."""
-    if settings is None:  # a worker of gunicorn
+    several = settings is None  # a worker of gunicorn
+    if settings is None:
         operator_log.setup()
         settings = load_settings()
         if settings.tls_certificate:
             msg = "PREDICTOR_TLS_CERTIFICATE is set, wanted gunicorn's own --certfile and --keyfile"
             raise ValueError(msg)
         settings = replace(settings, host="0.0.0.0")  # noqa: S104 - where gunicorn listens is not known here
-    model = load(settings.model, settings.batch_rows)
-    for note in (*model.notes, *settings.export.ignored):
+    models = load_models_that_load(settings) if several else load_models(settings)
+    for note in (*models.notes, *settings.export.ignored):
         operator_log.say(note)
-    app = application(settings, model, resource())
+    app = application(settings, models, resource(), shared_port=several)
     # What is there now stays: not looking at it again at each collection saves 5 to 10 µs a request.
     gc.collect()
     gc.freeze()
@@ -80,14 +79,19 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
     return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=settings.connections)
 
 
-def application(settings: Settings, model: Model, resource: Resource) -> web.Application:
+def application(
+    settings: Settings, models: LoadedModels, resource: Resource, *, shared_port: bool = False
+) -> web.Application:
     """Return the application; its start-up opens the log (raises OSError), its clean-up closes it.
 
-    Raises RedactionError or ValueError before any of that: a start that is refused must leave no stream behind.
+    Raises ValueError before any of that: a start that is refused must leave no stream behind.
+    With `shared_port` a call reaches one of several processes.
     """
     callers = Callers(settings)
-    body_bytes = settings.body_bytes or default_body_bytes(len(model.description.features), settings.batch_rows)
-    redaction = redaction_of(model.description, settings.hash_key_file)
+    # What one body may have is a matter of the model that it is for.
+    largest = max([_BODY_BYTES, *(body_bytes(each.facts.description, settings) for each in models.versions)])
+    start = [models]
+    del models  # a closure would hold them for ever
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
         # Each part needs those before it; they end in reverse order.
@@ -97,48 +101,28 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
             log_service = app[LOG_SERVICE] = LogService(settings, resource)
             await log_service.open()
         tracer = Tracer(resource, log_service.spans if log_service else None, settings.semconv)
-        log = _prediction_log(settings, model, log_service, redaction) if log_service else None
-        if page := _page(settings, model, log_service):
-            app[PAGE] = page
-            page.add_routes(app.router)
-        watch = page.feed.observe if page else None
-        observer = listeners.together(
-            listeners.display(settings.display, record_schema.schema_of(model.description, redaction)), watch
-        )
-        rows = settings.rows_per_second
-        pipeline = Pipeline(
-            model,
-            log or NoPredictionLog(),
-            tracer,
-            batch_rows=min(settings.batch_rows, model.description.batch_rows or settings.batch_rows),
-            threads=settings.threads or cpu_quota.usable(),
-            queue_rows=settings.queue_rows,
-            slow=settings.slow,
-            rate=TokenBucket(rows, max(rows, settings.batch_rows)) if rows else None,
-            observe=observer,
-        )
-        app[PIPELINES] = {model.description.name: pipeline}
-        health = app[HEALTH] = Health(
-            log_service, refuses=settings.refuses, stalled=pipeline.stalled, deadline=settings.deadline
-        )
+        pages = Pages(settings, log_service.stream.stream_id if log_service else None) if shows_page(settings) else None
+        maker = VersionMaker(settings, log_service, tracer, pages.watch if pages else None)
+        service = app[MODELS] = ModelService(settings, maker, start.pop(), shared_port=shared_port)
+        catalog = service.catalog
+        if pages:
+            app[PAGES] = pages
+            pages.of(catalog).add_routes(app.router)
+        health = app[HEALTH] = Health(log_service, catalog, refuses=settings.refuses, deadline=settings.deadline)
         metrics = _metrics(resource, log_service) if settings.export.metrics and log_service else None
-        plane = DataPlane(
-            pipeline,
-            tracer,
-            deadline=settings.deadline,
-            refused=_refused(log, observer) if log else None,
-            measure=metrics.request if metrics else None,
-        )
-        feedback = _feedback(settings, model, log, pipeline) if settings.feedback and log else None
-        limits = {"batch_rows": settings.batch_rows, "body_bytes": body_bytes}
-        calls = routes(model, health, feedback=feedback, **limits)
-        add_routes(app.router, plane, calls, callers.access)  # last: it also answers where no call is
+        plane = DataPlane(tracer, deadline=settings.deadline, measure=metrics.request if metrics else None)
+        app[PLANE] = plane
+        feedback = FeedbackCall(catalog, limit=settings.feedback_bytes) if settings.feedback and log_service else None
+        calls = routes(catalog, health, feedback=feedback)
+        add_routes(app.router, plane, catalog, calls, callers.access)  # last: it also answers where no call is
         if settings.fast_lane == "on":
-            heads = HeadReader(calls, tracer.fields, callers.access)
+            heads = HeadReader(calls, catalog, tracer.fields, callers.access)
             callers.renewed.append(heads.forget)
+            catalog.changed.append(heads.forget)
             app[LANE] = FastLane(plane, heads)
+        service.poll(settings.model_poll)
         yield
-        await pipeline.close()
+        await service.close()
         if log_service:
             await _flush(log_service, metrics, settings.flush)
         blocking.shutdown(wait=False)
@@ -147,62 +131,16 @@ def application(settings: Settings, model: Model, resource: Resource) -> web.App
         app[HEALTH].terminating = True  # gunicorn's workers come here without a signal of ours
         for _ in range(_TURNS):  # what was read before the connections were told must not be refused
             await asyncio.sleep(0)
-        for pipeline in app[PIPELINES].values():
-            pipeline.draining = True
-        if page := app.get(PAGE):
-            page.feed.close()
+        app[MODELS].drain()
+        if pages := app.get(PAGES):
+            pages.close()
 
-    app = web.Application(client_max_size=body_bytes, middlewares=[outermost])
+    app = web.Application(client_max_size=largest, middlewares=[outermost])
     app[IN_FLIGHT], app[SERVER], app[ACCESS], app[CALLERS] = InFlight(), [], callers.access, callers
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)
     app.on_response_prepare.append(name_server)
     return app
-
-
-def _prediction_log(
-    settings: Settings, model: Model, log_service: LogService, redaction: Redaction | None
-) -> PredictionLog:
-    about = model.description
-    scope = {
-        "prediction.model.name": about.name,
-        "prediction.model.version": about.version,
-        "prediction.model.digest": model.digest,
-    }
-    if redaction:
-        scope |= scope_attributes(about, redaction)
-    return PredictionLog(
-        record_schema.schema_of(about, redaction),
-        scope,
-        log_service.stream,
-        log_service.outbox,
-        log_service.refusals,
-        refuses=settings.refuses,
-        waits=settings.outbox_fsync == "batch",
-        about=model_event.encoded(model),
-    )
-
-
-def _feedback(settings: Settings, model: Model, log: PredictionLog, pipeline: Pipeline) -> FeedbackCall:
-    write = FeedbackLog(log, pipeline.admit_feedback).write
-    labels = model.description.labels
-    return FeedbackCall(write, labels, limit=settings.feedback_bytes)
-
-
-def _page(settings: Settings, model: Model, log_service: LogService | None) -> Page | None:
-    """Return the page, if it is on; not even its templates are loaded otherwise."""
-    local = settings.page == "auto"
-    if settings.page == "off" or (local and not is_local(settings)):
-        return None
-    from predictor.dashboard.render import files, html  # noqa: PLC0415 - brings Jinja
-
-    about = model.description
-    numbers = len(about.labels) or len(about.values) or 1
-    feed = Feed(View(about.features, settings.grafana_url, about.outputs), len(about.features), numbers)
-    stream_id = log_service.stream.stream_id if log_service else None
-    content = html(model, model.ranges, stream_id, tokens=settings.token_file is not None)
-    names = {*settings.allowed_hosts} - {"*"}
-    return Page(feed, content, files(), loopback_only=local, hosts=names)
 
 
 async def _flush(log_service: LogService, metrics: Metrics | None, seconds: float) -> None:
@@ -212,17 +150,6 @@ async def _flush(log_service: LogService, metrics: Metrics | None, seconds: floa
     for error in await asyncio.gather(*ends, return_exceptions=True):
         if error:
             raise error
-
-
-def _refused(log: PredictionLog, observer: Observer | None) -> Callable[[Origin, Kind], None]:
-    """Return what records, and shows, a request that was refused before its rows were known."""
-
-    def refused(origin: Origin, error: Kind) -> None:
-        refusal = log.refused(origin, error)
-        if refusal and observer:
-            observer([refusal])
-
-    return refused
 
 
 def _metrics(resource: Resource, book: LogService) -> Metrics:

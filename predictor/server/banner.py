@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 def greeting(settings: Settings, application: web.Application, places: Sequence[Place]) -> Iterator[str]:
     """Yield the lines."""
-    name, pipeline = next(iter(application[app.PIPELINES].items()))
-    about = pipeline.model.description
+    catalog = application[app.MODELS].catalog
+    default = catalog.default
     scheme = "https" if settings.tls_certificate else "http"
     urls = [place.host if place.host.startswith(UNIX) else _url(scheme, place) for place in places]
     url = next((each for each in urls if not each.startswith(UNIX)), "")
     curl = "curl -s" if url else f"curl -s --unix-socket {quote(urls[0].removeprefix(UNIX))}"
     if settings.token_file:
         curl += " -H 'Authorization: Bearer …'"
-    sample = encode({"data": [[feature.sample for feature in about.features]]}).decode()
-    yield f"{name}@{about.version} listens on {' and '.join(urls)}"
-    target = quote(f"{url or 'http://localhost'}/predict")
-    yield f"try: {curl} -H 'Content-Type: application/json' -d '{sample}' {target}"
-    if app.PAGE in application and url:
+    others = [str(version) for version in catalog.versions() if version is not default]
+    beside = f", with {', '.join(others)} beside it," if others else ""
+    yield f"{default or 'a server without a model'}{beside} listens on {' and '.join(urls)}"
+    if default:
+        sample = encode({"data": [[feature.sample for feature in default.facts.description.features]]}).decode()
+        target = quote(f"{url or 'http://localhost'}/predict")
+        yield f"try: {curl} -H 'Content-Type: application/json' -d '{sample}' {target}"
+    if app.PAGES in application and url:
         yield f"{url}/ shows the last predictions in a browser"
     if settings.log == "off":
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("predictor")
 _TOKENS = "PREDICTOR_TOKEN_FILE"
 _FEEDBACK_TOKENS = "PREDICTOR_FEEDBACK_TOKEN_FILE"
+_CONTROL_TOKENS = "PREDICTOR_CONTROL_TOKEN_FILE"
 _FEEDBACK_TOKEN = "PREDICTOR_FEEDBACK_TOKEN"  # noqa: S105 - its name
 
 
@@ -28,13 +29,14 @@ class Callers:
     def __init__(self, settings: Settings) -> None:
         """Read the files that the settings name; raises ValueError with a sentence."""
         self._settings = settings
-        predictions, feedback = self._tokens()
+        predictions, feedback, control = self._tokens()
         self.access = Access(
             local=is_local(settings),
             hosts=settings.allowed_hosts,
             origins=settings.cors_origins,
             tokens=Tokens(predictions, _TOKENS) if predictions else None,
             feedback_tokens=Tokens(feedback, self._feedback_settings()) if feedback else None,
+            control_tokens=Tokens(control, _CONTROL_TOKENS) if control else None,
         )
         self.certificate = Certificate(settings.tls_certificate, settings.tls_key) if settings.tls_certificate else None
         self.renewed: list[Callable[[], None]] = []
@@ -50,8 +52,8 @@ class Callers:
                 _logger.error("%s; what was read before stays", error)  # noqa: TRY400 - a sentence, and no fault
 
     def _renew_tokens(self) -> bool:
-        predictions, feedback = self._tokens()
-        pairs = ((self.access.tokens, predictions), (self.access.feedback_tokens, feedback))
+        access = self.access
+        pairs = [*zip((access.tokens, access.feedback_tokens, access.control_tokens), self._tokens(), strict=True)]
         for tokens, values in pairs:
             if tokens:
                 tokens.replace(values)
@@ -64,14 +66,14 @@ class Callers:
             self.certificate.renew()
         return self.certificate is not None
 
-    def _tokens(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return those for predictions, and those for feedback: its own, or else the same."""
+    def _tokens(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Return those for predictions, those for feedback (its own, or else the same), and those for control."""
         settings = self._settings
         predictions = _read(settings.token_file, _TOKENS)
         feedback = _read(settings.feedback_token_file, _FEEDBACK_TOKENS)
         if settings.feedback_token:
             feedback = (*feedback, settings.feedback_token)
-        return predictions, feedback or predictions
+        return predictions, feedback or predictions, _read(settings.control_token_file, _CONTROL_TOKENS)
 
     def _feedback_settings(self) -> str:
         settings = self._settings

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from predictor import otlp
 from predictor.core.operator_log import show
-from predictor.inference.model import load
+from predictor.inference.repository import find
+from predictor.inference.runtime_errors import ModelError
 from predictor.outbox.modes import make_folder
 from predictor.recording.record_schema import CHECK_EVENT
-from predictor.recording.redaction import redaction_of
 from predictor.server import check_record
 from predictor.server.callers import Callers
+from predictor.server.model_loading import load_version, namesake, no_default
 from predictor.server.otel_resource import ResourceError, resource
 from predictor.shipping.otlp_http import Accepted, Delivery, Refused
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from predictor.config.otel_env import Endpoint
     from predictor.config.settings import Settings
+    from predictor.inference.repository import Source
     from predictor.outbox.layout import Signal
     from predictor.server.check_record import Check
+    from predictor.server.model_loading import Loaded
 
 _REMEDIES = {
     "model": " (PREDICTOR_MODEL names the folder)",
@@ -40,11 +43,11 @@ _THINGS: dict[Signal, str] = {"logs": "record", "traces": "span"}
 def check(settings: Settings) -> int:
     """Return 0 if everything works, 1 otherwise; each finding is one line on stderr."""
     findings = [
-        _found("model", lambda: _model(settings)),
+        *_models(settings),
         _found("outbox", lambda: _outbox(settings)),
         _found("resource", _resource),
     ]
-    if settings.token_file or settings.feedback_token_file or settings.tls_certificate:
+    if any((settings.token_file, settings.feedback_token_file, settings.control_token_file, settings.tls_certificate)):
         findings.append(_found("callers", lambda: _callers(settings)))
     targets: tuple[tuple[Signal, Endpoint | None], ...] = (
         ("logs", settings.export.logs),
@@ -71,10 +74,32 @@ def _found(what: str, look: Callable[[], str]) -> bool:
     return True
 
 
-def _model(settings: Settings) -> str:
-    model = load(settings.model, settings.batch_rows)
-    about = model.description
-    redaction_of(about, settings.hash_key_file)
+def _models(settings: Settings) -> list[bool]:
+    """Report on each version that lies at PREDICTOR_MODEL: here a broken one is wrong, whatever is beside it."""
+    try:
+        found = find(settings.model)
+    except ModelError as error:
+        return [_found("model", partial(_raise, error))]
+    for note in found.notes:
+        show(f"note    model: {note}")
+    loaded: list[Loaded] = []
+    results = [_found("model", partial(_model, source, settings, loaded)) for source in found.sources]
+    names = sorted({each.facts.description.name for each in loaded})
+    if settings.default_model and settings.default_model not in names:
+        results.append(_found("model", partial(_raise, no_default(settings.default_model, names))))
+    return results
+
+
+def _raise(error: Exception) -> str:
+    raise error
+
+
+def _model(source: Source, settings: Settings, before: list[Loaded]) -> str:
+    loaded = load_version(source, settings)
+    if sentence := namesake(loaded, [(each.source, each.facts) for each in before]):
+        raise ModelError(sentence)
+    before.append(loaded)
+    model, about = loaded.model, loaded.model.description
     notes = "".join(f"; {note}" for note in model.notes)
     given = f"{len(about.labels)} labels" if about.labels else f"{len(about.values) or 'no'} values"
     return f"{about.name}@{about.version} with {len(about.features)} features and {given} runs{notes}"

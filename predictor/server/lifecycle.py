@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
@@ -60,7 +61,7 @@ def serve(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     runner = await app.runner(settings)  # until now nothing is open, and a signal ends the process at once
     callers = runner.app[app.CALLERS]
-    signals = _Signals(settings, callers.renew)
+    signals = _Signals(settings, partial(app.reload, runner.app))
     await runner.setup()
     listener = Listener()
     try:
@@ -97,10 +98,10 @@ def _greet(settings: Settings, runner: ServerRunner, places: list[Place]) -> Non
 class _Signals:
     """The first signal begins the shutdown, or ends the start; a second that is meant as one ends all at once.
 
-    SIGHUP is none of them if the process has no controlling terminal that could be closed: it calls `renew`.
+    SIGHUP is none of them if the process has no controlling terminal that could be closed: it calls `reload`.
     """
 
-    def __init__(self, settings: Settings, renew: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, reload: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._came = 0.0
@@ -108,7 +109,7 @@ class _Signals:
         for number in ENDING:
             self._loop.add_signal_handler(number, self._take, number)
         if not has_terminal():
-            self._loop.add_signal_handler(signal.SIGHUP, renew)
+            self._loop.add_signal_handler(signal.SIGHUP, reload)
 
     def _take(self, number: signal.Signals) -> None:
         now = time.monotonic()

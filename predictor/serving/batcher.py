@@ -16,6 +16,7 @@ from predictor.core import thread_pools
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
 
 
 class ResultFuture(Protocol):
@@ -75,18 +76,21 @@ class Batcher(Generic[J, R]):
         *,
         max_rows: int,
         threads: int,
+        pool: Executor | None = None,
     ) -> None:
         """Take `run(jobs)` for the pool and `commit(batch)` for the loop.
 
         A commit may return an awaitable (a sync of the disk): the callers wait for it, the next batch does not.
         A commit that raises fails the jobs of its batch with that error.
-        All threads are started here; raises OSError if the system has none.
+        The batches run in `pool`, which others may use too; without one all threads are started here, which raises
+        OSError if the system has none.
         """
         self._run = run
         self._commit = commit
         self._max_rows = max_rows
         self._threads = threads
-        self._pool = thread_pools.pool(threads, "inference")
+        self._pool = pool or thread_pools.pool(threads, "inference")
+        self._owns_pool = pool is None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[J] = deque()
         self._running: set[Batch[J, R]] = set()
@@ -118,6 +122,13 @@ class Batcher(Generic[J, R]):
         """Return for how many seconds there has been work and no batch has ended; 0 without work."""
         return time.monotonic() - self._moved if self._queue or self._running else 0.0
 
+    async def quiet(self) -> None:
+        """Return when nothing is queued, runs or is being committed."""
+        while self._committing or not self._idle.is_set():
+            await self._idle.wait()
+            if self._committing:
+                await asyncio.wait(self._committing)
+
     async def close(self, patience: float) -> list[J]:
         """Wait until what is queued has run and is committed, then end the threads; submit nothing more.
 
@@ -126,11 +137,13 @@ class Batcher(Generic[J, R]):
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self._idle.wait()
-                while self._committing:
-                    await asyncio.wait(self._committing)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+                await self.quiet()
+        if self._owns_pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
         left = [job for batch in self._running for job in batch.jobs]
+        if not left:  # no cycle is left for the collector to find
+            with contextlib.suppress(AttributeError):  # closed before
+                del self._run, self._commit
         return [job for job in (*left, *self._queue) if not job.future.done()]
 
     def _gather(self, before: int) -> None:

@@ -36,6 +36,7 @@ class Deadlines(Generic[J]):
     def close(self) -> None:
         """Expect nothing more."""
         self._waiting.clear()
+        self._expire = _nothing  # no cycle is left for the collector to find
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -57,3 +58,7 @@ class Deadlines(Generic[J]):
             self._set(min(self._waiting.values()))
         for job in due:
             self._expire(job)
+
+
+def _nothing(_: object) -> None:
+    """Take what is not expected any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from predictor.serving.job import Job, failures_of, predictions_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from concurrent.futures import Executor
 
     from predictor.core.rate_limit import TokenBucket
     from predictor.core.result import Origin, Prediction, Rows
@@ -77,10 +79,11 @@ class Pipeline:
         threads: int,
         queue_rows: int,
         slow: float,
+        pool: Executor | None = None,
         rate: TokenBucket | None = None,
         observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:
-        """Take the parts; without `rate` nothing bounds the rows."""
+        """Take the parts; without `rate` nothing bounds the rows, without `pool` batches have threads of their own."""
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
         self.deadlines = Deadlines(self._expire)
@@ -93,7 +96,7 @@ class Pipeline:
         self._rate = rate
         self._observe = observe
         self._throttle = Throttle()
-        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads)
+        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads, pool=pool)
 
     def admit(self) -> None:
         """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
@@ -138,11 +141,19 @@ class Pipeline:
 
     def abandon(self, job: Job) -> None:
         """Record rows that nobody will be told of any more, since PREDICTOR_DRAIN is over, unless they are recorded."""
+        self.deadlines.discard(job)
         if not job.written:
             self._record_failure([job], Kind.DRAINING)
 
+    async def quiet(self) -> None:
+        """Return when nothing waits or runs; what begins meanwhile is waited for too."""
+        await self._batcher.quiet()
+
     async def close(self) -> None:
-        """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait a little for the batches that run."""
+        """Refuse what still waits, since PREDICTOR_DRAIN is over, and wait a little for the batches that run.
+
+        The model is let go, whatever still points here: an idle connection knows the version of its last request.
+        """
         for job in self._batcher.waiting():
             self._give_up(job, _draining())
         left = await self._batcher.close(_LAST_BATCHES)
@@ -151,6 +162,9 @@ class Pipeline:
         for job in left:
             self._give_up(job, _draining())
         self.deadlines.close()
+        if not left:  # else a thread is in it
+            with contextlib.suppress(AttributeError):  # closed before
+                del self.model
 
     def stalled(self) -> float:
         """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""

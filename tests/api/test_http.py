@@ -59,7 +59,7 @@ async def test_constants(here: Here, path: str, fields: dict[str, Any]) -> None:
 
 
 async def test_metadata(here: Here) -> None:
-    """The metadata has the pattern's nine fields and `batch`, and its samples are what the model really gives."""
+    """The metadata has the pattern's nine fields and more, and its samples are what the model really gives."""
     (probabilities,), (outlier,), (score,) = expected(SAMPLE)
     assert checked(await here.get("/metadata")) == {
         "data_type": "float32",
@@ -77,6 +77,15 @@ async def test_metadata(here: Here) -> None:
         "features": [
             {"name": name, "alias": name, "datatype": "FP32", "unit": "cm", "missing": False}
             for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")
+        ],
+        "models": [
+            {
+                "name": "iris",
+                "version": model().description.version,
+                "digest": model().digest,
+                "task": "classification",
+                "default": True,
+            }
         ],
     }
 

@@ -325,7 +325,7 @@ async def test_fault_of_our_own(
         raise RuntimeError(msg)
 
     monkeypatch.setattr(problem_details, "_throttle", Throttle())
-    monkeypatch.setattr(here.app[app.PIPELINES]["iris"], "check_room", fail)
+    monkeypatch.setattr(here.app[app.MODELS].catalog.meant().pipeline, "check_room", fail)
     first = await here.post("/predict", json={"data": [ROW]})
     await here.post("/predict", json={"data": [ROW]})
     assert "the inside" not in problem(first, 500, "internal-error")
@@ -382,7 +382,7 @@ async def test_model_gives_nan(outbox: Path, tmp_path: Path) -> None:
 
 async def test_draining(here: Here, outbox: Path) -> None:
     """What still comes when the socket is closed is a 503 that may be tried again at once elsewhere."""
-    here.app[app.PIPELINES]["iris"].draining = True
+    here.app[app.MODELS].catalog.meant().pipeline.draining = True
     answer = await here.post("/predict", json={"data": [ROW]})
     problem(answer, 503, "draining")
     assert answer.headers["Retry-After"] == "1"

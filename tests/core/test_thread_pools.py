@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,5 +197,7 @@ async def test_readiness_sees_that_nothing_moves(outbox: Path, monkeypatch: pyte
 )
 def test_how_long_nothing_moves(deadline: float, seconds: float, *, ready: bool) -> None:
     """Two deadlines without a batch that ends, and five seconds at least: a model that is slow is no alarm."""
-    made = health.Health(None, refuses=True, stalled=lambda: seconds, deadline=deadline)
+    stalling = SimpleNamespace(pipeline=SimpleNamespace(stalled=lambda: seconds))
+    catalog: Any = SimpleNamespace(default=stalling, versions=lambda: [stalling])
+    made = health.Health(None, catalog, refuses=True, deadline=deadline)
     assert (made.unready() is None) is ready

@@ -67,7 +67,7 @@ async def listening(here: Here, **headers: str) -> AsyncIterator[Ear]:
 
 def feed(here: Here) -> Feed:
     """Return the server's feed."""
-    return here.app[app.PAGE].feed
+    return here.app[app.PAGES].feed()
 
 
 def prediction(number: int = 0, width: int = 4) -> Prediction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -197,8 +197,17 @@ def _reader() -> HeadReader:
         def check(self, _: object) -> None:
             """Take everything."""
 
-    routes: Any = [Route("POST", "/predict", Predict(Codec()))]  # type: ignore[arg-type]
-    return HeadReader(routes, {"traceparent", "tracestate"}, Access(local=False))
+    class Served:
+        codecs: ClassVar = {("POST", "/predict"): Codec()}
+
+    class OneModel:
+        def find(self, *_: object) -> Served:
+            """Return the only one."""
+            return Served()
+
+    routes = [Route("POST", "/predict", Predict(("POST", "/predict")))]
+    models: Any = OneModel()
+    return HeadReader(routes, models, {"traceparent", "tracestate"}, Access(local=False))
 
 
 def head(**headers: str | None) -> bytes:

@@ -69,6 +69,7 @@ _MAY_IMPORT = {
     "load.*": ["load", "load.*", "inference.*", "core.*", "config.parsers", "config.urls", "aiohttp", "msgspec"],
     "server.*": ["*"],  # builds everything
     "app": ["server.app"],
+    "worker": ["server.app", "aiohttp"],
 }
 # What it may name besides, in annotations only: such an arrow costs nothing and binds nobody at run time.
 _MAY_NAME: dict[str, list[str]] = {
@@ -91,7 +92,7 @@ _MAY_NAME: dict[str, list[str]] = {
 _ONLY_FOR = {
     "aiohttp": [
         *("http.*", "dashboard.routes", "tracing.instrumentation", "shipping.*", "load.sender"),
-        *("server.app", "server.lifecycle", "server.banner"),
+        *("server.app", "server.lifecycle", "server.banner", "worker"),
     ],
     "onnxruntime": ["inference.onnx_session"],
     "uvloop": ["server.lifecycle"],
@@ -101,12 +102,12 @@ _ONLY_FOR = {
     ],
     "server.metrics": ["server.app"],
     "jinja2": ["dashboard.render"],
-    "dashboard.*": ["server.app", "dashboard.*"],
+    "dashboard.*": ["server.pages", "dashboard.*"],
     # Without the module, and its lines in `server.app`, there is a whole server.
     "http.fast_lane": ["server.app"],
     "httptools": ["http.request_head"],
     "shipping.shipper": ["server.log_service", "server.owned_streams"],
-    "server.app": ["app", "server.lifecycle", "server.banner"],
+    "server.app": ["app", "worker", "server.lifecycle", "server.banner"],
     "pyarrow": ["reader.sources.zstd", "reader.export.writers"],
     "rich": ["reader.output"],
     "reader.*": ["reader.*", "__main__"],

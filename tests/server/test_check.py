@@ -66,7 +66,7 @@ def test_wrong_model(outbox: Path, tmp_path: Path) -> None:
     """A model that does not load is said with its setting, and the rest is looked at all the same."""
     found = lines(run("check", outbox=outbox, PREDICTOR_MODEL=str(tmp_path)))
     assert not found["model"][0]
-    assert f"{tmp_path}/model.toml cannot be read" in found["model"][1]
+    assert f"{tmp_path} has no model; wanted a model.toml" in found["model"][1]
     assert "PREDICTOR_MODEL" in found["model"][1]
     assert found["outbox"][0]
 

@@ -37,7 +37,7 @@ class Gate:
 
 def pipeline(here: Here, gate: Gate | None = None) -> Any:  # noqa: ANN401 - its inside
     """Return the pipeline, its model behind the gate if there is one."""
-    found: Any = next(iter(here.app[app.PIPELINES].values()))
+    found: Any = here.app[app.MODELS].catalog.meant().pipeline
     if gate:
         found.model = gate
     return found

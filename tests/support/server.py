@@ -27,13 +27,16 @@ from aiohttp import web
 from predictor.config.settings import load as load_settings
 from predictor.http.runner import ServerRunner
 from predictor.inference.model import Model, load
+from predictor.inference.repository import Source
 from predictor.server import app
+from predictor.server.model_loading import LoadedModels, load_models, prepared
 from predictor.server.otel_resource import resource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from typing import Self
 
+    from predictor.config.settings import Settings
     from predictor.http.server import HttpServer
 
 ROOT = Path(__file__).parents[2]
@@ -311,13 +314,34 @@ def model(folder: Path = IRIS) -> Model:
 @asynccontextmanager
 async def serve(outbox: Path, folder: Path = IRIS, /, **settings: str) -> AsyncIterator[Here]:
     """Run the application on a free port of loopback, closed at the end as the server closes it."""
-    read = load_settings({"PREDICTOR_OUTBOX": str(outbox)} | DEFAULTS | settings)
+    read = _settings(outbox, folder, settings)
+    source = Source(folder)
+    loaded = prepared(source, model(folder), read, source.fingerprint())
+    async with _served(read, LoadedModels((loaded,)), outbox) as here:
+        yield here
+
+
+@asynccontextmanager
+async def serve_models(outbox: Path, path: Path, /, **settings: str) -> AsyncIterator[Here]:
+    """Run the application with whatever models lie at a path, loaded now."""
+    read = _settings(outbox, path, settings)
+    async with _served(read, load_models(read), outbox) as here:
+        yield here
+
+
+def _settings(outbox: Path, path: Path, settings: dict[str, str]) -> Settings:
+    return load_settings({"PREDICTOR_OUTBOX": str(outbox), "PREDICTOR_MODEL": str(path)} | DEFAULTS | settings)
+
+
+@asynccontextmanager
+async def _served(read: Settings, models: LoadedModels, outbox: Path) -> AsyncIterator[Here]:
     runner = ServerRunner(
-        app.application(read, model(folder), resource()),
+        app.application(read, models, resource()),
         idle=read.idle,
         drain=read.drain,
         connections=read.connections,
     )
+    del models  # a version that is replaced must not live on here
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -34,7 +34,7 @@ async def _predict(here: Here, row: list[float] = USUAL, **headers: str) -> Answ
 
 
 def _tracing(here: Here) -> Tracer:
-    pipeline = next(iter(here.app[app.PIPELINES].values()))
+    pipeline = here.app[app.MODELS].catalog.meant().pipeline
     tracing: Tracer = pipeline._traces  # type: ignore[assignment]
     return tracing
 
@@ -302,7 +302,7 @@ async def test_record_is_never_contradicted(outbox: Path, monkeypatch: pytest.Mo
     durable = {"PREDICTOR_OUTBOX_FSYNC": "batch", "PREDICTOR_DEADLINE": "100ms"}
     async with traced(monkeypatch, outbox, **durable, **_OFF) as here:
         released = asyncio.Event()
-        pipeline = next(iter(here.app[app.PIPELINES].values()))
+        pipeline = here.app[app.MODELS].catalog.meant().pipeline
         monkeypatch.setattr(pipeline._log, "synced", released.wait)
         assert (await _predict(here)).status == 504
         released.set()

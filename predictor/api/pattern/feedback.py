@@ -13,11 +13,9 @@ from predictor.core.problems import Kind, Problem
 from predictor.core.result import Feedback
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
+    from predictor.api.catalog import Catalog
     from predictor.core.result import Origin
 
-    Write = Callable[[Feedback], Awaitable[bool]]
 
 _ID_LENGTH = 36
 _LARGEST = 2**31 - 1
@@ -43,14 +41,13 @@ _WANTED = '{"index": 0, "label": "…"}, or a number as "value", or a "comment"'
 
 
 class FeedbackCall:
-    """The call, for the labels of one model."""
+    """The call, for the labels of every model: by the job's id alone nobody knows which one answered it."""
 
     path = "/feedback/{job_id}"
 
-    def __init__(self, write: Write, labels: Sequence[str], *, limit: int) -> None:
-        """Take what writes and syncs a feedback, the labels that exist, and the largest body."""
-        self._write = write
-        self._labels = labels
+    def __init__(self, catalog: Catalog, *, limit: int) -> None:
+        """Take the models, of which the default one's log takes the records, and the largest body."""
+        self._catalog = catalog
         self.limit = limit
         self.setting = "PREDICTOR_FEEDBACK_BYTES"
 
@@ -64,7 +61,9 @@ class FeedbackCall:
         """Log one feedback; the job may be unknown here, since another replica may have answered it."""
         said = self._said(body)
         index = _index(said.index)
-        logged = await self._write(Feedback(job_id, index, origin, said.label, said.value, said.comment))
+        write = self._catalog.meant().feedback
+        assert write is not None  # noqa: S101 - tells mypy: the call is there only with a log
+        logged = await write(Feedback(job_id, index, origin, said.label, said.value, said.comment))
         answer = json_answer(_Taken(job_id, index))
         if not logged:
             answer.headers.append(("X-Prediction-Logged", "false"))
@@ -77,9 +76,16 @@ class FeedbackCall:
             raise undecodable(body, error, _WANTED) from None
         if said.label is None and said.value is None and not said.comment:
             raise Problem(Kind.INVALID_DATA, f"the feedback says nothing; wanted {_WANTED}")
-        if said.label is not None and self._labels and said.label not in self._labels:
-            raise Problem(Kind.INVALID_DATA, f"label is {said.label!r}, wanted one of {', '.join(self._labels)}")
+        if said.label is not None:
+            self._check_label(said.label)
         return said
+
+    def _check_label(self, label: str) -> None:
+        labels = [version.facts.description.labels for version in self._catalog.versions()]
+        # A model without labels has any, or is told numbers.
+        if all(labels) and not any(label in of_one for of_one in labels):
+            wanted = ", ".join(dict.fromkeys(name for of_one in labels for name in of_one))
+            raise Problem(Kind.INVALID_DATA, f"label is {label!r}, wanted one of {wanted}")
 
 
 def _index(given: float) -> int:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from predictor.api.catalog import Catalog
     from predictor.core.features import Feature
     from predictor.inference.model import Model
     from predictor.inference.outputs import Outputs
 
 
 _NAMES = {"BYTES": "str", "BOOL": "bool"}
+
+
+def models(catalog: Catalog) -> list[dict[str, object]]:
+    """Return every version that is served: of each model the default one first, of all what the pattern means."""
+    return [
+        {
+            "name": each.name,
+            "version": each.version,
+            "digest": each.facts.digest,
+            "task": each.facts.description.task,
+            "default": each is catalog.default,
+        }
+        for each in catalog.versions()
+    ]
 
 
 def metadata(model: Model) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +16,7 @@ from predictor.core.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from predictor.api.dataplane import Codec
     from predictor.core.features import Value
     from predictor.core.result import Prediction, Rows
     from predictor.inference.manifest import Manifest
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     Payload = Callable[[Job], msgspec.Struct]
 
 _BODY_BYTES = "PREDICTOR_BODY_BYTES"
+CALLS = (
+    ("POST", "/predict"),
+    ("POST", "/predict/batch"),
+    ("GET", "/predict/test"),
+    ("POST", "/predict/label"),
+    ("GET", "/predict/test/label"),
+)
+"""Method and path of each call of the pattern; a model that gives no label has no codec for the last two."""
 
 
 class OneRow(msgspec.Struct, gc=False):
@@ -53,21 +62,6 @@ class ManyRows(msgspec.Struct):
     predictions: list[BatchRow]
 
 
-class Codec(Protocol):
-    """What one form of a call means; knows HTTP's bodies and headers, but no socket."""
-
-    takes_body: bool
-
-    def check(self, head: BodyHead) -> None:
-        """Refuse a body by what its head declares; raises Problem."""
-
-    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
-        """Return what is wanted."""
-
-    def encode(self, reply: Reply) -> Answer:
-        """Return what is answered."""
-
-
 class PatternCodec:
     """A call of the prediction log pattern."""
 
@@ -77,16 +71,16 @@ class PatternCodec:
         """Take what makes rows of a body (raises Problem), what makes an answer of a job, and the largest body."""
         self._decode = decode
         self._payload = payload
-        self._body_bytes = body_bytes
+        self.body_bytes = body_bytes
 
     def check(self, head: BodyHead) -> None:
         """Refuse what is not declared as JSON, or too large; raises Problem."""
-        check_head(head, self._body_bytes, _BODY_BYTES)
+        check_head(head, self.body_bytes, _BODY_BYTES)
 
     def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - JSON is UTF-8 always
         """Return the rows of a body."""
         try:
-            check_size(len(body), self._body_bytes, _BODY_BYTES)
+            check_size(len(body), self.body_bytes, _BODY_BYTES)
             return InferRequest(self._decode(body))
         except Problem as problem:
             return problem

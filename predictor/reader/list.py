@@ -23,15 +23,17 @@ def newest(
 ) -> list[Entry]:
     """Return the newest records of a window that are wanted, oldest first, copies dropped; raises SourceError."""
     kept: dict[tuple[str, int], Entry] = {}
-    for part in source.recent(window):
-        for entry in source.read(part):
-            progress(entry)
-            if wants(entry):
-                kept.setdefault(entry[:2], entry)
-                if len(kept) > 2 * limit + 1000:  # seldom, since sorting costs more than keeping
-                    kept = {each[:2]: each for each in _latest(kept, limit)}
-        if len(kept) >= limit:
-            break
+    for place in source.backwards(window):
+        for part in place:
+            for entry in part.entries:
+                progress(entry)
+                if wants(entry):
+                    kept.setdefault(entry[:2], entry)
+            if len(kept) >= limit:
+                latest = _latest(kept, limit)
+                kept = {each[:2]: each for each in latest}
+                if part.before <= latest[0].time_ns:
+                    break
     return _latest(kept, limit)
 
 

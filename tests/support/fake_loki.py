@@ -47,11 +47,11 @@ class Loki(Loopback):
 
     def answer(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Return what a query finds."""
-        assert asked["direction"] == "forward"
+        backward = {"forward": False, "backward": True}[asked["direction"]]
         filters = dict(_FILTER.findall(asked["query"]))
         found = [
             entry
-            for entry in self.entries
+            for entry in (self.entries[::-1] if backward else self.entries)
             if int(asked["start"]) <= entry.time_ns < int(asked["end"])
             and all(entry.metadata.get(key) == value for key, value in filters.items())
         ][: int(asked["limit"])]

@@ -6,11 +6,13 @@ import gzip
 import os
 import re
 import zlib
+from itertools import islice
 from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
 
 from predictor.reader.sources import zstd
+from predictor.reader.sources.backwards import NEVER, Part, blocks
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.outbox import Line, Local, written_since
 
@@ -25,6 +27,8 @@ _BEGINNINGS = (b'{"resourceLogs":', b'{"resourceSpans":')
 # `logs.jsonl`, and what rotation and compression make of it: `logs.jsonl.1`, `logs.log.2.gz`, `logs.jsonl-20251009.zst`
 _NAME = re.compile(r"(.+\.(?:jsonl|json|log))(?:[.-](\d+))?(\.gz|\.zst)?")
 _COMPRESSED = (".gz", ".zst")
+_SURE = 64 << 20
+_LINES = 1000
 _DATE = 10**6  # a rotated file's number is a date from here on
 _Identity = tuple[int, int]
 
@@ -74,6 +78,34 @@ class Files(Local):
                             yield from self._of(path, raw)
                 except FileNotFoundError:  # renamed since: found under its new name in the next round
                     seen.discard(identity)
+
+    def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
+        """Yield the parts of each file, the one that was written last first."""
+        found = [(path.stat().st_mtime_ns, path) for path in self._paths() if written_since(path, window.start)]
+        for written, path in sorted(found, reverse=True):
+            yield self._backwards(path, written, window)
+
+    def _backwards(self, path: Path, written: int, window: TimeRange) -> Iterator[Part]:
+        """Yield the parts of a file; of a large one the last `_SURE` bytes are read in any case.
+
+        Several streams share it, and one that ships what an outage held back stands behind younger records of others.
+        """
+        yield Part([], written)
+        with path.open("rb") as raw:
+            if path.suffix in _COMPRESSED:
+                lines = self._of(path, raw)
+                while some := list(islice(lines, _LINES)):
+                    found = [entry for line in some for entry in self.entries(line, window)]
+                    yield Part(found, NEVER)
+                return
+            done = 0
+            for at, block in blocks(raw):
+                done += sum(map(len, block))
+                # The last one may be half written.
+                if not block[-1].endswith(b"\n") and not _parses(_parts(block[-1])[-1]):
+                    block.pop()
+                part = self._part(path, (at, block), window)
+                yield part if done >= _SURE else part._replace(before=NEVER)
 
     def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what is there and what is added, files that appear later included."""

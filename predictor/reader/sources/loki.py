@@ -18,6 +18,7 @@ import msgspec
 
 from predictor.reader.model_event import types_of
 from predictor.reader.record import STREAM, UnknownSchemaError
+from predictor.reader.sources.backwards import Part
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
 from predictor.reader.time_range import TimeRange
@@ -41,8 +42,9 @@ _BEHIND_NS = 120 * 1_000_000_000  # how late a record may arrive and still be se
 class _Page(NamedTuple):
     entries: list[Entry]
     size: int
+    first: int
     last: int
-    """The greatest timestamp."""
+    """The least and the greatest timestamp."""
 
 
 class _Result(msgspec.Struct):
@@ -125,6 +127,23 @@ class Loki:
                 yield TimeRange(begin, end)
                 end = begin
 
+    def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
+        """Yield the pages of a window from its end."""
+        yield self._backwards(window)
+
+    def _backwards(self, window: TimeRange) -> Iterator[Part]:
+        for part in self.recent(window):
+            start, end = self._bounds(part)
+            while start < end:
+                page = self._page(self._selector, start, end, "backward")
+                if page.size < _PAGE:
+                    yield Part(page.entries, start)
+                    break
+                yield Part(page.entries, page.first + 1)
+                if page.first + 1 >= end:
+                    raise self._unpaged(page.first)
+                end = page.first + 1
+
     def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what is there and what comes; a record that arrives later than two minutes is not seen."""
         seen: dict[tuple[str, int], int] = {}
@@ -153,20 +172,21 @@ class Loki:
             if page.size < _PAGE:
                 return
             if page.last == start:
-                raise SourceError(
-                    self.name, f"{_PAGE} records or more at one nanosecond ({start}): they cannot be paged"
-                )
+                raise self._unpaged(start)
             edge = {_key(entry) for entry in page.entries if entry.time_ns == page.last}
             start = page.last
 
-    def _page(self, query: str, start: int, end: int) -> _Page:
-        asked = {"query": query, "start": start, "end": end, "limit": _PAGE, "direction": "forward"}
+    def _unpaged(self, when: int) -> SourceError:
+        return SourceError(self.name, f"{_PAGE} records or more at one nanosecond ({when}): they cannot be paged")
+
+    def _page(self, query: str, start: int, end: int, direction: str = "forward") -> _Page:
+        asked = {"query": query, "start": start, "end": end, "limit": _PAGE, "direction": direction}
         answer = self._get("/loki/api/v1/query_range?" + urllib.parse.urlencode(asked))
-        found, size, last = [], 0, start
+        found, size, first, last = [], 0, end, start
         for result in answer.data.result:
             for when, line, categories in result.values:
                 size += 1
-                last = max(last, int(when))
+                first, last = min(first, int(when)), max(last, int(when))
                 try:
                     entry = entry_of(
                         int(when), line, result.stream | categories.get("structuredMetadata", {}), self._signature
@@ -179,7 +199,7 @@ class Loki:
                 if entry:
                     found.append(entry)
         found.sort(key=lambda entry: (entry.time_ns, entry.stream, entry.sequence))
-        return _Page(found, size, last)
+        return _Page(found, size, first, last)
 
     def _signature(self, stream: str, model: ModelVersion, time_ns: int) -> Mapping[str, str]:
         """Return the types of a model's features, as the stream has said them an hour before at most."""

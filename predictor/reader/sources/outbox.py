@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from predictor.outbox import layout
 from predictor.outbox.liveness import owned
 from predictor.reader.record import STREAM, UnknownSchemaError
+from predictor.reader.sources.backwards import NEVER, Part, blocks
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.otlp_record import entries
 from predictor.reader.time_range import TimeRange
@@ -75,6 +77,20 @@ class Local:
         """Yield the window as it is: the newest are found no faster than all."""
         yield window
 
+    def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
+        """Yield the parts of each file or stream from its end; see `Source.backwards`."""
+        raise NotImplementedError
+
+    def _part(self, path: Path, block: tuple[int, list[bytes]], window: TimeRange) -> Part:
+        """Return the records of a window in a block of lines, and when the first of them was written."""
+        at, lines = block
+        found: list[Entry] = []
+        for text in lines:
+            found += self.entries(Line(f"{path} at byte {at}", text), _ALWAYS)
+            at += len(text)
+        held = found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
+        return Part(held, min((entry.observed_ns or entry.time_ns for entry in found), default=NEVER))
+
     def lines(self, since: int | None = None) -> Iterator[Line]:
         """Yield all complete lines, perhaps without files that nobody wrote to `since`; raises OSError."""
         raise NotImplementedError
@@ -117,6 +133,26 @@ class OutboxSource(Local):
             self._kept[stream.stream_id] = files.cursor().sequence + 1
             for text in files.lines(_after(files, since)):
                 yield Line(str(stream.path), text)
+
+    def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
+        """Yield the parts of each stream, the youngest stream first: its lines are in the order of their writing."""
+        for stream in reversed(layout.streams(self._path)):
+            yield self._backwards(stream, window)
+
+    def _backwards(self, stream: layout.StreamFiles, window: TimeRange) -> Iterator[Part]:
+        files = stream.signal("logs")
+        for number in reversed(files.numbers()):
+            try:
+                with layout.open_regular(files.segment(number)) as file:
+                    yield Part([], os.fstat(file.fileno()).st_mtime_ns)
+                    for at, lines in blocks(file):
+                        if not lines[-1].endswith(b"\n"):  # half written
+                            lines.pop()
+                        yield self._part(files.segment(number), (at, lines), window)
+            except FileNotFoundError:  # shipped meanwhile
+                continue
+            if not written_since(files.segment(number), window.start):
+                return
 
     def size(self) -> int:
         """Return the bytes of all segments."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from predictor.reader.record import Entry
+    from predictor.reader.sources.backwards import Part
     from predictor.reader.time_range import TimeRange
 
 
@@ -56,6 +57,12 @@ class Source(Protocol):
 
     def recent(self, window: TimeRange) -> Iterator[TimeRange]:
         """Yield parts of a window, the newest first: who wants the newest records may stop after any of them."""
+
+    def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
+        """Yield places of their own, each as the parts of its records in a window, those that were written last first.
+
+        Who has enough records that are not older than a part's `before` may leave the place there. Raises SourceError.
+        """
 
     def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what `read` does and then what comes, without end; None each time that there is nothing new for now."""

@@ -1,7 +1,9 @@
 """How long the log readers take, and how much memory: `python -m bench.reading --records 1000000`.
 
-Writes an outbox of so many predictions of iris by the server's own encoder (0.9 KB each, eight a line, every tenth line
-twice), then runs `predictor log` on it and prints seconds and the peak of resident memory of each verb.
+Writes an outbox of so many predictions of iris by the server's own encoder (1.6 KB each, eight a line, every tenth line
+twice), then runs `predictor log` on it and prints seconds, records a second and the peak of resident memory of each
+verb. Beside them jq and duckdb, where they are, read the numbers of all records of the same files; duckdb on one
+thread, from the environment that `scripts/analytics duckdb` makes.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,8 +32,8 @@ _LINE = 8
 _SEGMENT = 64 << 20
 
 
-def write(root: Path, records: int) -> int:
-    """Write the outbox and return its bytes."""
+def write(root: Path, records: int) -> tuple[int, int]:
+    """Write the outbox and return its bytes, and how many records it has with copies."""
     now, draw, encoder = time.time_ns() - 3600 * 10**9, random.Random(1), RecordEncoder(_IRIS)
     stream = uuid7(now)
     scope = {f"prediction.model.{key}": value for key, value in _MODEL.items()}
@@ -38,7 +41,7 @@ def write(root: Path, records: int) -> int:
     head = otlp.head("logs", {"resource": {"attributes": []}}, otlp.scope_json("predictor", "1", scope))
     folder = root / "v1" / stream / "logs"
     folder.mkdir(parents=True)
-    segment, size, total, sequence = 1, 0, 0, 1
+    segment, size, total, sequence, written = 1, 0, 0, 1, 2
     file = (folder / "00000001.jsonl").open("wb")
     file.write(otlp.line(head, [numbered(1, opened(stream, now))]))
     for at in range(0, records, _LINE):
@@ -49,13 +52,14 @@ def write(root: Path, records: int) -> int:
         sequence += len(batch)
         for _ in range(2 if at // _LINE % 10 == 0 else 1):
             size += file.write(line)
+            written += len(batch)
         if size > _SEGMENT:
             file.close()
             segment, total, size = segment + 1, total + size, 0
             file = (folder / f"{segment:08d}.jsonl").open("wb")
     file.write(otlp.line(head, [numbered(sequence + 1, closed(stream, now))]))
     file.close()
-    return total + size
+    return total + size, written
 
 
 def _prediction(draw: random.Random, now: int, index: int) -> Prediction:
@@ -78,31 +82,60 @@ def _prediction(draw: random.Random, now: int, index: int) -> Prediction:
     )
 
 
-def measure(*arguments: str) -> None:
-    """Run a verb and print what it took."""
+_SEQUENCE = "prediction.stream.sequence"
+_JQ = f'[.resourceLogs[].scopeLogs[].logRecords[].attributes[] | select(.key == "{_SEQUENCE}")] | length'
+_DUCKDB = f"""
+import duckdb, sys
+duckdb.sql("SET threads = 1")
+print(duckdb.sql('''
+  SELECT count(*), max(list_filter(record.attributes, x -> x.key = '{_SEQUENCE}')[1].value.intValue::BIGINT)
+  FROM (SELECT unnest(scoped.logRecords) AS record
+    FROM (SELECT unnest(data.scopeLogs) AS scoped
+      FROM (SELECT unnest(resourceLogs) AS data
+        FROM read_ndjson('''' + sys.argv[1] + '''', sample_size = -1))))
+''').fetchone())
+"""
+_PYTHON = Path(__file__).parent.parent / ".cache" / "venv-duckdb" / "bin" / "python"
+
+
+def measure(name: str, records: int, command: list[str]) -> None:
+    """Run a command and print what it took."""
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "predictor", "log", *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    words = " ".join(Path(each).name if "/" in each else each for each in arguments[:2])
-    print(f"{words:28} {seconds:7.1f} s  {used.ru_maxrss / 1024:6.0f} MB peak  exit status {process.returncode}")
+    rate = f"{records / seconds:9,.0f} records a second"
+    print(
+        f"{name:16} {seconds:6.1f} s  {rate}  {used.ru_maxrss / 1024:5.0f} MB peak  exit status {process.returncode}",
+        flush=True,
+    )
 
 
 def main() -> None:
-    """Measure every verb that reads all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=100_000)
-    records = parser.parse_args().records
+    """Measure every verb that reads all, and what else can."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=200_000, help="(default: %(default)s)")
+    asked = parser.parse_args().records
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size = write(folder / "outbox", records)
-        print(f"{records} predictions, {size / 1e6:.0f} MB with copies")
-        where = ("--from", str(folder / "outbox"))
-        measure("verify", "--json", *where)
-        measure("list", "--json", *where)
+        size, records = write(folder / "outbox", asked)
+        files = [str(path) for path in sorted((folder / "outbox").glob("v1/*/logs/*.jsonl"))]
+        print(f"{records} records with copies, {size / 1e6:.0f} MB")
+
+        def predictor(verb: str, *arguments: str) -> None:
+            where = ("--from", str(folder / "outbox"))
+            command = [sys.executable, "-m", "predictor", "log", verb, *arguments, *where]
+            measure(" ".join(Path(each).name for each in (verb, *arguments)), records, command)
+
+        predictor("verify")
         for ending in ("parquet", "csv", "jsonl"):
-            measure("export", str(folder / f"out.{ending}"), *where)
+            predictor("export", str(folder / f"out.{ending}"))
+        predictor("list")
+        if shutil.which("jq"):
+            measure("jq", records, ["jq", _JQ, *files])
+        if _PYTHON.exists():
+            measure("duckdb", records, [str(_PYTHON), "-c", _DUCKDB, str(Path(files[0]).with_name("*.jsonl"))])
 
 
 if __name__ == "__main__":

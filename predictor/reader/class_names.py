@@ -48,20 +48,27 @@ class LearnedClasses:
     def __init__(self) -> None:
         """Know of none."""
         self._labels: list[str | None] = []
+        self._unknown = 0
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._labels)
 
+    def complete(self, size: int) -> bool:
+        """Tell whether an output of so many probabilities has nothing left to tell."""
+        return size <= len(self._labels) and not self._unknown
+
     def learn(self, output: Sequence[float], label: str | None, confidence: float | None = None) -> None:
         """Take one record's probabilities, its class, and that class's probability (the largest one, if not said)."""
         if len(output) > len(self._labels):
+            self._unknown += len(output) - len(self._labels)
             self._labels += [None] * (len(output) - len(self._labels))
         if label is None or not output:
             return
         shown = max(output) if confidence is None else confidence
         if output.count(shown) == 1 and self._labels[at := output.index(shown)] is None:
             self._labels[at] = label
+            self._unknown -= 1
 
     def columns(self, given: Sequence[str] = ()) -> list[str]:
         """Return one column name a class: by the `given` labels if there are as many, by what was learned, by place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from predictor.config.parsers import duration
@@ -52,4 +53,9 @@ def _rfc3339(text: str) -> int:
 def shown(time_ns: int, digits: int = 3) -> str:
     """Return a time as RFC 3339 in UTC, to the millisecond or with as many `digits` (at most 9)."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{f'{rest:09d}'[:digits]}Z"
+    return f"{_second(seconds)}.{f'{rest:09d}'[:digits]}Z"
+
+
+@lru_cache(1024)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

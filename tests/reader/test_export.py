@@ -37,7 +37,7 @@ def day(stream: Stream) -> list[Record]:
 
 
 def test_row(tmp_path: Path) -> None:
-    """A row has every column with the record's own values."""
+    """A row has the record's own values, and every column that has a value in any row."""
     stream = Stream()
     records = day(stream)
     row, _, other, failure = export(tmp_path, lines(stream, records))
@@ -50,7 +50,6 @@ def test_row(tmp_path: Path) -> None:
         "probability_setosa": 0.8,
         "probability_versicolor": 0.1,
         "probability_virginica": 0.1,
-        "input_json": None,
         "label": "setosa",
         "confidence": 0.8,
         "outlier": False,
@@ -61,7 +60,6 @@ def test_row(tmp_path: Path) -> None:
         "duration_total": 0.001,
         "batch_size": 1,
         "route": "/predict",
-        "request_id": None,
         "model_name": "iris",
         "model_version": "1",
         "model_digest": "sha256:" + "ab" * 32,
@@ -70,7 +68,6 @@ def test_row(tmp_path: Path) -> None:
         "sequence": 2,
         "feedback_label": "versicolor",
         "feedback_value": 2.5,
-        "feedback_comment": None,
         "feedback_time": "2025-10-09T08:53:20.006000000Z",
     }
     assert list(row) == list(other) == list(failure)
@@ -96,6 +93,49 @@ def test_parquet_is_typed(tmp_path: Path) -> None:
     assert table["time"].cast(pa.int64()).to_pylist()[0] == BASE + 1_000_000
     plain = [name for name in table.column_names if not name.endswith("time")]
     assert table.select(plain).to_pylist() == [{name: row[name] for name in plain} for row in rows]
+
+
+def test_only_what_is_asked_for(tmp_path: Path) -> None:
+    """--only takes those that were answered, or failed; --feedback joined those of which something was said."""
+    stream = Stream()
+    texts = lines(stream, day(stream))
+    assert [row["sequence"] for row in export(tmp_path, texts, "--only", "failure")] == [5]
+    rows = export(tmp_path / "once", texts, "--only", "success")
+    assert [row["sequence"] for row in rows] == [2, 3, 4]
+    assert "error" not in rows[0]
+    (row,) = export(tmp_path / "more", texts, "--feedback", "joined")
+    assert (row["sequence"], row["feedback_label"], "error" in row) == (2, "versicolor", False)
+
+
+def test_types_of_features(tmp_path: Path) -> None:
+    """Numbers of both kinds share a column of doubles, truth with gaps is a number, anything else is text."""
+    stream = Stream()
+    records = [
+        stream.prediction(0, input__a=1, input__b=True, input__c=True, input__d=1, input__e=1),
+        stream.prediction(0, input__a=2.5, input__b=None, input__c=False, input__d="x", input__e=2),
+    ]
+    rows = export(tmp_path, lines(stream, records))
+    assert [[row[f"input_{name}"] for name in "abcde"] for row in rows] == [
+        [1.0, 1.0, True, "1", 1],
+        [2.5, None, False, "x", 2],
+    ]
+    assert cli.main(["export", str(tmp_path / "out.parquet"), "--from", str(tmp_path / "files")]) == 0
+    kinds = parquet.read_schema(tmp_path / "out.parquet")
+    found = [kinds.field(f"input_{name}").type for name in "abcde"]
+    assert found == [pa.float64(), pa.float64(), pa.bool_(), pa.string(), pa.int64()]
+
+
+def test_many_rows(tmp_path: Path) -> None:
+    """Rows of several blocks are all there in their order, those of a column that begins late included."""
+    stream = Stream()
+    records = [stream.prediction(number % 3) for number in range(1500)]
+    records.append(stream.prediction(0, request_id="late", output="[0.7,0.1,0.1,0.1]", confidence=0.7))
+    rows = export(tmp_path, lines(stream, records))
+    assert [row["sequence"] for row in rows] == [*range(1, 1502)]
+    assert {row["request_id"] for row in rows[:-1]} == {None}
+    assert (rows[-1]["request_id"], rows[-1]["probability_#3"], rows[0]["probability_#3"]) == ("late", 0.1, None)
+    assert cli.main(["export", str(tmp_path / "out.parquet"), "--from", str(tmp_path / "files")]) == 0
+    assert parquet.read_table(tmp_path / "out.parquet").num_rows == 1501
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -200,7 +240,7 @@ def test_hashed_outputs(tmp_path: Path) -> None:
     stream = Stream()
     record = stream.prediction(0, output=None, label=None, confidence=None, hashed_output="00ff", hashed_label="11ee")
     (row,) = export(tmp_path, lines(stream, [record]))
-    assert (row["hashed_output"], row["hashed_label"], row["label"]) == ("00ff", "11ee", None)
+    assert (row["hashed_output"], row["hashed_label"], "label" in row) == ("00ff", "11ee", False)
 
 
 def test_two_models(tmp_path: Path) -> None:
@@ -272,7 +312,7 @@ def test_whole_or_not_there(
     assert cli.main(["export", str(target), "--from", where]) == 2
     assert "number 1: prediction.output is no JSON array of numbers" in capsys.readouterr().err
     (tmp_path / "files" / "logs.jsonl").write_bytes(b"".join(lines(stream, stream.predictions(3))))
-    monkeypatch.setattr("predictor.reader.export.columns.Learned.row", lambda *_: 1 / 0)
+    monkeypatch.setattr("predictor.reader.export.learned.Learned.rows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["export", str(target), "--from", where])
     assert [path.name for path in target.parent.iterdir()] == [target.name]

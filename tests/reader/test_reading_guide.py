@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from predictor.reader.export.columns import FEEDBACK, Learned
+from predictor.reader.export.columns import AFTER, BEFORE, FEEDBACK, LAST, MODEL_COLUMNS
+from predictor.reader.export.learned import Learned
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
 from tests.project.test_docs import rows
@@ -132,12 +133,13 @@ def test_a_verb_each() -> None:
 
 def test_columns(place: Place) -> None:
     """The page lists the columns of an export with their types, in their order."""
+    fixed = [column for table in (BEFORE, AFTER) for column in table.values()]
+    fixed += [*MODEL_COLUMNS, *LAST.values(), *FEEDBACK]
     learned = Learned()
-    for entry in source(str(place.folder / "outbox")).read(TimeRange()):
-        if entry.event == "prediction":
-            learned.learn(entry)
-    families = ("input_", "hash_", "probability_")
-    fixed = [each for each in learned.columns() if not each.name.startswith(families) or each.name == "input_json"]
+    learned.learn([e for e in source(str(place.folder / "outbox")).read(TimeRange()) if e.event == "prediction"])
+    families = ("input_", "hash_", "probability_", "feedback_")
+    found = [each for each in learned.columns() if not each.name.startswith(families)]
+    assert found == [each for each in fixed if each in found]
     published = []
     for names, types, _ in rows((ROOT / "docs" / "reading.md").read_text(encoding="utf-8"), "export"):
         columns = [name.strip("`") for name in names.split(", ")]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from importlib.util import find_spec
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor.inference import manifest
 from predictor.reader.command import FINE, FOUND, Verb
-from predictor.reader.export.columns import Learned
+from predictor.reader.export.learned import Learned
 from predictor.reader.export.spool import Spool
 from predictor.reader.export.writers import WRITERS
 from predictor.reader.sequence_sets import NumberSet
@@ -20,10 +21,21 @@ from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT, MODEL_
 
 if TYPE_CHECKING:
     from predictor.reader.command import Asked
+    from predictor.reader.export.columns import Block, Rows
+    from predictor.reader.record import Entry
+
+_BATCH = 512  # rows that are handled at once: what fits the processor's cache costs half as much
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=_file, metavar="FILE", help="ends in .parquet, .csv or .jsonl")
+    parser.add_argument("--only", choices=("success", "failure"), help="only predictions that were answered, or failed")
+    parser.add_argument(
+        "--feedback",
+        choices=("any", "joined"),
+        default="any",
+        help="joined: only predictions that feedback speaks of (default: %(default)s)",
+    )
     names = parser.add_mutually_exclusive_group()
     names.add_argument(
         "--labels", type=_labels, default=(), metavar="A,B,C", help="names of the probabilities, in order"
@@ -59,14 +71,14 @@ def _run(asked: Asked) -> int:
         _read(asked, spool, learned)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            _write(asked, spool, learned, partial)
+            written = _write(asked, spool, learned, partial)
             partial.replace(path)  # whole, or not there
         finally:
             partial.unlink(missing_ok=True)
         if asked.output.as_json:
-            asked.output.json({"file": str(path), "predictions": spool.records, "feedback": spool.judged})
+            asked.output.json({"file": str(path), "predictions": written, "feedback": spool.judged})
         else:
-            asked.output.line(f"{path}: {spool.records} predictions, {spool.judged} feedback records")
+            asked.output.line(f"{path}: {written} predictions, {spool.judged} feedback records")
     return FOUND if asked.source.damaged else FINE  # it has left something out, which is said on stderr
 
 
@@ -80,19 +92,22 @@ def _names(asked: Asked) -> Learned:
 def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
     """Put aside every prediction once, and all feedback; what was sent again is told by a bit for each number."""
     seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)
+    wanted: str | None = asked.options.only
+    batch: list[Entry] = []
     with asked.output.progress("reading", asked.source) as tick:
         for entry in asked.source.read(asked.window):
             tick(entry)
-            if entry.event == EVENT_NAME and seen[entry.stream].add(entry.sequence):
-                try:
-                    learned.learn(entry)
-                except ValueError as error:
-                    raise SourceError(asked.source.name, f"{entry.stream} number {entry.sequence}: {error}") from error
-                spool.keep(entry)
+            if entry.event == EVENT_NAME:
+                if seen[entry.stream].add(entry.sequence) and wanted in {None, _outcome(entry)}:
+                    batch.append(entry)
+                    if len(batch) == _BATCH:
+                        _keep(asked, spool, learned, batch)
+                        batch.clear()
             elif entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
                 spool.keep_feedback(entry)
             elif entry.event == MODEL_EVENT:
                 learned.tell(entry)
+        _keep(asked, spool, learned, batch)
         if asked.window.end is not None:  # the truth comes later than the prediction
             for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
                 tick(entry)
@@ -100,16 +115,48 @@ def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
                     spool.keep_feedback(entry)
 
 
-def _write(asked: Asked, spool: Spool, learned: Learned, path: Path) -> None:
-    writer = WRITERS[asked.options.file.suffix](path, learned.columns())
+def _outcome(entry: Entry) -> str:
+    return "failure" if "error.type" in entry.attributes else "success"
+
+
+def _keep(asked: Asked, spool: Spool, learned: Learned, batch: list[Entry]) -> None:
+    if batch:
+        try:
+            spool.keep(learned.learn(batch))
+        except ValueError as error:
+            raise SourceError(asked.source.name, str(error)) from error
+
+
+def _write(asked: Asked, spool: Spool, learned: Learned, path: Path) -> int:
+    """Write the file and return how many rows it has."""
+    joined, written = asked.options.feedback == "joined", 0
+    told: set[str] = set()
+    if joined:
+        learned.recount()
+    if spool.judged:  # which columns of feedback there are, and of which rows, is known only now
+        for block in spool.read():
+            said = spool.feedback(block)
+            told |= {name for name, values in said.items() if any(value is not None for value in values)}
+            if joined:
+                learned.count(_picked(block, said)[0])
+    writer = WRITERS[asked.options.file.suffix](path, learned.columns(told))
     try:
-        with asked.output.progress("writing") as tick:
-            for entry in spool.read():
-                tick(entry)
-                judged = spool.feedback(entry)
-                writer.write(learned.row(entry) | (judged._asdict() if judged else {}))
+        with asked.output.progress("writing", every=1) as tick:
+            for block in spool.read():
+                tick()
+                some, said = _picked(block, spool.feedback(block)) if joined else (block, spool.feedback(block))
+                if some["time"]:
+                    writer.write(learned.rows(some) | said)
+                    written += len(some["time"])
     finally:
         writer.close()
+    return written
+
+
+def _picked(block: Block, said: Rows) -> tuple[Block, Rows]:
+    """Return only the rows of which something was said."""
+    marks = [value is not None for value in said.get("feedback_time", [None] * len(block["time"]))]
+    return tuple({name: [*compress(values, marks)] for name, values in each.items()} for each in (block, said))  # type: ignore[return-value]
 
 
 VERB = Verb("all predictions as Parquet, CSV or JSON lines, one row each", _options, _run)

@@ -1,4 +1,4 @@
-"""Temporary files of an export: its records and all feedback, kept on disk until the table's columns are known.
+"""Temporary files of an export: its values and all feedback, kept on disk until the table's columns are known.
 
 Which columns there are, and what feedback says, is known only when all was read; memory must not grow meanwhile.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import sqlite3
 import struct
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from predictor.reader.record import Entry
+from predictor.reader.export.columns import FEEDBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,19 +20,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from predictor.reader.export.columns import Block, Rows
+    from predictor.reader.record import Entry
+
 _LENGTH = struct.Struct("<I")
 _TABLE = "CREATE TABLE feedback (job TEXT, row INTEGER, at INTEGER, label TEXT, value REAL, comment TEXT)"
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
-
-
-class LatestFeedback(NamedTuple):
-    """What was last said of a row: label, value and comment may come one by one."""
-
-    feedback_label: str | None
-    feedback_value: float | None
-    feedback_comment: str | None
-    feedback_time: int
+_decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
+_FILTER = 1 << 24  # bits, 2 MB: what is not in it needs no look into the database
+_NAMES = [column.name for column in FEEDBACK]
 
 
 class Spool:
@@ -47,6 +43,7 @@ class Spool:
         self._feedback.execute("PRAGMA synchronous=OFF")
         self._feedback.execute(_TABLE)
         self._feedback.execute("BEGIN")
+        self._filter = bytearray(_FILTER // 8)
         self.records = 0
         self.judged = 0
 
@@ -62,37 +59,49 @@ class Spool:
         self._feedback.close()
         self._folder.cleanup()
 
-    def keep(self, entry: Entry) -> None:
-        """Put a prediction aside."""
-        data = _encode(entry)
+    def keep(self, block: Block) -> None:
+        """Put the values of some rows aside."""
+        data = _encode(block)
         self._records.write(_LENGTH.pack(len(data)) + data)
-        self.records += 1
+        self.records += len(block["time"])
 
     def keep_feedback(self, entry: Entry) -> None:
         """Put feedback aside."""
         said = entry.attributes
+        key = entry.job_id, entry.row or 0
         values = [said.get(f"prediction.feedback.{part}") for part in ("label", "value", "comment")]
-        self._feedback.execute(
-            "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?)", (entry.job_id, entry.row or 0, entry.time_ns, *values)
-        )
+        self._feedback.execute("INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?)", (*key, entry.time_ns, *values))
+        bit = hash(key) % _FILTER
+        self._filter[bit // 8] |= 1 << bit % 8
         self.judged += 1
 
-    def read(self) -> Iterator[Entry]:
-        """Yield the predictions in the order in which they were kept."""
-        self._feedback.execute("CREATE INDEX found ON feedback (job, row, at)")
+    def read(self) -> Iterator[Block]:
+        """Yield the values in the order in which they were kept."""
+        self._feedback.execute("CREATE INDEX IF NOT EXISTS found ON feedback (job, row, at)")
         self._records.seek(0)
         while head := self._records.read(_LENGTH.size):
             yield _decode(self._records.read(_LENGTH.unpack(head)[0]))
 
-    def feedback(self, entry: Entry) -> LatestFeedback | None:
-        """Return what was said of a prediction, the newest of each kind; None if nothing was."""
+    def feedback(self, block: Block) -> Rows:
+        """Return what was last said of each row, by column: label, value and comment may come one by one."""
         if not self.judged:
-            return None
+            return {}
+        jobs = block.get("prediction.job_id", [])
+        rows = block.get("prediction.index") or [0] * len(jobs)
+        found = [self._said(job, row or 0) for job, row in zip(jobs, rows, strict=True)]
+        return {name: [each[at] for each in found] for at, name in enumerate(_NAMES)}
+
+    def _said(self, job: str | None, row: int) -> tuple[Any, ...]:
+        bit = hash((job, row)) % _FILTER
+        if not self._filter[bit // 8] & 1 << bit % 8:
+            return _NOTHING
         found: list[tuple[Any, ...]] = self._feedback.execute(
-            "SELECT label, value, comment, at FROM feedback WHERE job = ? AND row = ? ORDER BY at",
-            (entry.job_id, entry.row or 0),
+            "SELECT label, value, comment, at FROM feedback WHERE job = ? AND row = ? ORDER BY at DESC", (job, row)
         ).fetchall()
         if not found:
-            return None
-        newest = [next((each[at] for each in reversed(found) if each[at] is not None), None) for at in range(3)]
-        return LatestFeedback(newest[0], newest[1], newest[2], found[-1][3])
+            return _NOTHING
+        newest = [next((each[at] for each in found if each[at] is not None), None) for at in range(3)]
+        return *newest, found[0][3]
+
+
+_NOTHING = (None,) * len(_NAMES)

@@ -8,22 +8,23 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from predictor.reader import time_range
-from predictor.reader.spreadsheet import harmless
+from predictor.reader.spreadsheet import harmless, harmless_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from predictor.reader.export.columns import ExportColumn, ExportRow
+    from predictor.reader.export.columns import ExportColumn, Rows
 
-_BATCH = 8192  # rows that are held: some MB
+_GROUP = 32_768  # rows of a group of Parquet, which are held: some MB
+_lines = msgspec.json.Encoder().encode_lines
 
 
 class Writer(Protocol):
     """One file being written."""
 
-    def write(self, row: ExportRow) -> None:
-        """Add a row; absent values may be left out."""
+    def write(self, rows: Rows) -> None:
+        """Add rows; columns without any value in them may be left out, all others are equally long."""
 
     def close(self) -> None:
         """Write what is left; the file is whole then."""
@@ -37,10 +38,11 @@ class JsonLines:
         self._file = path.open("wb", buffering=1 << 20)
         self._columns = columns
 
-    def write(self, row: ExportRow) -> None:
-        """Add a row."""
-        shown = {column.name: _shown(column, row.get(column.name)) for column in self._columns}
-        self._file.write(msgspec.json.encode(shown) + b"\n")
+    def write(self, rows: Rows) -> None:
+        """Add rows."""
+        names = [column.name for column in self._columns]
+        shown = [dict(zip(names, values, strict=True)) for values in zip(*_shown(self._columns, rows), strict=True)]
+        self._file.write(_lines(shown))
 
     def close(self) -> None:
         """Write what is left."""
@@ -57,10 +59,10 @@ class Csv:
         self._columns = columns
         self._csv.writerow([harmless(column.name) for column in columns])
 
-    def write(self, row: ExportRow) -> None:
-        """Add a row."""
-        shown = [_shown(column, row.get(column.name)) for column in self._columns]
-        self._csv.writerow([_cell(value) for value in shown])
+    def write(self, rows: Rows) -> None:
+        """Add rows."""
+        shown = zip(self._columns, _shown(self._columns, rows), strict=True)
+        self._csv.writerows(zip(*(_cells(column, values) for column, values in shown), strict=True))
 
     def close(self) -> None:
         """Write what is left."""
@@ -82,16 +84,19 @@ class Parquet:
             "double": pa.float64(),
             "bool": pa.bool_(),
         }
-        self._batch: Callable[..., Any] = pa.RecordBatch.from_pydict
+        self._pyarrow = pa
         self._schema = pa.schema([(column.name, types[column.type]) for column in columns])
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
-        self._names = [column.name for column in columns]
-        self._rows: list[ExportRow] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = 0
 
-    def write(self, row: ExportRow) -> None:
-        """Add a row."""
-        self._rows.append(row)
-        if len(self._rows) >= _BATCH:
+    def write(self, rows: Rows) -> None:
+        """Add rows."""
+        size = len(next(iter(rows.values())))
+        whole = {name: rows.get(name) or [None] * size for name in self._schema.names}
+        self._batches.append(self._pyarrow.RecordBatch.from_pydict(whole, schema=self._schema))
+        self._rows += size
+        if self._rows >= _GROUP:
             self._flush()
 
     def close(self) -> None:
@@ -100,10 +105,9 @@ class Parquet:
         self._writer.close()
 
     def _flush(self) -> None:
-        if self._rows:
-            values = {name: [row.get(name) for row in self._rows] for name in self._names}
-            self._writer.write_batch(self._batch(values, schema=self._schema))
-            self._rows.clear()
+        if self._batches:
+            self._writer.write_table(self._pyarrow.Table.from_batches(self._batches))
+            self._batches, self._rows = [], 0
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[ExportColumn]], Writer]] = {
@@ -114,11 +118,18 @@ WRITERS: dict[str, Callable[[Path, Sequence[ExportColumn]], Writer]] = {
 """By the ending of the file's name."""
 
 
-def _shown(column: ExportColumn, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    return time_range.shown(value, digits=9) if column.type == "time" and value is not None else value
+def _shown(columns: Sequence[ExportColumn], rows: Rows) -> Iterator[list[Any]]:
+    """Yield the values of each column, times as texts."""
+    size = len(next(iter(rows.values())))
+    for column in columns:
+        values = rows.get(column.name) or [None] * size
+        if column.type == "time":
+            yield [None if value is None else time_range.shown(value, digits=9) for value in values]
+        else:
+            yield values
 
 
-def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    if isinstance(value, bool):
-        return str(value).lower()
-    return harmless(value) if isinstance(value, str) else value
+def _cells(column: ExportColumn, values: list[Any]) -> list[Any]:
+    if column.type == "bool":
+        return [None if value is None else str(value).lower() for value in values]
+    return harmless_column(values) if column.type == "string" else values

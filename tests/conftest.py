@@ -21,6 +21,7 @@ _BOTH_LOOPS = {"http/test_fast_lane.py", "http/test_hand_over.py"}
 _BOTH_DOORS = {
     "api/test_feedback.py",
     "api/test_http.py",
+    "api/test_key.py",
     "api/test_problems.py",
     "dashboard/test_feed.py",
     "http/test_attack.py",

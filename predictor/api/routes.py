@@ -105,11 +105,11 @@ class PredictingCalls:
         return None
 
 
-def routes(catalog: Catalog, health: HealthSource, *, feedback: FeedbackCall | None = None) -> tuple[Route, ...]:
+def routes(catalog: Catalog, health: HealthSource, *, feedback: Sequence[FeedbackCall] = ()) -> tuple[Route, ...]:
     """Return every call of a server, but those of the page."""
     return (
         *(Route(method, path, Predict((method, path))) for method, path in CALLS),
-        *((Route("POST", feedback.path, FeedbackMeaning(feedback)),) if feedback else ()),
+        *(Route("POST", each.path, FeedbackMeaning(each)) for each in feedback),
         Route("GET", "/metadata", Document(lambda: _metadata(catalog))),
         Route("GET", "/label", Document(lambda: json_answer(catalog.meant().facts.labels))),
         Route("GET", "/health", Probe(_constant({"health": "ok"}))),

@@ -38,6 +38,29 @@ class Feature:
     """What records call it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The column by which the caller knows a row again: an order, a customer; the model is never given it."""
+
+    name: str
+    place: int
+    """Where it stands among the values of a row that a caller sends."""
+    sample: str | int
+    """Keys are texts, or whole numbers if this is one; records have the digits of a number as text."""
+    log: Literal["keep", "hash"] = "keep"
+    """What the record holds of it: the key, or a keyed hash."""
+
+    @property
+    def column(self) -> Feature:
+        """The key as a column of the rows that a caller sends."""
+        return Feature(self.name, "1", self.sample, self.log, datatype=KEY_TYPES[type(self.sample)], alias=self.name)
+
+
+KEY_TYPES: dict[type, str] = {str: "BYTES", int: "INT64"}
+LONGEST_KEY = 256
+"""Characters: a key that is cut would join nothing."""
+
+
 def aliases(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names that records have for names that may be any text; no two are equal, also not in Loki.
 

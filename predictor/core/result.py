@@ -65,10 +65,12 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 class Feedback(msgspec.Struct, frozen=True, gc=False):
     """The truth of one row, or a remark on it; at least one of label, value and comment is there."""
 
-    job_id: str
-    index: int
+    job_id: str | None
+    index: int | None
     origin: Origin
     """The request that brings the feedback, not the one that it speaks of."""
     label: str | None = None
     value: float | None = None
     comment: str | None = None
+    key: str | None = None
+    """Of the rows that are meant, in the place of job and index."""

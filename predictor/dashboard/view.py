@@ -63,6 +63,7 @@ class View:
         self._answers = outputs is None or outputs.mode in {"keep", "round"}
         self._decimals = outputs.decimals if outputs and outputs.mode == "round" else None
         self._hidden = frozenset(place for place, feature in enumerate(features) if feature.log != "keep")
+        self._most = min(len(features) or MOST_FEATURES, MOST_FEATURES)
         self._grafana = grafana
 
     def of(self, number: int, prediction: Prediction) -> Shown:
@@ -100,7 +101,7 @@ class View:
         return value if self._decimals is None else round(value, self._decimals)
 
     def _values(self, row: Sequence[Value]) -> list[Value]:
-        head = row[:MOST_FEATURES]
+        head = row[: self._most]
         if not self._hidden:
             return list(head)
         return [None if place in self._hidden else value for place, value in enumerate(head)]

@@ -168,7 +168,7 @@ class _Handlers:
         async def feedback(request: web.Request, context: RequestContext) -> web.Response:
             self._access.check_caller(request.headers, request.method, self._access.feedback_tokens)
             head = BodyHead(request.headers.get("Content-Type"), request.content_length)
-            job_id = call.check(request.match_info["job_id"], head)
+            job_id = call.check(request.match_info.get("job_id", ""), head)
             body = await read_body(request, context.deadline, call.limit, call.setting)
             answer = await call.answer(context.origin, job_id, body)
             identify(answer.headers, context.origin)

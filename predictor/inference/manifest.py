@@ -24,6 +24,12 @@
     missing = true                         # null is taken for a missing value
     log = "keep"                           # "drop" or "hash"; what the record holds instead of it
 
+    [[features]]                           # a column that the model is not given
+    name = "order"
+    role = "key"                           # by which the caller knows the row again
+    sample = "A-1017"                      # a text or a whole number
+    log = "keep"                           # or "hash"
+
     [log]                                  # may be left out
     outputs = "keep"                       # or "round", "hash", "drop": what the record holds of the answer
     decimals = 2                           # with "round" only: digits after the point, 0 to 15
@@ -45,16 +51,19 @@ No other key is allowed: a misspelt key must not become a default.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
-from predictor.core.features import Feature, aliases
+from predictor.inference.feature_tables import features as _features
 from predictor.inference.model_name import PATTERN, name_of
-from predictor.inference.runtime_options import CPU, OPTIMIZATION, Runtime
-from predictor.inference.toml_table import DescriptionError, TomlTable, is_text
+from predictor.inference.runtime_options import Runtime
+from predictor.inference.session_tables import batch_rows, runtime
+from predictor.inference.toml_table import DescriptionError, TomlTable, is_text, one_of, texts
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from predictor.core.features import Feature, Key
 
 FILE = "model.toml"
 SUFFIX = ".onnx"
@@ -66,7 +75,6 @@ ACTIVATIONS = ("softmax", "sigmoid")
 Gives = Literal["probabilities", "label", "values"]
 """Probabilities with a label; a label, perhaps beside values; values alone."""
 _OUTPUT = "the name of an output of the file"
-_MOST_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,16 @@ class Manifest:
     gives: Gives = "probabilities"
     """What a row's answer is, in a loaded model."""
     batch_rows: int | None = None
+    key: Key | None = None
+    """By which callers know their rows again; no feature."""
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        """What a row of a caller has: the features, and the key at its place."""
+        if self.key is None:
+            return self.features
+        place = self.key.place
+        return (*self.features[:place], self.key.column, *self.features[place:])
 
 
 def read(path: Path, name: str | None = None, version: str | None = None) -> Manifest:
@@ -148,20 +166,22 @@ def read(path: Path, name: str | None = None, version: str | None = None) -> Man
 
 
 def _description(top: TomlTable, folder: Path, name: str | None, version: str | None) -> Manifest:
+    features, key = _features(top) if "features" in top else ((), None)
     description = Manifest(
         name=_name(top, name),
         version=_version(top, version),
         task=_task(top),
         labels=_labels(top),
-        features=_features(top) if "features" in top else (),
+        features=features,
+        key=key,
         classifier=_classifier(top, folder),
-        activation=top.text("activation", _one_of(ACTIVATIONS), "|".join(ACTIVATIONS)) if "activation" in top else None,
+        activation=top.text("activation", one_of(ACTIVATIONS), "|".join(ACTIVATIONS)) if "activation" in top else None,
         multilabel=top.flag("multilabel") if "multilabel" in top else False,
-        values=_texts(top, "values", "names of outputs of the file") if "values" in top else (),
+        values=texts(top, "values", "names of outputs of the file") if "values" in top else (),
         outlier=_detector(top.table("outlier")) if "outlier" in top else None,
         outputs=_outputs(top.table("log")) if "log" in top else KEEP_OUTPUTS,
-        runtime=_runtime(top.table("session")) if "session" in top else Runtime(),
-        batch_rows=_batch_rows(top.table("batching")) if "batching" in top else None,
+        runtime=runtime(top.table("session")) if "session" in top else Runtime(),
+        batch_rows=batch_rows(top.table("batching")) if "batching" in top else None,
     )
     top.close()
     return description
@@ -181,15 +201,11 @@ def _version(top: TomlTable, given: str | None) -> str:
     return given or own
 
 
-def _one_of(words: tuple[str, ...]) -> str:
-    return f"one of {', '.join(words)}"
-
-
 def _task(top: TomlTable) -> str | None:
     if "kind" in top:
-        top.text("kind", _one_of(KINDS), "|".join(KINDS))
+        top.text("kind", one_of(KINDS), "|".join(KINDS))
         return "classification"
-    return top.text("task", _one_of(TASKS), "|".join(TASKS)) if "task" in top else None
+    return top.text("task", one_of(TASKS), "|".join(TASKS)) if "task" in top else None
 
 
 def _labels(top: TomlTable) -> tuple[str, ...]:
@@ -200,30 +216,6 @@ def _labels(top: TomlTable) -> tuple[str, ...]:
     if not isinstance(labels, list) or not all(map(is_text, labels)) or not 1 < len(labels) == len(set(labels)):
         top.refuse("labels", labels, wanted)
     return tuple(labels)
-
-
-def _texts(table: TomlTable, key: str, what: str) -> tuple[str, ...]:
-    values = table.take(key, what)
-    if not isinstance(values, list) or not values or not all(map(is_text, values)) or len(values) != len(set(values)):
-        table.refuse(key, values, what)
-    return tuple(values)
-
-
-def _features(top: TomlTable) -> tuple[Feature, ...]:
-    features: dict[str, Feature] = {}
-    for table in top.tables("features"):
-        name = table.text("name", "a text that shows something")
-        if name in features:
-            table.refuse("name", name, "a name that no feature before it has")
-        unit = table.text("unit", 'a non-empty string, "1" for no unit')
-        log = table.text("log", "keep, drop or hash", "keep|drop|hash") if "log" in table else "keep"
-        missing = table.flag("missing") if "missing" in table else False
-        features[name] = Feature(
-            name, unit, table.value("sample"), cast("Literal['keep', 'drop', 'hash']", log), missing
-        )
-        table.close()
-    named = zip(features.values(), aliases([*features]), strict=True)
-    return tuple(replace(feature, alias=alias) for feature, alias in named)
 
 
 def _classifier(top: TomlTable, folder: Path) -> Classifier:
@@ -244,27 +236,6 @@ def _only_file(top: TomlTable, folder: Path) -> str:
     except OSError:
         found = []
     return found[0] if len(found) == 1 else _file(top)
-
-
-def _runtime(table: TomlTable) -> Runtime:
-    modes, levels = ("sequential", "parallel"), OPTIMIZATION
-    runtime = Runtime(
-        threads=table.count("threads", 256) if "threads" in table else 1,
-        parallel="execution" in table and table.text("execution", _one_of(modes), "|".join(modes)) == "parallel",
-        optimization=table.text("optimization", _one_of(levels), "|".join(levels))
-        if "optimization" in table
-        else "all",
-        arena=table.flag("arena") if "arena" in table else True,
-        providers=_texts(table, "providers", "names of execution providers") if "providers" in table else (CPU,),
-    )
-    table.close()
-    return runtime
-
-
-def _batch_rows(table: TomlTable) -> int | None:
-    rows = table.count("rows", _MOST_ROWS) if "rows" in table else None
-    table.close()
-    return rows
 
 
 def _label(table: TomlTable) -> str | Literal[False] | None:

@@ -92,15 +92,19 @@ class Model:
         """Whether the answered label is the file's own, which need not be the most probable class."""
         self._feed, self._feed_detector = tables[0].feed, tables[1].feed if tables[1] else None
         self._outputs = task.outputs
+        self._width = len(about.features) if about.key else None
         self._score = score.run if score else None
         self._threshold = np.float32(about.outlier.threshold if about.outlier else 0)
 
     def run(self, rows: Sequence[Sequence[Any]] | NDArray[Any]) -> Outputs:
         """Return the outputs for validated rows in the order of the features, at least one; a matrix will do, too.
 
+        What stands in a row behind the features is the caller's key, which no model is given.
         Any number of threads may call at once; the GIL is free while a session runs.
         Raises what the runtime raises (its exceptions share no base but Exception): then no row has an output.
         """
+        if self._width:
+            rows = [row[: self._width] for row in rows]
         feed = self._feed(rows)
         outputs = self._outputs(feed)
         if self._score is None:
@@ -144,6 +148,8 @@ def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, v
     opened = session(about.classifier.file)
     content = files[opened.file]
     features = about.features or _found_features(opened, content)
+    if about.key and about.key.name in {each.name for each in features}:
+        opened.refuse(f"it takes a feature {about.key.name!r} itself, so the key in model.toml needs another name")
     table = opened.table(features)
     features = _with_types(opened, features, table)
     ranges = training_ranges.ranges(folder) if path.is_dir() else {}

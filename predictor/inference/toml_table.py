@@ -105,3 +105,16 @@ class TomlTable:
 def is_text(value: object) -> bool:
     """Tell whether `value` is a string that shows something and holds no control characters."""
     return isinstance(value, str) and value.isprintable() and bool(value.strip())
+
+
+def one_of(words: tuple[str, ...]) -> str:
+    """Return what was wanted, for a sentence."""
+    return f"one of {', '.join(words)}"
+
+
+def texts(table: TomlTable, key: str, what: str) -> tuple[str, ...]:
+    """Return different texts, one at least; raises DescriptionError."""
+    values = table.take(key, what)
+    if not isinstance(values, list) or not values or not all(map(is_text, values)) or len(values) != len(set(values)):
+        table.refuse(key, values, what)
+    return tuple(values)

@@ -87,6 +87,17 @@ class Entry(NamedTuple):
         return self.attributes.get("prediction.index")
 
     @property
+    def key(self) -> str | None:
+        """The caller's key of the row, or its hash; None if there is none."""
+        said = self.attributes
+        return said.get("prediction.key") or said.get("prediction.hashed_key")
+
+    @property
+    def join_key(self) -> str | None:
+        """The key and whose it is, since another model may have the same keys; None if there is no key."""
+        return None if self.key is None else f"{self.model.name if self.model else ''} {self.key}"
+
+    @property
     def redacted(self) -> tuple[str, ...]:
         """The features that are not in the log as they were."""
         return tuple(self.redaction)

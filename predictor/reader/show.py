@@ -1,4 +1,4 @@
-"""`predictor log show JOB_ID`: everything of one prediction."""
+"""`predictor log show JOB_ID`: everything of one prediction, or by `--key` of all predictions with a key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _HEAD = {"prediction.job_id", "prediction.stream.sequence", "event.name"}
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job_id", metavar="JOB_ID", help="as the answer says it")
+    parser.add_argument("job_id", metavar="JOB_ID", nargs="?", help="as the answer says it")
+    parser.add_argument("--key", help="the caller's own key instead, or its hash where the log has hashes")
     parser.add_argument("--grafana", type=_grafana, metavar="URL", help="where Grafana is, for a link to the trace")
 
 
@@ -37,24 +38,24 @@ def _grafana(given: str) -> str:
 
 
 def _run(asked: Asked) -> int:
-    job_id, output = asked.options.job_id, asked.output
-    found: dict[tuple[str, int], Entry] = {}
-    with output.progress("reading", asked.source) as tick:
-        for entry in asked.source.read(_window(asked), {"prediction.job_id": job_id}):
-            tick(entry)
-            if entry.job_id == job_id:
-                found.setdefault(entry[:2], entry)
+    job_id, key, output = asked.options.job_id, asked.options.key, asked.output
+    if (job_id is None) is (key is None):
+        msg = "one of JOB_ID and --key is wanted"
+        raise ValueError(msg)
+    found = _of_job(asked, job_id) if job_id else _of_key(asked, key)
     ordered = sorted(found.values(), key=lambda entry: (entry.time_ns, entry.row or 0, entry.sequence))
     rows = [entry for entry in ordered if entry.event == EVENT_NAME]
     feedback = [entry for entry in ordered if entry.event == FEEDBACK_EVENT]
     trace_id = rows[0].trace_id if rows else ""
+    name = f"job {job_id}" if job_id else f"key {key}"
     grafana = asked.options.grafana
-    url = link(grafana, trace_id, job_id, rows[0].time_ns) if grafana and rows else None
+    url = link(grafana, trace_id, rows[0].job_id or "", rows[0].time_ns) if grafana and rows else None
     if output.as_json:
         shown = {"rows": [as_json(entry) for entry in rows], "feedback": [as_json(entry) for entry in feedback]}
-        output.json({"job_id": job_id, "trace_id": trace_id or None, "grafana": url} | shown)
+        whose = {"job_id": job_id} if job_id else {"key": key}
+        output.json(whose | {"trace_id": trace_id or None, "grafana": url} | shown)
     elif ordered:
-        output.line(f"job {job_id}: {len(rows)} rows, {len(feedback)} feedback records")
+        output.line(f"{name}: {len(rows)} rows, {len(feedback)} feedback records")
         if url:
             output.line(f"trace {url}", escape=False)
         for entry in ordered:
@@ -63,13 +64,42 @@ def _run(asked: Asked) -> int:
                 (TextColumn(""), TextColumn(entry.event)), [[key, _text(value)] for key, value in _facts(entry)]
             )
     else:
-        output.note(f"no record of job {job_id} in {asked.source.name}")
+        output.note(f"no record of {name} in {asked.source.name}")
     return FINE if ordered else FOUND
 
 
-def _window(asked: Asked) -> time_range.TimeRange:
+def _of_job(asked: Asked, job_id: str) -> dict[tuple[str, int], Entry]:
+    """Return the records of a job by stream and number."""
+    found: dict[tuple[str, int], Entry] = {}
+    with asked.output.progress("reading", asked.source) as tick:
+        for entry in asked.source.read(_window(asked.window, job_id), {"prediction.job_id": job_id}):
+            tick(entry)
+            if entry.job_id == job_id:
+                found.setdefault(entry[:2], entry)
+    return found
+
+
+def _of_key(asked: Asked, key: str) -> dict[tuple[str, int], Entry]:
+    """Return the records with a key, and what was said of their rows by the job id."""
+    found: dict[tuple[str, int], Entry] = {}
+    for attribute in ("prediction.key", "prediction.hashed_key"):
+        with asked.output.progress("reading", asked.source) as tick:
+            for entry in asked.source.read(asked.window, {attribute: key}):
+                tick(entry)
+                if entry.key == key:
+                    found.setdefault(entry[:2], entry)
+        if found:
+            break
+    meant = {(entry.job_id, entry.row) for entry in found.values()}
+    for job_id in sorted({entry.job_id for entry in found.values() if entry.job_id}):
+        of_job = _of_job(asked, job_id)
+        found |= {name: each for name, each in of_job.items() if (each.job_id, each.row) in meant}
+    return found
+
+
+def _window(given: time_range.TimeRange, job_id: str) -> time_range.TimeRange:
     """Return the given window; a job id is a UUIDv7, so nothing of it is older than it says."""
-    given, began = asked.window, opened_ns(asked.options.job_id)
+    began = opened_ns(job_id)
     return given if given.start is not None or not began else given._replace(start=began - MARGIN_NS)
 
 

@@ -98,7 +98,7 @@ class PredictionLog:
         """Write the record of what a caller said; answers and raises as `write` does."""
         origin = feedback.origin
         whole = encode_event(
-            attributes=record_schema.feedback_attributes(feedback),
+            attributes=record_schema.feedback_attributes(self._schema, feedback),
             body=record_schema.feedback_body(self._schema, feedback),
             severity=record_schema.INFO,
             event_name=record_schema.FEEDBACK_EVENT,

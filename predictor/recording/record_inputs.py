@@ -18,16 +18,20 @@ INPUT_JSON_BYTES = 32 << 10
 TEXT_BYTES = 256
 """Of a text in an attribute of its own; a row with a longer one is also there as one JSON text."""
 INPUT, HASHED = "prediction.input.", "prediction.hashed_input."
+KEY, HASHED_KEY = "prediction.key", "prediction.hashed_key"
 _LARGEST_INT = 2**63 - 1
 
 
 def input_attributes(schema: Schema, features: Sequence[Value]) -> dict[str, Any]:
     """Return one attribute a feature, or the JSON form of a row that is wide or has long texts."""
     redaction = schema.redaction
+    pairs: dict[str, Any] = {}
+    if schema.key and len(features) > len(schema.features):
+        pairs = key_attribute(schema, features[-1])
+        features = features[:-1]
     row = redaction.of(features) if redaction else features
     dropped = redaction.dropped if redaction else frozenset()
     hashed = redaction.hashed if redaction else {}
-    pairs: dict[str, Any] = {}
     long = False
     for place, value in enumerate(() if schema.wide else row):
         if value is None:
@@ -43,6 +47,13 @@ def input_attributes(schema: Schema, features: Sequence[Value]) -> dict[str, Any
         if missing:
             pairs["prediction.missing"] = msgspec.json.encode(missing).decode()
     return pairs | (_as_json(row) if long or schema.wide else {})
+
+
+def key_attribute(schema: Schema, key: Value) -> dict[str, Any]:
+    """Return the caller's key as a record has it, or its hash."""
+    if schema.redaction and schema.redaction.key_hashed:
+        return {HASHED_KEY: schema.redaction.hash(schema.key or "", str(key))}
+    return {KEY: str(key)}
 
 
 def _fitting(value: Value) -> Value:

@@ -33,7 +33,9 @@ class Schema(NamedTuple):
     """The attributes of the numbers that are no probabilities."""
     gives: Gives = "probabilities"
     plain: bool = True
-    """Whether all features are floats and none may be missing."""
+    """Whether all features are floats, none may be missing, and there is no key."""
+    key: str | None = None
+    """The name of the caller's key, which stands behind the features; None if there is none."""
 
     @property
     def wide(self) -> bool:
@@ -57,6 +59,7 @@ def schema_of(description: Manifest, redaction: Redaction | None = None) -> Sche
     one = description.gives == "values" and len(description.values) == 1 and description.task == "regression"
     names = (VALUE,) if one else tuple(f"{VALUE}.{alias}" for alias in aliases(description.values))
     plain = all(each.datatype in _FLOATS and not each.missing for each in description.features)
+    key = description.key
     return Schema(
         f"{description.name}@{description.version}",
         features,
@@ -64,5 +67,6 @@ def schema_of(description: Manifest, redaction: Redaction | None = None) -> Sche
         redaction,
         names,
         description.gives,
-        plain,
+        plain and key is None,
+        key.name if key else None,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from predictor.recording.record_inputs import input_attributes
+from predictor.recording.record_inputs import input_attributes, key_attribute
 from predictor.recording.record_model import VALUE, Schema, schema_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ TABLE: tuple[Attribute, ...] = (
     Attribute("prediction.stream.sequence", "int", "1, 2, 3 … over all records of the stream"),
     Attribute("prediction.job_id", "string", "the request, a UUIDv7"),
     Attribute("prediction.index", "int", "the row in the request, from 0; absent if the rows were never known"),
+    Attribute("prediction.key", "string", "the caller's own key of the row, if `model.toml` has one"),
+    Attribute("prediction.hashed_key", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.input.<feature>", "any", "the feature as received: double, int, bool or string (256 bytes)"),
     Attribute("prediction.hashed_input.<feature>", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.missing", "string", "the features that were missing (`null`), as a JSON array; else absent"),
@@ -87,6 +89,8 @@ FEEDBACK: tuple[Attribute, ...] = (
     TABLE[0],
     Attribute("prediction.job_id", "string", "the request that is spoken of, as the caller named it"),
     Attribute("prediction.index", "int", "the row in that request, from 0"),
+    Attribute("prediction.key", "string", "instead of both: the key of the rows that are spoken of"),
+    Attribute("prediction.hashed_key", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.feedback.label", "string", "the class that it truly was; one of the model's labels"),
     Attribute("prediction.feedback.value", "double", "a number instead: a score, a cost, an amount"),
     Attribute("prediction.feedback.comment", "string", "a remark, instead or besides"),
@@ -233,11 +237,12 @@ def severity(prediction: Prediction) -> tuple[int, str]:
     return WARN if prediction.outlier else INFO
 
 
-def feedback_attributes(feedback: Feedback) -> dict[str, Any]:
+def feedback_attributes(schema: Schema, feedback: Feedback) -> dict[str, Any]:
     """Return the attributes of a feedback record, all but the sequence."""
     pairs = {
         "prediction.job_id": feedback.job_id,
         "prediction.index": feedback.index,
+        **({} if feedback.key is None else key_attribute(schema, feedback.key)),
         "prediction.feedback.label": feedback.label,
         "prediction.feedback.value": feedback.value,
         "prediction.feedback.comment": feedback.comment,
@@ -251,4 +256,7 @@ def feedback_attributes(feedback: Feedback) -> dict[str, Any]:
 def feedback_body(schema: Schema, feedback: Feedback) -> str:
     """Return the display line, e.g. `feedback virginica iris@1 job=0192… row 0`; never a comment: it may be long."""
     said = feedback.label or ("comment" if feedback.value is None else f"{feedback.value:g}")
-    return f"feedback {said} {schema.model} job={feedback.job_id} row {feedback.index}"
+    if feedback.key is None:
+        return f"feedback {said} {schema.model} job={feedback.job_id} row {feedback.index}"
+    (key,) = key_attribute(schema, feedback.key).values()
+    return f"feedback {said} {schema.model} key={key}"

@@ -37,6 +37,8 @@ class Redaction(NamedTuple):
     outputs: OutputMode = "keep"
     decimals: int = 0
     """Digits after the point that are left of outputs that are rounded."""
+    key_hashed: bool = False
+    """Whether a record has a hash of the caller's key."""
 
     def of(self, row: Sequence[Value]) -> list[Value]:
         """Return what may be logged of a row: the value, its hash as text, or None if it is dropped or missing."""
@@ -90,12 +92,14 @@ def redaction_of(description: Manifest, key_file: Path | None) -> Redaction | No
     places = enumerate(description.features)
     treated = {place: feature for place, feature in places if feature.log != "keep"}
     outputs = description.outputs
-    if not treated and outputs.mode == "keep":
+    key_hashed = description.key is not None and description.key.log == "hash"
+    if not treated and outputs.mode == "keep" and not key_hashed:
         return None
     hashed = {place: feature.name for place, feature in treated.items() if feature.log == "hash"}
     what = [*(f"feature {name}" for name in hashed.values()), *(["its outputs"] if outputs.mode == "hash" else [])]
+    what += ["the caller's key"] if key_hashed else []
     key = _key(key_file, what[0]) if what else b""
-    return Redaction(frozenset(treated) - hashed.keys(), hashed, key, outputs.mode, outputs.decimals)
+    return Redaction(frozenset(treated) - hashed.keys(), hashed, key, outputs.mode, outputs.decimals, key_hashed)
 
 
 def scope_attributes(description: Manifest, redaction: Redaction) -> dict[str, str]:
@@ -111,7 +115,7 @@ def scope_attributes(description: Manifest, redaction: Redaction) -> dict[str, s
 def redacted(description: Manifest) -> str:
     """Return which features are not logged as they are, as a JSON object: `{"age":"hash"}`."""
     return json.dumps(
-        {each.alias or each.name: each.log for each in description.features if each.log != "keep"},
+        {each.alias or each.name: each.log for each in description.columns if each.log != "keep"},
         separators=(",", ":"),
     )
 

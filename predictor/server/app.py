@@ -11,7 +11,7 @@ from aiohttp import web
 
 from predictor import __version__
 from predictor.api.dataplane import DataPlane
-from predictor.api.pattern.feedback import FeedbackCall
+from predictor.api.pattern.feedback import feedback_calls
 from predictor.api.routes import routes
 from predictor.config.settings import load as load_settings
 from predictor.core import operator_log, thread_pools
@@ -112,7 +112,8 @@ def application(
         metrics = _metrics(resource, log_service) if settings.export.metrics and log_service else None
         plane = DataPlane(tracer, deadline=settings.deadline, measure=metrics.request if metrics else None)
         app[PLANE] = plane
-        feedback = FeedbackCall(catalog, limit=settings.feedback_bytes) if settings.feedback and log_service else None
+        takes = settings.feedback and log_service
+        feedback = feedback_calls(catalog, limit=settings.feedback_bytes) if takes else ()
         calls = routes(catalog, health, feedback=feedback)
         add_routes(app.router, plane, catalog, calls, callers.access)  # last: it also answers where no call is
         if settings.fast_lane == "on":

@@ -32,7 +32,7 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
     beside = f", with {', '.join(others)} beside it," if others else ""
     yield f"{default or 'a server without a model'}{beside} listens on {' and '.join(urls)}"
     if default:
-        sample = encode({"data": [[feature.sample for feature in default.facts.description.features]]}).decode()
+        sample = encode({"data": [[feature.sample for feature in default.facts.description.columns]]}).decode()
         target = quote(f"{url or 'http://localhost'}/predict")
         yield f"try: {curl} -H 'Content-Type: application/json' -d '{sample}' {target}"
     if app.PAGES in application and url:

@@ -303,7 +303,7 @@ def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> Non
         (("list", "--from", "http://127.0.0.1:1"), "predictor: http://127.0.0.1:1: "),
         (("list", "--sinc", "1h"), "predictor log list: unrecognized arguments: --sinc 1h"),
         (("tail", "--until", "1h"), "predictor log tail: unrecognized arguments: --until 1h"),
-        (("show",), "predictor log show: the following arguments are required: JOB_ID"),
+        (("show",), "predictor: one of JOB_ID and --key is wanted"),
         (
             ("export", "log.txt"),
             "predictor log export: argument FILE: 'log.txt' is no file to export to; wanted a name",

@@ -114,7 +114,7 @@ class Stream:
         """Write what a caller said, at the time at which it came; `model` is the one that this server has then."""
         origin = feedback.origin
         encoded = encode_event(
-            attributes=record_schema.feedback_attributes(feedback),
+            attributes=record_schema.feedback_attributes(model.schema, feedback),
             body=record_schema.feedback_body(model.schema, feedback),
             severity=record_schema.INFO,
             event_name=record_schema.FEEDBACK_EVENT,

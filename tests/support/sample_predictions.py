@@ -22,6 +22,10 @@ LABEL = Schema("label@1", ("x",), (), gives="label")
 EMBEDDING = PRICE._replace(values=tuple(f"prediction.value.e_{n}" for n in range(40)))
 SPECIES = Schema("species@1", ("x",), tuple(f"s{n}" for n in range(501)))
 LONG = "é" * 200
+KEYED = PRICE._replace(plain=False, key="order")
+KEY_HASHED = KEYED._replace(
+    redaction=Redaction(dropped=frozenset(), hashed={}, key=b"k" * 32, key_hashed=True),
+)
 HEAVY = TYPED._replace(features=tuple(f"f{n}" for n in range(33)))
 
 _SECRETIVE = Redaction(dropped=frozenset({1}), hashed={0: "sepal_length", 3: "petal_width"}, key=b"k" * 32)
@@ -120,6 +124,10 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     "label alone": (LABEL, answered(features=(1.5,), label="7")),
     "many numbers": (EMBEDDING, answered(features=(80.0, 3.0), values=[n / 3 for n in range(40)])),
     "many labels": (SPECIES, success(features=(1.0,), probabilities=[n / 125250 for n in range(501)], label=7)),
+    "key": (KEYED, answered(features=(80.0, 3.0, 'A-"1017"'), values=[1.5])),
+    "number as key": (KEYED, answered(features=(80.0, 3.0, 2**62), values=[1.5])),
+    "hashed key": (KEY_HASHED, answered(features=(80.0, 3.0, "A-1017"), values=[1.5])),
+    "key of a failure": (KEYED, failure(Kind.MODEL_FAILED, index=4, features=(80.0, 3.0, "A-1017"))),
     "odd route": (IRIS, success(origin=origin(route='/"é\\'))),
     **{f"odd label {n}": (ODD, success(features=(1.0,), label=n)) for n in range(3)},
     **{f"extreme {x}": (IRIS, success(features=(x, -x, x, x), probabilities=[x, x, x], score=x)) for x in EXTREMES},

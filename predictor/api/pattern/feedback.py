@@ -1,19 +1,25 @@
-"""`POST /feedback/{job_id}`: records what a prediction truly was, with the same promise as the prediction's record."""
+"""`POST /feedback/{job_id}`: records what a prediction truly was, with the same promise as the prediction's record.
+
+`POST /feedback` speaks of predictions by the caller's own key, for a model that has one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from predictor.api.answers import Answer, json_answer
 from predictor.api.json_body import BodyHead, check_head, undecodable
+from predictor.core.features import LONGEST_KEY
 from predictor.core.problems import Kind, Problem
 from predictor.core.result import Feedback
 
 if TYPE_CHECKING:
-    from predictor.api.catalog import Catalog
+    from collections.abc import Callable, Sequence
+
+    from predictor.api.catalog import Catalog, ServedVersion
     from predictor.core.result import Origin
 
 
@@ -31,13 +37,30 @@ class _Said(msgspec.Struct, forbid_unknown_fields=True):
     comment: str | None = None
 
 
+class _SaidByKey(msgspec.Struct, forbid_unknown_fields=True):
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)] | int
+    model: str | None = None
+    """None: the default one."""
+    label: str | None = None
+    value: float | None = None
+    comment: str | None = None
+
+
 class _Taken(msgspec.Struct):
     job_id: str
     index: int
 
 
+class _TakenByKey(msgspec.Struct):
+    key: str
+
+
+S = TypeVar("S", _Said, _SaidByKey)
+
 _decode = msgspec.json.Decoder(_Said).decode
+_decode_by_key = msgspec.json.Decoder(_SaidByKey).decode
 _WANTED = '{"index": 0, "label": "…"}, or a number as "value", or a "comment"'
+_WANTED_BY_KEY = '{"key": "…", "label": "…"}, or a number as "value", or a "comment"'
 
 
 class FeedbackCall:
@@ -59,33 +82,68 @@ class FeedbackCall:
 
     async def answer(self, origin: Origin, job_id: str, body: bytes) -> Answer:
         """Log one feedback; the job may be unknown here, since another replica may have answered it."""
-        said = self._said(body)
+        said = _said(body, _decode, _WANTED)
+        _check(said, _WANTED, self._catalog.versions())
         index = _index(said.index)
-        write = self._catalog.meant().feedback
-        assert write is not None  # noqa: S101 - tells mypy: the call is there only with a log
-        logged = await write(Feedback(job_id, index, origin, said.label, said.value, said.comment))
-        answer = json_answer(_Taken(job_id, index))
-        if not logged:
-            answer.headers.append(("X-Prediction-Logged", "false"))
-        return answer
+        feedback = Feedback(job_id, index, origin, said.label, said.value, said.comment)
+        return await _logged(self._catalog.meant(), feedback, _Taken(job_id, index))
 
-    def _said(self, body: bytes) -> _Said:
-        try:
-            said = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise undecodable(body, error, _WANTED) from None
-        if said.label is None and said.value is None and not said.comment:
-            raise Problem(Kind.INVALID_DATA, f"the feedback says nothing; wanted {_WANTED}")
-        if said.label is not None:
-            self._check_label(said.label)
-        return said
 
-    def _check_label(self, label: str) -> None:
-        labels = [version.facts.description.labels for version in self._catalog.versions()]
-        # A model without labels has any, or is told numbers.
-        if all(labels) and not any(label in of_one for of_one in labels):
-            wanted = ", ".join(dict.fromkeys(name for of_one in labels for name in of_one))
-            raise Problem(Kind.INVALID_DATA, f"label is {label!r}, wanted one of {wanted}")
+class KeyFeedbackCall(FeedbackCall):
+    """The call that speaks of every prediction of a model with a key."""
+
+    path = "/feedback"
+
+    def check(self, job_id: str, head: BodyHead) -> str:
+        """Refuse by the head, before the body is read; raises Problem."""
+        check_head(head, self.limit, self.setting)
+        return job_id
+
+    async def answer(self, origin: Origin, job_id: str, body: bytes) -> Answer:  # noqa: ARG002 - there is none
+        """Log one feedback; whether there is a prediction with the key is not known here."""
+        said = _said(body, _decode_by_key, _WANTED_BY_KEY)
+        version = self._catalog.find(said.model) if said.model else self._catalog.meant()
+        if version is None:
+            raise self._catalog.unknown(said.model, None)
+        if version.facts.description.key is None:
+            detail = f'{version} has no key; wanted role = "key" for a column in its model.toml'
+            raise Problem(Kind.INVALID_DATA, detail)
+        _check(said, _WANTED_BY_KEY, [version])
+        key = str(said.key)
+        feedback = Feedback(None, None, origin, said.label, said.value, said.comment, key)
+        return await _logged(version, feedback, _TakenByKey(key))
+
+
+def feedback_calls(catalog: Catalog, *, limit: int) -> tuple[FeedbackCall, ...]:
+    """Return all calls that take feedback; `limit` is the largest body."""
+    return FeedbackCall(catalog, limit=limit), KeyFeedbackCall(catalog, limit=limit)
+
+
+async def _logged(version: ServedVersion, feedback: Feedback, taken: msgspec.Struct) -> Answer:
+    assert version.feedback is not None  # noqa: S101 - tells mypy: the calls are there only with a log
+    logged = await version.feedback(feedback)
+    answer = json_answer(taken)
+    if not logged:
+        answer.headers.append(("X-Prediction-Logged", "false"))
+    return answer
+
+
+def _check(said: _Said | _SaidByKey, wanted: str, versions: Sequence[ServedVersion]) -> None:
+    """Refuse what says nothing, or a label that none of the versions has; raises Problem."""
+    if said.label is None and said.value is None and not said.comment:
+        raise Problem(Kind.INVALID_DATA, f"the feedback says nothing; wanted {wanted}")
+    labels = [version.facts.description.labels for version in versions]
+    # A model without labels has any, or is told numbers.
+    if said.label is not None and all(labels) and not any(said.label in of_one for of_one in labels):
+        words = ", ".join(dict.fromkeys(name for of_one in labels for name in of_one))
+        raise Problem(Kind.INVALID_DATA, f"label is {said.label!r}, wanted one of {words}")
+
+
+def _said(body: bytes, decode: Callable[[bytes], S], wanted: str) -> S:
+    try:
+        return decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable(body, error, wanted) from None
 
 
 def _index(given: float) -> int:

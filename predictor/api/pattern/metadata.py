@@ -35,13 +35,13 @@ def metadata(model: Model) -> dict[str, object]:
     for them, and `batch`: whether rows of several requests run together, or one by one.
     """
     about = model.description
-    sample = [[feature.sample for feature in about.features]]
-    outputs = model.run(sample)
+    sample = [[column.sample for column in about.columns]]
+    outputs = model.run([[feature.sample for feature in about.features]])
     numbers = outputs.values if outputs.probabilities is None else outputs.probabilities
     names = about.labels if about.gives == "probabilities" else about.values
     fields: dict[str, object] = {
-        "data_type": _type_of({feature.datatype for feature in about.features}),
-        "data_structure": f"(1,{len(about.features)})",
+        "data_type": _type_of({column.datatype for column in about.columns}),
+        "data_structure": f"(1,{len(about.columns)})",
         "data_sample": sample,
         "prediction_type": "str" if numbers is None else str(numbers.dtype),
         "prediction_structure": "(1,)" if numbers is None else f"(1,{len(names)})",
@@ -52,7 +52,7 @@ def metadata(model: Model) -> dict[str, object]:
         "batch": model.together,
         "task": about.task,
         "prediction_names": list(names),
-        "features": [_feature(each) for each in about.features],
+        "features": [_feature(each, key=each not in about.features) for each in about.columns],
     }
     if outputs.outliers is not None and outputs.scores is not None:
         fields["outlier_type"] = "bool, float32"
@@ -76,8 +76,9 @@ def _label(model: Model, outputs: Outputs) -> str | None:
     return model.description.labels[found] if isinstance(found, int) else str(found)
 
 
-def _feature(feature: Feature) -> dict[str, object]:
+def _feature(feature: Feature, *, key: bool) -> dict[str, object]:
     return {
+        **({"role": "key"} if key else {}),
         "name": feature.name,
         "alias": feature.alias,
         "datatype": feature.datatype,

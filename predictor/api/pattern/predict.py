@@ -121,8 +121,8 @@ class SampleCodec(PatternCodec):
 
 def codecs(about: Manifest, *, batch_rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
     """Return the codec of each call, by method and path; a model without labels has no calls for them."""
-    decoder = RowDecoder(about.features, batch_rows)
-    sample = [feature.sample for feature in about.features]
+    decoder = RowDecoder(about.columns, batch_rows, about.key.place if about.key else None)
+    sample = [each.sample for each in (*about.features, *([about.key] if about.key else ()))]
     labels = about.labels
     one, many = (_labelled, _labelled_batch) if about.gives == "label" else (_numbers, _batch)
 

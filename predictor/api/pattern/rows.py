@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from predictor.api.json_body import undecodable
+from predictor.core.features import LONGEST_KEY
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -55,16 +56,20 @@ _decode_outer = msgspec.json.Decoder(_Outer).decode
 class RowDecoder:
     """Decodes the rows of one model."""
 
-    def __init__(self, features: Sequence[Feature], most: int) -> None:
-        """Take the features in their order, and how many rows a request may have."""
+    def __init__(self, features: Sequence[Feature], most: int, key: int | None = None) -> None:
+        """Take the columns in a caller's order, how many rows a request may have, and which column is the key.
+
+        In the rows that are returned the key comes last.
+        """
+        self._key = key
         self._features = features
         self._most = most
         self._wanted = _wanted(features)
         kinds = {(each.datatype, each.missing) for each in features}
-        self._plain = kinds == {("FP32", False)}
-        self._one_kind = len(kinds) == 1
+        self._plain = kinds == {("FP32", False)} and key is None
+        self._one_kind = len(kinds) == 1 and key is None
         self._decode = msgspec.json.Decoder(_Body).decode if self._plain else None
-        self._decode_any = _decoder(features, one_kind=self._one_kind)
+        self._decode_any = _decoder(features, one_kind=self._one_kind, key=key)
         self._bounds = [(at, OVERFLOW[each.datatype]) for at, each in enumerate(features) if each.datatype in OVERFLOW]
         self._wide = [at for at, each in enumerate(features) if each.datatype == "UINT64"]
 
@@ -87,6 +92,9 @@ class RowDecoder:
                 raise Problem(Kind.INVALID_DATA, f"data[{index}] has {len(row)} {what}, wanted {width}")
             if not plain or max(row) >= bound or min(row) <= -bound:
                 self._refuse_overflow(index, row)
+        if (key := self._key) is not None:
+            for row in rows:
+                row.append(row.pop(key))
         return rows
 
     def row(self, body: bytes) -> Rows:
@@ -133,9 +141,11 @@ class RowDecoder:
                 raise Problem(Kind.INVALID_DATA, f"data[{index}][{at}] is {row[at]}, which has more than 64 bits")
 
 
-def _decoder(features: Sequence[Feature], *, one_kind: bool) -> Callable[[bytes], Rows]:
+def _decoder(features: Sequence[Feature], *, one_kind: bool, key: int | None) -> Callable[[bytes], Rows]:
     """Return what decodes rows of any types, arrays or objects."""
     types = [_type_of(each) for each in features]
+    if key is not None and types[key] is str:
+        types[key] = Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)]
     # Types that are made of a model are nothing that a type checker could follow.
     arrays: Any = list
     tuples: Any = tuple

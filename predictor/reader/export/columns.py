@@ -40,6 +40,8 @@ HASHED = {
     "prediction.hashed_label": ExportColumn("hashed_label", "string"),
 }
 SOME = {
+    "prediction.key": ExportColumn("key", "string"),
+    "prediction.hashed_key": ExportColumn("hashed_key", "string"),
     "prediction.missing": ExportColumn("missing", "string"),
     "prediction.value": ExportColumn("value", "double"),
     "prediction.output_top": ExportColumn("output_top", "string"),
@@ -58,6 +60,8 @@ FEEDBACK = (
 )
 _FIXED = frozenset({*BEFORE, *HASHED, *SOME, *AFTER})
 ALWAYS = frozenset({"time", "prediction.job_id", "prediction.index", "stream", "sequence"})
+JOIN_KEY = "join_key"
+"""In a block: `Entry.join_key` of each row, if any has a key."""
 Block = dict[str, list[Any]]
 """Values of some rows by the attribute, or the field of the record, that they come from; None where a row has none."""
 Rows = dict[str, list[Any]]

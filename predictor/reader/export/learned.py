@@ -20,6 +20,7 @@ from predictor.reader.export.columns import (
     HASH,
     HASHED,
     INPUT,
+    JOIN_KEY,
     LAST,
     MODEL_COLUMNS,
     SOME,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _OUTPUT, _CONFIDENCE, _JSON = "prediction.output", "prediction.confidence", "prediction.input_json"
 _MODEL = "model"
+_KEYS = ("prediction.key", "prediction.hashed_key")
 _NONE = type(None)
 _T = TypeVar("_T")
 _lists = msgspec.json.Decoder(list[list[float] | None]).decode
@@ -78,6 +80,8 @@ class Learned:
         block["trace_id"] = [entry.trace_id or None for entry in entries]
         block["stream"] = [entry.stream for entry in entries]
         block["sequence"] = [entry.sequence for entry in entries]
+        if not names.keys().isdisjoint(_KEYS):
+            block[JOIN_KEY] = [entry.join_key for entry in entries]
         block[_MODEL] = [self._models.setdefault(entry.model, len(self._models)) for entry in entries]
         if _OUTPUT in names and _CONFIDENCE in names:
             block[_OUTPUT] = self._outputs(entries)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from predictor.reader.export.columns import FEEDBACK
+from predictor.reader.export.columns import FEEDBACK, JOIN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LENGTH = struct.Struct("<I")
 _TABLE = "CREATE TABLE feedback (job TEXT, row INTEGER, at INTEGER, label TEXT, value REAL, comment TEXT)"
+_FIND = "SELECT label, value, comment, at FROM feedback WHERE (job, row) IN (VALUES (?, ?), (?, 0)) ORDER BY at DESC"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
 _FILTER = 1 << 24  # bits, 2 MB: what is not in it needs no look into the database
@@ -68,7 +69,7 @@ class Spool:
     def keep_feedback(self, entry: Entry) -> None:
         """Put feedback aside."""
         said = entry.attributes
-        key = entry.job_id, entry.row or 0
+        key = entry.job_id or entry.join_key, entry.row or 0  # a key has a space, a job id none
         values = [said.get(f"prediction.feedback.{part}") for part in ("label", "value", "comment")]
         self._feedback.execute("INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?)", (*key, entry.time_ns, *values))
         bit = hash(key) % _FILTER
@@ -88,20 +89,25 @@ class Spool:
             return {}
         jobs = block.get("prediction.job_id", [])
         rows = block.get("prediction.index") or [0] * len(jobs)
-        found = [self._said(job, row or 0) for job, row in zip(jobs, rows, strict=True)]
+        keys = block.get(JOIN_KEY) or [None] * len(jobs)
+        found = [self._said(job, row or 0, key) for job, row, key in zip(jobs, rows, keys, strict=True)]
         return {name: [each[at] for each in found] for at, name in enumerate(_NAMES)}
 
-    def _said(self, job: str | None, row: int) -> tuple[Any, ...]:
-        bit = hash((job, row)) % _FILTER
-        if not self._filter[bit // 8] & 1 << bit % 8:
+    def _said(self, job: str | None, row: int, key: str | None) -> tuple[Any, ...]:
+        if not self._may_have(job, row) and (key is None or not self._may_have(key, 0)):
             return _NOTHING
         found: list[tuple[Any, ...]] = self._feedback.execute(
-            "SELECT label, value, comment, at FROM feedback WHERE job = ? AND row = ? ORDER BY at DESC", (job, row)
+            _FIND,
+            (job, row, key),
         ).fetchall()
         if not found:
             return _NOTHING
         newest = [next((each[at] for each in found if each[at] is not None), None) for at in range(3)]
         return *newest, found[0][3]
+
+    def _may_have(self, whose: str | None, row: int) -> bool:
+        bit = hash((whose, row)) % _FILTER
+        return bool(self._filter[bit // 8] & 1 << bit % 8)
 
 
 _NOTHING = (None,) * len(_NAMES)

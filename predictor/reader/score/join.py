@@ -21,17 +21,39 @@ _PREPARE = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
     "PRAGMA cache_size = -8192",
-    "CREATE TABLE prediction (job TEXT, row INT, model INT, label TEXT, n REAL, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    "CREATE TABLE prediction (job, row INT, model INT, label TEXT, n REAL, k, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE label (job TEXT, row INT, at INT, said TEXT, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE value (job TEXT, row INT, at INT, said REAL, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    "CREATE TABLE key_label (k TEXT PRIMARY KEY, at INT, said TEXT) WITHOUT ROWID",
+    "CREATE TABLE key_value (k TEXT PRIMARY KEY, at INT, said REAL) WITHOUT ROWID",
     "BEGIN",
 )
 # Of two at one nanosecond the one that was read later counts.
-_NEWER = " VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at, said = excluded.said WHERE excluded.at >= at"
+_LATEST = " ON CONFLICT DO UPDATE SET at = excluded.at, said = excluded.said WHERE excluded.at >= at"
+
+
+def _latest(insert: str) -> str:
+    return insert + _LATEST
+
+
 _SAY = {
-    "prediction.feedback.label": "INSERT INTO label" + _NEWER,
-    "prediction.feedback.value": "INSERT INTO value" + _NEWER,
+    "prediction.feedback.label": _latest("INSERT INTO label VALUES (?, ?, ?, ?)"),
+    "prediction.feedback.value": _latest("INSERT INTO value VALUES (?, ?, ?, ?)"),
 }
+_SAY_BY_KEY = {
+    "prediction.feedback.label": _latest("INSERT INTO key_label VALUES (?, ?, ?)"),
+    "prediction.feedback.value": _latest("INSERT INTO key_value VALUES (?, ?, ?)"),
+}
+_SPREAD = (
+    "CREATE INDEX IF NOT EXISTS by_key ON prediction (k)",
+    _latest("INSERT INTO label SELECT job, row, at, said FROM key_label JOIN prediction USING (k) WHERE true"),
+    _latest("INSERT INTO value SELECT job, row, at, said FROM key_value JOIN prediction USING (k) WHERE true"),
+)
+"""What was said of a key is said of each of its predictions."""
+_STRAY_KEYS = (
+    "SELECT count(*) FROM (SELECT k FROM key_label UNION SELECT k FROM key_value) "
+    "WHERE k NOT IN (SELECT k FROM prediction WHERE k IS NOT NULL)"
+)
 _SAID = "(SELECT job, row FROM label UNION SELECT job, row FROM value)"
 _COUNTED = "SELECT model, count(*) FROM prediction GROUP BY model ORDER BY 2 DESC, 1"
 _COVERED = f"SELECT model, count(*) FROM {_SAID} JOIN prediction USING (job, row) GROUP BY model"  # noqa: S608
@@ -93,6 +115,7 @@ class ScoreTable:
         for statement in _PREPARE:
             self._database.execute(statement)
         self._models: dict[ModelVersion | None, int] = {}
+        self._by_key = False
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -110,18 +133,23 @@ class ScoreTable:
         if "error.type" not in said:
             model = self._models.setdefault(entry.model, len(self._models))
             answer = (said.get("prediction.label"), said.get("prediction.value"))
-            self._do(
-                "INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?)", entry.job_id, entry.row or 0, model, *answer
-            )
+            whose = (entry.job_id, entry.row or 0, model)
+            self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?, ?)", *whose, *answer, entry.join_key)
 
     def add_feedback(self, entry: Entry) -> None:
         """Take feedback; the latest label of a row counts, and the latest number."""
-        for name, statement in _SAY.items():
+        key = entry.join_key if entry.job_id is None else None
+        self._by_key = self._by_key or key is not None
+        for name, statement in (_SAY_BY_KEY if key else _SAY).items():
             if (said := entry.attributes.get(name)) is not None:
-                self._do(statement, entry.job_id, entry.row or 0, entry.time_ns, said)
+                whose = (key,) if key else (entry.job_id, entry.row or 0)
+                self._do(statement, *whose, entry.time_ns, said)
 
     def scores(self) -> list[ModelScore]:
         """Return what each model has come to, the one with the most predictions first."""
+        if self._by_key:
+            for statement in _SPREAD:
+                self._do(statement)
         models = list(self._models)
         found = {model: ModelScore(models[model], count) for model, count in self._do(_COUNTED)}
         for model, count in self._do(_COVERED):
@@ -134,8 +162,7 @@ class ScoreTable:
 
     def stray(self) -> int:
         """Return of how many rows there is feedback and no prediction."""
-        ((count,),) = self._do(_STRAY)
-        return int(count)
+        return sum(int(count) for statement in (_STRAY, _STRAY_KEYS) for (count,) in self._do(statement))
 
     def _do(self, statement: str, *values: object) -> Iterator[Any]:
         return self._database.execute(statement, values)

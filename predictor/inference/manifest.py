@@ -9,6 +9,7 @@
     probabilities = "probabilities"        # the output that holds them; may be left out, as all below
     label = "label"                        # the output that holds the model's own label; false: none
     activation = "softmax"                 # or "sigmoid": the output holds logits, or one probability
+    threshold = 0.3                        # of two labels: from this probability on the answer is the second
     multilabel = true                      # several labels may be right at once
     values = ["p10", "p90"]                # the outputs that hold numbers
 
@@ -136,6 +137,8 @@ class Manifest:
     gives: Gives = "probabilities"
     """What a row's answer is, in a loaded model."""
     batch_rows: int | None = None
+    threshold: float | None = None
+    """Of two labels: from this probability on the answer is the second; None: the more probable one."""
     key: Key | None = None
     """By which callers know their rows again; no feature."""
 
@@ -174,6 +177,7 @@ def _description(top: TomlTable, folder: Path, name: str | None, version: str | 
         labels=_labels(top),
         features=features,
         key=key,
+        threshold=_threshold(top) if "threshold" in top else None,
         classifier=_classifier(top, folder),
         activation=top.text("activation", one_of(ACTIVATIONS), "|".join(ACTIVATIONS)) if "activation" in top else None,
         multilabel=top.flag("multilabel") if "multilabel" in top else False,
@@ -206,6 +210,14 @@ def _task(top: TomlTable) -> str | None:
         top.text("kind", one_of(KINDS), "|".join(KINDS))
         return "classification"
     return top.text("task", one_of(TASKS), "|".join(TASKS)) if "task" in top else None
+
+
+def _threshold(top: TomlTable) -> float:
+    wanted = "a probability between 0 and 1"
+    threshold = top.take("threshold", wanted)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 1:
+        top.refuse("threshold", threshold, wanted)
+    return float(threshold)
 
 
 def _labels(top: TomlTable) -> tuple[str, ...]:

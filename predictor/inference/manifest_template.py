@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from predictor.core.features import Feature
     from predictor.inference.model import Model
 
+_TWO = 2
 _FREE = 100
 """Features that are written out; a model with more reads them from its file."""
 
@@ -52,6 +53,8 @@ def _lines(model: Model, file: str) -> Iterator[str]:
     if about.labels:
         listed = ", ".join(map(_text, about.labels))
         yield f"labels = [{listed}]  # in the order of the probabilities: say what they mean"
+    if len(about.labels) == _TWO:
+        yield f"# threshold = 0.5                # from this probability on the answer is {_text(about.labels[1])}"
     if len(about.features) > _FREE:
         yield f"# {len(about.features)} features are read from the file; [[features]] would name them"
         return

@@ -46,6 +46,7 @@ BATCH_ROWS = 256
 _TENSOR = "tensor(float)"
 _KNOWN_TEXTS = 200
 _VERSION_DIGITS = 12
+_TWO = 2
 _LISTED = 8
 """Names in a sentence."""
 _NAMED = frozenset({"BYTES", "BOOL"})
@@ -88,10 +89,11 @@ class Model:
         """What a person should know when it starts, one sentence each."""
         self.together = all(part.mode is not Mode.ONE_BY_ONE for part in parts)
         """Whether the rows of a batch run together; else one by one."""
-        self.own_label = task.checked.own_label
-        """Whether the answered label is the file's own, which need not be the most probable class."""
+        self.own_label = task.checked.own_label or about.threshold is not None
+        """Whether the answered label need not be the most probable class."""
         self._feed, self._feed_detector = tables[0].feed, tables[1].feed if tables[1] else None
         self._outputs = task.outputs
+        self._limit = about.threshold
         self._width = len(about.features) if about.key else None
         self._score = score.run if score else None
         self._threshold = np.float32(about.outlier.threshold if about.outlier else 0)
@@ -107,6 +109,9 @@ class Model:
             rows = [row[: self._width] for row in rows]
         feed = self._feed(rows)
         outputs = self._outputs(feed)
+        if self._limit is not None:
+            # In the probabilities' own type: float32's 0.3 is 0.3.
+            outputs = outputs._replace(labels=(outputs.probabilities[:, 1] >= self._limit).astype(np.intp))
         if self._score is None:
             return outputs
         (scores,) = self._score(feed if self._feed_detector is None else self._feed_detector(rows))
@@ -124,7 +129,8 @@ def _summary(about: Manifest) -> str:
         "label": "a label of the model's own" + (f" with {', '.join(about.values[:_LISTED])}" if about.values else ""),
         "values": f"{len(about.values)} {'number' if len(about.values) == 1 else 'numbers'}: {listed}",
     }[about.gives]
-    return f"{about.name}@{about.version} is a model for {about.task}: {rows} to {what}"
+    from_on = f", {about.labels[1]} from {about.threshold:g} on" if about.threshold is not None else ""
+    return f"{about.name}@{about.version} is a model for {about.task}: {rows} to {what}{from_on}"
 
 
 def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, version: str | None = None) -> Model:
@@ -158,6 +164,11 @@ def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, v
     rows = table_rows(features, by_column, {at: texts for at, _ in enumerate(features)}, table)
     most = max(min(batch_rows, about.batch_rows or batch_rows), 2)
     task = find(Source(opened, about, content, rows, most))
+    if about.threshold is not None and (task.gives != "probabilities" or len(task.labels) != _TWO):
+        opened.refuse(
+            f"threshold = {about.threshold} is for two labels with probabilities, and it gives "
+            + (f"{len(task.labels)} labels" if task.gives == "probabilities" else "no probabilities")
+        )
     score, own_table = None, None
     if about.outlier:
         detector = session(about.outlier.file)

@@ -57,6 +57,7 @@ def signature(model: Model) -> str:
         "inputs": [_tensor(each) for each in model.signature.inputs],
         "outputs": [_tensor(each) for each in model.signature.outputs],
         "features": [_feature(each) for each in about.features],
+        **({} if about.threshold is None else {"threshold": about.threshold}),
         **({"key": {"name": about.key.name, "log": about.key.log}} if about.key else {}),
         # A label that is not logged is not told by the list of all either.
         "labels": list(about.labels) if about.outputs.mode in {"keep", "round"} else [],

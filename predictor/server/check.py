@@ -102,6 +102,8 @@ def _model(source: Source, settings: Settings, before: list[Loaded]) -> str:
     model, about = loaded.model, loaded.model.description
     notes = "".join(f"; {note}" for note in model.notes)
     given = f"{len(about.labels)} labels" if about.labels else f"{len(about.values) or 'no'} values"
+    if about.threshold is not None:
+        given += f", {about.labels[1]} from a probability of {about.threshold:g} on,"
     return f"{about.name}@{about.version} with {len(about.features)} features and {given} runs{notes}"
 
 

@@ -52,6 +52,7 @@ def metadata(model: Model) -> dict[str, object]:
         "batch": model.together,
         "task": about.task,
         "prediction_names": list(names),
+        **({} if about.threshold is None else {"threshold": about.threshold}),
         "features": [_feature(each, key=each not in about.features) for each in about.columns],
     }
     if outputs.outliers is not None and outputs.scores is not None:

@@ -92,6 +92,8 @@ def load(source: Source, names: Sequence[str]) -> Classification:
     else:
         classes = None
     read, notes = label_reader(session, about, labels, label, parts, classes) if label else (None, [])
+    if about.threshold is not None:  # which is the answer in the place of the file's own label
+        read, notes = None, []
     if read:
         return Classification(labels, checked(session, _with_label(run, read), mode, notes)._replace(own_label=True))
     return Classification(labels, checked(session, _most_probable(session.asked_for(names), decode), mode, notes))

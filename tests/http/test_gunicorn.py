@@ -5,46 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
-import time
 from collections import Counter
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import collector
+from tests.support.gunicorn_server import Gunicorn, folder_of, wait_until_begun
 from tests.support.ledger import Load, check, records_of
-from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install 'prediction-log-server[gunicorn]'")
-
-_ARGUMENTS = ("-k", "aiohttp.GunicornUVLoopWebWorker", "-w", "2", "predictor.app:runner")
-
-
-class Gunicorn(Server):
-    """Two workers under one master on a free port."""
-
-    def __init__(self, outbox: Path, *more: str, **settings: str) -> None:
-        """Take the outbox, more arguments of gunicorn, and environment variables."""
-        bind = f"127.0.0.1:{collector.free_port()}"
-        command = ("-m", "gunicorn", "-b", bind, *more, *_ARGUMENTS)
-        super().__init__(outbox, command=command, ready=r"Listening at: (http://\S+)", **settings)
-
-    def workers(self) -> list[int]:
-        """Return the processes of all workers that ever started, oldest first."""
-        return [int(match[1]) for line in self.stderr_lines if (match := re.search(r"Booting worker .*: (\d+)", line))]
-
-    def wait_for_workers(self, number: int) -> None:
-        """Return when so many workers have been started."""
-        self.wait_for(lambda _: len(self.workers()) >= number)
-
-
-def folder_of(worker: int, outbox: Path) -> Path | None:
-    """Return the folder of a worker's stream, None as long as it has none: then it is still starting."""
-    opened = {link.resolve() for link in Path(f"/proc/{worker}/fd").iterdir()}
-    return next((folder for folder in (outbox / "v1").iterdir() if folder / "lock" in opened), None)
 
 
 def stream_of(worker: int, outbox: Path) -> str | None:
@@ -53,14 +28,6 @@ def stream_of(worker: int, outbox: Path) -> str | None:
         logged = (path.read_text() for path in (folder / "logs").glob("*.jsonl"))
         return folder.name if any('"eventName":"prediction"' in lines for lines in logged) else None
     return None
-
-
-def wait_until_begun(worker: int, outbox: Path) -> None:
-    """Return when a worker has opened its stream: its loop runs then."""
-    give_up = time.monotonic() + 60
-    while folder_of(worker, outbox) is None:
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
 
 
 def per_stream(sink: Path) -> Counter[str]:

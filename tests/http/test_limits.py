@@ -13,7 +13,7 @@ import pytest
 
 from predictor.api.pattern.rows import RowDecoder
 from predictor.core.rate_limit import TokenBucket
-from predictor.server import app
+from predictor.server import app, model_versions
 from tests.support.gated_model import Gate, pipeline
 from tests.support.server import ROW, answers, first, message, predictions, problem, raw, records, serve, until
 
@@ -105,7 +105,7 @@ async def test_most_rows(outbox: Path) -> None:
 async def test_rows_a_second(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second's rows are taken at once, then 429 until there is room; the refusal is one record without rows."""
     now = [0.0]
-    monkeypatch.setattr(app, "TokenBucket", partial(TokenBucket, clock=lambda: now[0]))
+    monkeypatch.setattr(model_versions, "TokenBucket", partial(TokenBucket, clock=lambda: now[0]))
     async with serve(outbox, PREDICTOR_ROWS_PER_SECOND="10", PREDICTOR_BATCH_ROWS="10") as here:
         assert (await here.post("/predict/batch", json={"data": [ROW] * 8})).status == 200
         answer = await here.post("/predict/batch", json={"data": [ROW] * 5})
@@ -133,7 +133,7 @@ async def test_rows_a_second(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_rows_a_second_before_a_body_has_come(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While no row may be predicted a request is refused by its head, and its body is not waited for."""
-    monkeypatch.setattr(app, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
+    monkeypatch.setattr(model_versions, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
     async with serve(outbox, PREDICTOR_ROWS_PER_SECOND="1", PREDICTOR_BATCH_ROWS="1", PREDICTOR_DRAIN="0") as here:
         assert (await here.post("/predict", json={"data": [ROW]})).status == 200
         problem(await first(here.port, message("POST", "/predict", Content_Length="28")), 429, "rate-limited")
@@ -141,7 +141,7 @@ async def test_rows_a_second_before_a_body_has_come(outbox: Path, monkeypatch: p
 
 async def test_feedback_counts_as_a_row(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Feedback writes records too, so each counts as one row of PREDICTOR_ROWS_PER_SECOND."""
-    monkeypatch.setattr(app, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
+    monkeypatch.setattr(model_versions, "TokenBucket", partial(TokenBucket, clock=lambda: 0.0))
     settings = {"PREDICTOR_ROWS_PER_SECOND": "2", "PREDICTOR_BATCH_ROWS": "2", "PREDICTOR_FEEDBACK": "true"}
     async with serve(outbox, **settings) as here:
         job_id = (await here.post("/predict", json={"data": [ROW]})).json["job_id"]

@@ -84,16 +84,15 @@ def _prediction(draw: random.Random, now: int, index: int) -> Prediction:
 
 _SEQUENCE = "prediction.stream.sequence"
 _JQ = f'[.resourceLogs[].scopeLogs[].logRecords[].attributes[] | select(.key == "{_SEQUENCE}")] | length'
-_DUCKDB = f"""
+_DUCKDB = """
 import duckdb, sys
 duckdb.sql("SET threads = 1")
-print(duckdb.sql('''
-  SELECT count(*), max(list_filter(record.attributes, x -> x.key = '{_SEQUENCE}')[1].value.intValue::BIGINT)
-  FROM (SELECT unnest(scoped.logRecords) AS record
-    FROM (SELECT unnest(data.scopeLogs) AS scoped
-      FROM (SELECT unnest(resourceLogs) AS data
-        FROM read_ndjson('''' + sys.argv[1] + '''', sample_size = -1))))
-''').fetchone())
+query = (
+    "SELECT count(*), max(CAST(record.attributes[1].value.intValue AS BIGINT)) "
+    "FROM (SELECT unnest(scoped.logRecords) AS record FROM (SELECT unnest(data.scopeLogs) AS scoped "
+    "FROM (SELECT unnest(resourceLogs) AS data FROM read_ndjson($files, sample_size = 1000))))"
+)
+print(duckdb.execute(query, dict(files=sys.argv[1])).fetchone())
 """
 _PYTHON = Path(__file__).parent.parent / ".cache" / "venv-duckdb" / "bin" / "python"
 

@@ -77,6 +77,11 @@ class NumberSet:
         page[at] |= bit
         return new
 
+    def __contains__(self, number: object) -> bool:
+        """Tell whether a number was seen."""
+        page = self._pages.get(number // _PAGE) if isinstance(number, int) else None
+        return bool(page and isinstance(number, int) and page[number % _PAGE // 8] & 1 << number % 8)
+
 
 def without(gaps: Iterator[tuple[int, int]], declared: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield what is left of `gaps` once the `declared` stretches are taken out of them."""

@@ -108,7 +108,7 @@ _ONLY_FOR = {
     "httptools": ["http.request_head"],
     "shipping.shipper": ["server.log_service", "server.owned_streams"],
     "server.app": ["app", "worker", "server.lifecycle", "server.banner"],
-    "pyarrow": ["reader.sources.zstd", "reader.export.writers"],
+    "pyarrow": ["reader.sources.zstd", "reader.export.writers", "reader.export.table_folder"],
     "rich": ["reader.output"],
     "reader.*": ["reader.*", "__main__"],
 }

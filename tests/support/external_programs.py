@@ -44,6 +44,17 @@ def built(name: str, path: Path, target: str) -> Path:
     return path if path.exists() else absent(name, f"run `make {target}`, which makes {path}")
 
 
+def environment(name: str) -> Path:
+    """Return the Python of an environment of its own that `make analytics` fills from PyPI."""
+    path = CACHE / f"venv-{name}" / "bin" / "python"
+    return path if path.exists() else absent("analytics", f"run `make analytics`, which makes {path}")
+
+
+def java() -> str:
+    """Return the Java that Spark needs, 17 or later."""
+    return on_path("java")
+
+
 def collector() -> Path:
     """Return the OpenTelemetry Collector of `otel/builder.yaml`."""
     return built("collector", CACHE / "collector" / "otelcol", "collector")

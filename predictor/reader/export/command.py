@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from predictor.inference import manifest
 from predictor.reader.command import FINE, FOUND, Verb
+from predictor.reader.export.append import append
 from predictor.reader.export.learned import Learned
 from predictor.reader.export.spool import Spool
 from predictor.reader.export.writers import WRITERS
@@ -20,6 +21,8 @@ from predictor.reader.time_range import TimeRange
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT, MODEL_EVENT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from predictor.reader.command import Asked
     from predictor.reader.export.columns import Block, Rows
     from predictor.reader.record import Entry
@@ -28,7 +31,13 @@ _BATCH = 512  # rows that are handled at once: what fits the processor's cache c
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=_file, metavar="FILE", help="ends in .parquet, .csv or .jsonl")
+    parser.add_argument("file", type=_file, nargs="?", metavar="FILE", help="ends in .parquet, .csv or .jsonl")
+    parser.add_argument(
+        "--append",
+        type=_table,
+        metavar="DIR",
+        help="instead: add what has come to a table of Parquet files by model and day, a folder or s3://bucket/folder",
+    )
     parser.add_argument("--only", choices=("success", "failure"), help="only predictions that were answered, or failed")
     parser.add_argument(
         "--feedback",
@@ -48,10 +57,20 @@ def _file(text: str) -> Path:
     if path.suffix not in WRITERS:
         msg = f"{text!r} is no file to export to; wanted a name that ends in {', '.join(WRITERS)}"
         raise argparse.ArgumentTypeError(msg)
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+    if path.suffix == ".parquet":
+        _need_pyarrow()
+    return path
+
+
+def _table(text: str) -> str:
+    _need_pyarrow()
+    return text
+
+
+def _need_pyarrow() -> None:
+    if find_spec("pyarrow") is None:
         msg = "Parquet needs pyarrow: pip install 'prediction-log-server[log]', or export to .csv or .jsonl"
         raise argparse.ArgumentTypeError(msg)
-    return path
 
 
 def _labels(text: str) -> tuple[str, ...]:
@@ -63,10 +82,18 @@ def _labels(text: str) -> tuple[str, ...]:
 
 
 def _run(asked: Asked) -> int:
+    if asked.options.append:
+        if asked.options.file or asked.options.only or asked.options.feedback == "joined":
+            msg = "--append takes all records, wanted neither a file nor --only nor --feedback beside it"
+            raise ValueError(msg)
+        return append(asked, *_given(asked))
+    if not asked.options.file:
+        msg = "nowhere to write to, wanted a file or --append DIR"
+        raise ValueError(msg)
     path: Path = asked.options.file
     if not path.parent.is_dir():
         raise SourceError(str(path), f"there is no folder {path.parent}; wanted a file in one that exists")
-    learned = _names(asked)
+    learned = Learned(*_given(asked))
     with Spool(path) as spool:
         _read(asked, spool, learned)
         partial = path.with_name(f".{path.name}.partial")
@@ -82,11 +109,12 @@ def _run(asked: Asked) -> int:
     return FOUND if asked.source.damaged else FINE  # it has left something out, which is said on stderr
 
 
-def _names(asked: Asked) -> Learned:
+def _given(asked: Asked) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the labels and the features that a person names."""
     if not asked.options.model:
-        return Learned(asked.options.labels)
+        return asked.options.labels, ()
     model = manifest.read(asked.options.model)
-    return Learned(model.labels, [feature.alias or feature.name for feature in model.features])
+    return model.labels, [feature.alias or feature.name for feature in model.features]
 
 
 def _read(asked: Asked, spool: Spool, learned: Learned) -> None:

@@ -53,6 +53,7 @@ class Learned:
         """Take names for the classes, and for the features of a wide row, where the log does not have them."""
         self._labels = labels
         self._features = features
+        self._alike = False
         self._rows = 0
         self._kinds: dict[str, set[type]] = {}
         self._present: Counter[str] = Counter()
@@ -65,8 +66,12 @@ class Learned:
 
     def tell(self, entry: Entry) -> None:
         """Take in what a stream says of a model."""
-        self._told[entry.model] = labels_of(entry)
-        self._aliases[entry.model] = [*types_of(entry)]
+        self.name(entry.model, labels_of(entry), [*types_of(entry)])
+
+    def name(self, model: ModelVersion | None, labels: list[str], features: list[str]) -> None:
+        """Take in the names of a model's labels, and of its features in their order."""
+        self._told[model] = labels
+        self._aliases[model] = features
 
     def learn(self, entries: Sequence[Entry]) -> Block:
         """Take predictions in and return their values; raises ValueError if one cannot be read."""
@@ -102,11 +107,13 @@ class Learned:
         self._kinds.clear()
         self._present.clear()
 
-    def columns(self, feedback: Collection[str] = ()) -> list[ExportColumn]:
+    def columns(self, feedback: Collection[str] = (), *, alike: bool = False) -> list[ExportColumn]:
         """Return the columns with values in their order, those of feedback by their names; learning ends here.
 
-        Raises ValueError if no model has as many labels as are given.
+        With `alike` those that every model has are there without a value too, and no type depends on gaps: files of a
+        table are to be of one form. Raises ValueError if no model has as many labels as are given.
         """
+        self._alike = alike
         sizes = {len(classes) for classes in self._classes.values()} - {0}
         if self._labels and sizes and len(self._labels) not in sizes:
             msg = f"{len(self._labels)} labels are given, wanted {' or '.join(map(str, sorted(sizes)))} as the log has"
@@ -119,7 +126,8 @@ class Learned:
         ordered += [*self._values(), *AFTER.items()]
         ordered += [(None, column) for column in MODEL_COLUMNS if any(self._models)]
         ordered += LAST.items()
-        self._columns = {name: each for name, each in ordered if name and (self._present[name] or name in ALWAYS)}
+        always = {*BEFORE, *AFTER, *LAST} if alike else ALWAYS
+        self._columns = {name: each for name, each in ordered if name and (self._present[name] or name in always)}
         found = [column for name, column in ordered if name is None or name in self._columns]
         return [*found, *(column for column in FEEDBACK if column.name in feedback)]
 
@@ -151,7 +159,9 @@ class Learned:
         found = [(name, HASHED[name]) for name in HASHED if name in self._kinds]
         for name, kinds in self._kinds.items():
             if name.startswith((INPUT, HASH)):
-                found.append((name, of_feature(name, kinds - {_NONE}, gaps=self._present[name] < self._rows)))
+                found.append(
+                    (name, of_feature(name, kinds - {_NONE}, gaps=self._present[name] < self._rows and not self._alike))
+                )
         return sorted(found, key=lambda each: (order.get(each[1].name, len(order)), each[1].name))
 
     def _values(self) -> list[tuple[str, ExportColumn]]:
@@ -160,7 +170,7 @@ class Learned:
         return sorted([*SOME.items(), *found], key=lambda each: each[1])
 
     def _cast(self, name: str, values: list[Any]) -> list[Any]:
-        kind, kinds = self._columns[name].type, self._kinds[name] - {_NONE}
+        kind, kinds = self._columns[name].type, self._kinds.get(name, set()) - {_NONE}
         if kind == "double" and kinds != {float}:
             return [None if value is None else float(value) for value in values]
         if kind == "string" and kinds != {str}:

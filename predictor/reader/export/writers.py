@@ -11,7 +11,7 @@ from predictor.reader import time_range
 from predictor.reader.spreadsheet import harmless, harmless_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from predictor.reader.export.columns import ExportColumn, Rows
@@ -77,15 +77,8 @@ class Parquet:
         import pyarrow as pa  # noqa: PLC0415 - the extra `log`, large and needed for this only
         from pyarrow import parquet  # noqa: PLC0415
 
-        types = {
-            "time": pa.timestamp("ns", tz="UTC"),
-            "string": pa.string(),
-            "int": pa.int64(),
-            "double": pa.float64(),
-            "bool": pa.bool_(),
-        }
         self._pyarrow = pa
-        self._schema = pa.schema([(column.name, types[column.type]) for column in columns])
+        self._schema = _schema(columns)
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self._batches: list[pa.RecordBatch] = []
         self._rows = 0
@@ -93,8 +86,7 @@ class Parquet:
     def write(self, rows: Rows) -> None:
         """Add rows."""
         size = len(next(iter(rows.values())))
-        whole = {name: rows.get(name) or [None] * size for name in self._schema.names}
-        self._batches.append(self._pyarrow.RecordBatch.from_pydict(whole, schema=self._schema))
+        self._batches.append(_batch(self._schema, rows))
         self._rows += size
         if self._rows >= _GROUP:
             self._flush()
@@ -108,6 +100,38 @@ class Parquet:
         if self._batches:
             self._writer.write_table(self._pyarrow.Table.from_batches(self._batches))
             self._batches, self._rows = [], 0
+
+
+def _schema(columns: Sequence[ExportColumn]) -> Any:  # noqa: ANN401 - pyarrow has no types
+    """Return the schema of pyarrow."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    types = {
+        "time": pa.timestamp("ns", tz="UTC"),
+        "string": pa.string(),
+        "int": pa.int64(),
+        "double": pa.float64(),
+        "bool": pa.bool_(),
+    }
+    return pa.schema([(column.name, types[column.type]) for column in columns])
+
+
+def _batch(schema: Any, rows: Rows) -> Any:  # noqa: ANN401
+    """Return rows as a batch of pyarrow; a column that is left out has no value."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    size = len(next(iter(rows.values())))
+    return pa.RecordBatch.from_pydict({name: rows.get(name) or [None] * size for name in schema.names}, schema=schema)
+
+
+def table_of(columns: Sequence[ExportColumn], blocks: Iterable[Rows]) -> Any:  # noqa: ANN401
+    """Return blocks of rows as a table of pyarrow, times to the microsecond: Spark and BigQuery read no finer ones."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    schema = _schema(columns)
+    table = pa.Table.from_batches([_batch(schema, rows) for rows in blocks])
+    at = table.schema.get_field_index("time")
+    return table.set_column(at, "time", table["time"].cast(pa.timestamp("us", tz="UTC"), safe=False))
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[ExportColumn]], Writer]] = {

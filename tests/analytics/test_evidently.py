@@ -1,4 +1,4 @@
-"""An exported file is one that Evidently takes as it is; in an environment of its own, made by scripts/evidently."""
+"""An exported file is one that Evidently takes as it is; in an environment of its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from predictor.reader import cli
+from tests.support.external_programs import environment
 from tests.support.log_files import Stream, lay_out, lines
-from tests.support.server import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PYTHON = ROOT / ".cache" / "venv-evidently" / "bin" / "python"
+
 _SCRIPT = """
 import sys
 import pandas as pd
@@ -36,7 +36,6 @@ Report([DataDriftPreset(columns=[*inputs, "label"]), ClassificationPreset()]).ru
 """
 
 
-@pytest.mark.skipif(not _PYTHON.exists(), reason="run scripts/evidently first")
 def test_report(tmp_path: Path) -> None:
     """Evidently reads an export and reports drift of each feature, and quality by the feedback that is joined."""
     stream = Stream()
@@ -48,9 +47,8 @@ def test_report(tmp_path: Path) -> None:
     where = lay_out("files", tmp_path, lines(stream, records))
     file, report = tmp_path / "predictions.parquet", tmp_path / "report.json"
     assert cli.main(["export", str(file), "--from", where]) == 0
-    done = subprocess.run(
-        [_PYTHON, "-W", "ignore", "-c", _SCRIPT, file, report], capture_output=True, text=True, timeout=300, check=False
-    )
+    command = [str(environment("evidently")), "-W", "ignore", "-c", _SCRIPT, str(file), str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     metrics = {each["metric_name"]: each["value"] for each in json.loads(report.read_text())["metrics"]}
     drift = [name for name in metrics if name.startswith("ValueDrift(column=input_")]

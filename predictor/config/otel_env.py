@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from predictor.config import otel_variables, urls
+from predictor.config.urls import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ def read_export(environ: Mapping[str, str]) -> Export:
     otel_variables.check(environ)
     given = environ.get("OTEL_SDK_DISABLED", "").strip().lower()
     if given not in {"", "true", "false"}:
-        msg = f"OTEL_SDK_DISABLED is {given!r}, wanted true or false"
+        msg = f"OTEL_SDK_DISABLED is {quoted(given)}, wanted true or false"
         raise ValueError(msg)
     disabled = given == "true"
     # Not without an endpoint: the SDK's exporter would take one on this machine that nobody has named.
@@ -91,7 +92,7 @@ def _exporter(environ: Mapping[str, str], signal: str) -> str:
     variable = f"OTEL_{signal}_EXPORTER"
     value = environ.get(variable, "").strip().lower() or "otlp"
     if value not in {"otlp", "none"}:
-        msg = f"{variable} is {value!r}, wanted otlp or none"
+        msg = f"{variable} is {quoted(value)}, wanted otlp or none"
         raise ValueError(msg)
     return value
 
@@ -135,7 +136,7 @@ def _endpoint(environ: Mapping[str, str], signal: str) -> Endpoint | None:
 
 def _check_protocol(variable: str, value: str) -> None:
     if value and value not in {"http/json", "http/protobuf"}:
-        msg = f"{variable} is {value!r}, wanted http/json or http/protobuf: records leave by OTLP/HTTP, port 4318"
+        msg = f"{variable} is {quoted(value)}, wanted http/json or http/protobuf: records leave by OTLP/HTTP, port 4318"
         raise ValueError(msg)
 
 
@@ -155,7 +156,7 @@ def _check_url(variable: str, url: str) -> None:
 
 def _gzip(variable: str, value: str) -> bool:
     if value.lower() not in {"", "none", "gzip"}:
-        msg = f"{variable} is {value!r}, wanted gzip or none"
+        msg = f"{variable} is {quoted(value)}, wanted gzip or none"
         raise ValueError(msg)
     return value.lower() == "gzip"
 
@@ -179,12 +180,12 @@ def _timeout(variable: str, value: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        msg = f"{variable} is {value!r}, wanted seconds greater than 0 (as OpenTelemetry's Python SDK reads it)"
+        msg = f"{variable} is {quoted(value)}, wanted seconds greater than 0 (as OpenTelemetry's Python SDK reads it)"
         raise ValueError(msg)
     if seconds > _LONGEST_TIMEOUT:
         meant = f"if {value} milliseconds are meant, write {seconds / 1000:g}"
         msg = (
-            f"{variable} is {value!r}, wanted seconds, at most {_LONGEST_TIMEOUT:g} "
+            f"{variable} is {quoted(value)}, wanted seconds, at most {_LONGEST_TIMEOUT:g} "
             f"(as OpenTelemetry's Python SDK reads it); {meant}"
         )
         raise ValueError(msg)
@@ -196,7 +197,7 @@ def _file(variable: str, value: str) -> Path | None:
         return None
     path = Path(value)
     if not path.is_file():
-        msg = f"{variable} is {value!r}, wanted a file that exists"
+        msg = f"{variable} is {quoted(value)}, wanted a file that exists"
         raise ValueError(msg)
     return path
 

@@ -11,6 +11,8 @@ import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from predictor.config.urls import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -167,7 +169,7 @@ def check(environ: Mapping[str, str]) -> None:
             raise ValueError(msg)
         wanted = SDK.get(variable, _anything)(given)
         if wanted:
-            msg = f"{variable} is {given!r}, wanted {wanted}"
+            msg = f"{variable} is {quoted(given)}, wanted {wanted}"
             raise ValueError(msg)
     sampler, ratio = _of(environ, "OTEL_TRACES_SAMPLER").lower(), _of(environ, "OTEL_TRACES_SAMPLER_ARG")
     if sampler in _RATIOS and ratio:
@@ -176,7 +178,7 @@ def check(environ: Mapping[str, str]) -> None:
         except ValueError:
             fine = False
         if not fine:
-            msg = f"OTEL_TRACES_SAMPLER_ARG is {ratio!r}, wanted a number from 0 to 1"
+            msg = f"OTEL_TRACES_SAMPLER_ARG is {quoted(ratio)}, wanted a number from 0 to 1"
             raise ValueError(msg)
 
 

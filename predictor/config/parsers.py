@@ -16,6 +16,8 @@ _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "
 _NUMBER_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 _MAX_PORT = 65535
 _NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
+_LISTENING = re.compile(r"(?!unix:)[^\s/@\[\]]+")
+"""No URL: an address or a name, which the resolver judges."""
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
@@ -29,12 +31,12 @@ def text(given: str) -> str:
 
 def folder(given: str) -> Path:
     """Take a path, `~` allowed."""
-    return Path(given).expanduser()
+    return _path(given)
 
 
 def optional_file(given: str) -> Path | None:
     """Take a path, `~` allowed, or nothing."""
-    return Path(given).expanduser() if given else None
+    return _path(given) if given else None
 
 
 def optional_url(given: str) -> str:
@@ -48,7 +50,7 @@ def optional_url(given: str) -> str:
 def listening(given: str) -> str:
     """Take addresses, names and Unix sockets to listen on, with commas between."""
     parts = [part.strip() for part in given.split(",")]
-    if not all(parts) or any(part.startswith("unix:") and not part.startswith("unix:/") for part in parts):
+    if not all(part.startswith("unix:/") or _LISTENING.fullmatch(part) for part in parts):
         msg = "addresses such as 127.0.0.1, :: or unix:/run/predictor.sock, with commas between"
         raise ValueError(msg)
     return given
@@ -133,6 +135,13 @@ def choice(*words: str) -> Callable[[str], str]:
         return given.lower()
 
     return parse
+
+
+def _path(given: str) -> Path:
+    if "://" in given:
+        msg = "a path on this machine, not a URL"
+        raise ValueError(msg)
+    return Path(given).expanduser()
 
 
 def _scaled(given: str, units: dict[str, float] | dict[str, int]) -> tuple[float | None, float]:

@@ -25,6 +25,7 @@ from predictor.config.parsers import (
     switch,
     text,
 )
+from predictor.config.urls import hides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,7 +211,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[item.name] = item.metadata["parse"](given)
         except ValueError as error:
-            shown = item.metadata["parse"] is not optional_url and "://" not in given
+            shown = item.metadata["parse"] is not optional_url and not hides(given)
             raise SettingsError(_sentence(variable, given if shown else None, str(error))) from None
     known = {row.variable for row in table()}
     for variable in sorted(environ):

@@ -41,6 +41,16 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
+def quoted(value: str) -> str:
+    """Return a bad value as a message may show it: what may be a URL is not shown, since a password may be in it."""
+    return "not shown, since a password may be in it" if hides(value) else repr(value)
+
+
+def hides(value: str) -> bool:
+    """Tell whether a value may have a password in it: a URL, or what stands before an @."""
+    return "://" in value or "@" in value
+
+
 def has_userinfo(url: str) -> bool:
     """Tell whether a usable URL has a name or a password before its host."""
     return "@" in urlsplit(url).netloc

@@ -255,9 +255,35 @@ def test_grafana_url_is_not_shown(url: str) -> None:
     assert "secret" not in refusal(PREDICTOR_GRAFANA_URL=url)
 
 
-def test_a_url_elsewhere_is_not_shown() -> None:
-    """A URL in a setting that takes none is not repeated either."""
-    assert "secret" not in refusal(PREDICTOR_BATCH_ROWS="http://user:secret@otel:4318")
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("PREDICTOR_HOST", "PREDICTOR_PORT", "PREDICTOR_MODEL", "PREDICTOR_OUTBOX", "PREDICTOR_BATCH_ROWS"),
+        *("PREDICTOR_DEADLINE", "PREDICTOR_PAGE", "PREDICTOR_TOKEN_FILE", "PREDICTOR_TLS_CERTIFICATE"),
+        *("PREDICTOR_HASH_KEY_FILE", "PREDICTOR_ALLOWED_HOSTS", "PREDICTOR_CORS_ORIGINS", "OTEL_PROPAGATORS"),
+        *("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        *("OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_LOGS_EXPORTER", "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER"),
+        *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_METRIC_EXPORT_INTERVAL"),
+    ],
+)
+@pytest.mark.parametrize("given", ["http://user:secret@otel:4318", "127.0.0.1,http://user:secret@otel"])
+def test_a_url_elsewhere_is_not_shown(variable: str, given: str) -> None:
+    """A URL in a variable that takes none stops the start with the variable's name, and is not repeated either."""
+    sentence = refusal(**HERE, **{variable: given})
+    assert variable in sentence
+    assert "wanted" in sentence
+    assert "secret" not in sentence
+
+
+def test_userinfo_without_a_scheme_is_not_shown() -> None:
+    """What stands before an @ may end with a password: it is not repeated."""
+    assert "secret" not in refusal(PREDICTOR_HOST="user:secret@127.0.0.1")
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1", "::", "fe80::1%eth0", "localhost", "unix:/run/a@b.sock", "::1, host_1"])
+def test_where_to_listen(given: str) -> None:
+    """Addresses, names and Unix sockets are taken as they are."""
+    assert load({"PREDICTOR_HOST": given}).host == given
 
 
 @pytest.mark.parametrize("signal", ["", "LOGS_"])

@@ -26,7 +26,7 @@ DISAGREE = "verdicts of the tests' own check that differ"
 OWN_KINDS = (STUCK, STATUS, ENDED, WORDS, TRACEBACKS, LEFT, CLIENTS, DISAGREE)
 
 _ROWS = 20  # that each server must answer as logged before it counts as working again
-_REFUSALS = {"outbox-full", "draining", "queue-full", "deadline-exceeded"}
+_REFUSALS = {"outbox-full", "draining", "queue-full", "bodies-full", "deadline-exceeded"}
 _BEFORE, _AFTER = 2, 40  # lines shown around a traceback
 
 

@@ -25,6 +25,7 @@ _BOTH_DOORS = {
     "api/test_problems.py",
     "dashboard/test_feed.py",
     "http/test_attack.py",
+    "http/test_buffered_bytes.py",
     "http/test_leaving.py",
     "http/test_limits.py",
     "http/test_unread.py",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from predictor.api.json_body import BODY_BROKEN, check_size
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
 
-T = TypeVar("T")
-if TYPE_CHECKING:
-    Slices = Generator[None, None, T]
-    """Work that yields whenever others may have their turn, and returns its result."""
+    from predictor.api.slices import Slices
 
 _TAKEN = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 """RFC 9110, 8.4.1: x-gzip is gzip."""
@@ -41,8 +38,11 @@ def coding_of(declared: list[str]) -> str | None:
     return taken
 
 
-def decompress(body: bytes, coding: str, limit: int, setting: str) -> Slices[bytes]:
-    """Decompress a body of at most `limit` bytes, which `setting` says, slice by slice; raises Problem."""
+def decompress(body: bytes, coding: str, limit: int, setting: str, grow: Callable[[int], None]) -> Slices[bytes]:
+    """Decompress a body of at most `limit` bytes, which `setting` says, slice by slice; raises Problem.
+
+    `grow` is told of each slice's bytes, and may raise.
+    """
     parts: list[bytes] = []
     size, rest = 0, body
     while rest:
@@ -60,6 +60,7 @@ def decompress(body: bytes, coding: str, limit: int, setting: str) -> Slices[byt
             parts.append(part)
             size += len(part)
             check_size(size, limit, setting)
+            grow(len(part))
             yield
         rest = inflater.unused_data
         if rest and not (coding == "gzip" and rest.startswith(_MAGIC)):  # gzip may have several members

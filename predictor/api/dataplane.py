@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from predictor.api.answers import Answer
     from predictor.api.json_body import BodyHead
+    from predictor.api.slices import Slices
     from predictor.core.problems import Kind
     from predictor.core.result import Origin, Rows
     from predictor.serving.job import Job
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     """Method and path of a call, as the table of calls has them."""
     Measure = Callable[[float, str, str, int], None]
 
+_VALUE = 32
+"""Bytes of one number as an object of Python, with its place in a list."""
 _logger = logging.getLogger("predictor")
 
 
@@ -39,6 +42,11 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     """What a caller wants predicted, whatever form it came in."""
 
     rows: Rows
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the rows hold if their values are numbers, about; texts are as long as their body."""
+        return _VALUE * sum(map(len, self.rows))
 
 
 class Codec(Protocol):
@@ -53,6 +61,9 @@ class Codec(Protocol):
 
     def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
         """Return what is wanted."""
+
+    def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:
+        """Return the same, slice by slice, of a large body."""
 
     def encode(self, reply: Reply) -> Answer:
         """Return what is answered."""

@@ -108,6 +108,12 @@ class Settings:
         "largest request body, after decompression; 0 is what the model's rows need as JSON: 1 to 8 MiB, and one row "
         "always",
     )
+    buffered_bytes: int = _setting(
+        "0",
+        size(0),
+        "all larger bodies at once, from their first byte to their answer, and answers that callers do not take; "
+        "beyond them 503; 0 is an eighth of the memory; at least two bodies of `PREDICTOR_BODY_BYTES`",
+    )
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
     connections: int = _setting(
         "0",

@@ -37,6 +37,7 @@ class Kind(Enum):
     MODEL_FAILED = _Kind(500, "model-failed", "The model failed on these rows")
     NO_MODEL = _Kind(503, "no-model", "No model is served at the moment")
     QUEUE_FULL = _Kind(503, "queue-full", "Too many rows are waiting")
+    BODIES_FULL = _Kind(503, "bodies-full", "Too many bytes of bodies are on their way")
     DRAINING = _Kind(503, "draining", "The server is shutting down")
     OUTBOX_FULL = _Kind(503, "outbox-full", "It could not be logged, so it was not done")
     PAGE_BUSY = _Kind(503, "page-busy", "Too many pages are open")

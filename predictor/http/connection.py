@@ -10,23 +10,27 @@ import asyncio
 import contextlib
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from predictor.api.problem_details import own_fault
 from predictor.core.operator_log import Throttle
 from predictor.core.problems import Kind, Problem
-from predictor.http.limits import MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS, MOST_TARGET_BYTES, bound_unread
+from predictor.http.limits import (
+    FREE_BYTES,
+    MOST_FIELD_BYTES,
+    MOST_HEADERS,
+    MOST_TARGET_BYTES,
+    bound_unread,
+)
+from predictor.http.request_faults import head_too_large, not_http
 from predictor.http.request_head import HeadMeter
 from predictor.http.responses import SERVER_NAME, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from predictor.core.memory_budget import MemoryBudget
 
 _logger = logging.getLogger("predictor")
 _throttle = Throttle()
@@ -34,26 +38,15 @@ _NO_HEADER = b"\0"
 """What no parser takes in a head."""
 
 
-class Fault(NamedTuple):
-    """What is wrong with a request that aiohttp's parser lets through."""
-
-    detail: str
-    ends: bool
-    """Whether the connection ends with the answer."""
-    kind: Kind = Kind.BAD_REQUEST
-
-
-FAULT = web.RequestKey("fault", Fault)
-"""Of a request that stands for one which aiohttp would fail on: what was wrong with that."""
-
-
 class Connection(web.RequestHandler):
     """aiohttp's connection; its bounds and time-outs are aiohttp's own, but for unread answers."""
 
     __slots__ = (
+        "_ahead",
         "_handlers",
         "_idle",
         "_meter",
+        "_share",
         "_since",
         "_too_long",
         "answered",
@@ -65,8 +58,16 @@ class Connection(web.RequestHandler):
         "working",
     )
 
-    def __init__(self, server: web.Server, *, idle: float, handlers: set[Connection], **limits: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        """Take seconds that it may be silent, what it is in while it lives, and aiohttp's limits."""
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        idle: float,
+        handlers: set[Connection],
+        memory: MemoryBudget,
+        **limits: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
+        """Take seconds that it may be silent, what it is in while it lives, the memory's budget, aiohttp's limits."""
         super().__init__(
             server,
             keepalive_timeout=idle,
@@ -78,6 +79,8 @@ class Connection(web.RequestHandler):
         )
         self._idle = idle
         self._handlers = handlers
+        self._share = memory.share(FREE_BYTES)
+        self._ahead = 0  # bytes of several requests that came at once, of which aiohttp puts aside what must wait
         self._meter = HeadMeter()
         self._too_long = False
         self._since = asyncio.get_running_loop().time()
@@ -103,6 +106,8 @@ class Connection(web.RequestHandler):
     def rest(self) -> None:
         """Note that a request is answered."""
         self.working = self.awaits_body = False
+        if self._ahead and self.transport and self.transport.is_reading():  # else there is more of it
+            self._hold(0)
         self._since = asyncio.get_running_loop().time()
 
     def end(self) -> None:
@@ -123,6 +128,25 @@ class Connection(web.RequestHandler):
         """End."""
         super().connection_lost(exc)
         self._handlers.discard(self)
+        self._share.resize(0)
+
+    def pause_writing(self) -> None:
+        """Wait until the caller takes what was answered, which is to fit into the memory's budget."""
+        super().pause_writing()
+        self._hold(self._ahead)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        self._hold(self._ahead)
+
+    def _hold(self, ahead: int) -> None:
+        """Have the memory's budget hold what is read ahead and what is not taken; end if it cannot."""
+        self._ahead = ahead
+        if self.transport and not self.lent:
+            unread = self.transport.get_write_buffer_size() if self.writing_paused else 0
+            if not self._share.fit(ahead + unread):
+                self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, but no more of a head than is bounded."""
@@ -131,6 +155,8 @@ class Connection(web.RequestHandler):
         fits = len(data) if self.lent else self._meter.measure(data)
         if self._meter.lost:
             self.last_answer = True  # nobody can measure what comes behind it
+        if len(data) > FREE_BYTES and self._meter.ended > 1:
+            self._hold(len(data))
         if fits or not data:  # aiohttp calls with nothing to go on with what it had put aside
             super().data_received(data[:fits])
         if fits < len(data):
@@ -175,7 +201,7 @@ class Connection(web.RequestHandler):
 
     def _refusal(self, error: BaseException | None, message: str) -> Problem:
         if self._too_long:
-            return _head_too_large()
+            return head_too_large()
         if isinstance(error, LineTooLong):
             if MOST_TARGET_BYTES in error.args:
                 return Problem(Kind.URI_TOO_LONG, f"path and query have more than {MOST_TARGET_BYTES} bytes")
@@ -183,75 +209,3 @@ class Connection(web.RequestHandler):
         if message.startswith("Too many headers"):
             return Problem(Kind.HEADERS_TOO_LARGE, f"there are more than {MOST_HEADERS} headers")
         return Problem(Kind.BAD_REQUEST, not_http(message.splitlines()[0].rstrip(":")))
-
-
-def checked(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Return a factory of requests that replaces what aiohttp's parser lets through and aiohttp then fails on."""
-
-    def make(message: RawRequestMessage, *more: Any) -> web.BaseRequest:  # noqa: ANN401 - aiohttp's own
-        fault = _fault(message)
-        if fault is None:
-            return factory(message, *more)
-        request = factory(_stand_in(message, ends=fault.ends), *more)
-        request[FAULT] = fault
-        return request
-
-    return make
-
-
-def not_http(reason: str) -> str:
-    """Return the detail of a problem with what is no HTTP/1.1."""
-    return f"this is not HTTP/1.1 as it is taken here: {reason}"
-
-
-def _fault(message: RawRequestMessage) -> Fault | None:
-    if message.version.major != 1:  # the answer would repeat it
-        return Fault(not_http(f"its version is HTTP/{message.version.major}.{message.version.minor}"), ends=True)
-    if _size(message) > MOST_HEAD_BYTES:
-        return Fault(_head_too_large().detail, ends=True, kind=Kind.HEADERS_TOO_LARGE)
-    if not message.headers.get("Transfer-Encoding", "chunked").strip(" \t"):  # others refuse it, or see another body
-        return Fault(not_http("Transfer-Encoding is empty"), ends=True)
-    return _unexpected(message) or _no_host(message)
-
-
-def _unexpected(message: RawRequestMessage) -> Fault | None:
-    expected = message.headers.get("Expect")
-    if expected is not None and not expected.isascii():  # the refusal could not be encoded
-        return Fault(not_http("Expect is not ASCII"), ends=True)
-    if expected is not None and message.version == HttpVersion11 and expected.lower() != "100-continue":
-        return Fault(f"Unknown Expect: {expected}", ends=False)  # aiohttp's answer would be no problem details
-    return None
-
-
-def _no_host(message: RawRequestMessage) -> Fault | None:
-    if message.url.absolute:  # the connection's task would die of it
-        try:
-            _ = message.url.host
-        except ValueError:
-            return Fault(not_http("its host is no name"), ends=True)
-    return None
-
-
-def _head_too_large() -> Problem:
-    return Problem(Kind.HEADERS_TOO_LARGE, f"request line and headers have more than {MOST_HEAD_BYTES} bytes")
-
-
-def _size(message: RawRequestMessage) -> int:
-    """Return the bytes of a head as it is ordinarily written."""
-    line = len(message.method) + len(message.path) + len("  HTTP/1.1\r\n\r\n")
-    return line + sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
-
-
-def _stand_in(message: RawRequestMessage, *, ends: bool) -> RawRequestMessage:
-    return RawRequestMessage(
-        method=message.method,
-        path="/",
-        version=HttpVersion11,
-        headers=CIMultiDictProxy(CIMultiDict({"Host": ""})),
-        raw_headers=(),
-        should_close=ends or message.should_close,
-        compression=None,
-        upgrade=False,
-        chunked=False,
-        url=URL("/"),
-    )

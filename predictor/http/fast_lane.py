@@ -8,20 +8,22 @@ request that does not predict the connection is lent to aiohttp (`LentTransport`
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, cast
 
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE
 from predictor.core.problems import Kind, Problem
+from predictor.http.lane_bounds import BoundedConnection
 from predictor.http.lent_transport import LentTransport
-from predictor.http.limits import MOST_HEAD_BYTES, bound_unread
+from predictor.http.limits import MOST_HEAD_BYTES
 from predictor.http.request_head import may_become_plain, more_than_one
 from predictor.http.waiting_bodies import WaitingBodies
 from predictor.http.wire import encode_answer
 from predictor.tracing.server_spans import Exchanged
 
 if TYPE_CHECKING:
+    import asyncio
+
     from predictor.api.dataplane import Codec, DataPlane, Reply, RequestContext
     from predictor.http.connection import Connection
     from predictor.http.request_head import HeadReader, RequestHead
@@ -46,98 +48,88 @@ class FastLane:
         return LaneConnection(self, server)
 
 
-class LaneConnection(asyncio.Protocol):
+class LaneConnection(BoundedConnection):
     """One client's connection; one request at a time, what comes meanwhile waits."""
 
     def __init__(self, lane: FastLane, server: HttpServer) -> None:
         """Be without a transport yet."""
+        super().__init__(server)
         self._lane = lane
-        self._server = server
-        self._loop = lane.plane.loop
-        self.early = b""
-        """What has come and is not looked at yet: the beginning of a head, or what came during a request."""
-        self._busy = False  # a request waits for its predictions
-        self._paused = False  # the caller does not take its answers
-        self._body: list[bytes] = []
-        self._missing = 0  # bytes of the body that have not come
+        self._body = bytearray()
         self._unwanted = 0  # bytes of a refused body that have not come
         self._head = cast("RequestHead", None)
         self._codec = cast("Codec", None)
         self._context = cast("RequestContext", None)
-        self._lent: LentTransport | None = None
-        self._closed = False
-        self._silent_since = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
-        server.in_lane.add(self)
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self.transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        bound_unread(transport, self._server.idle)
-        self._timer = self._loop.call_later(self._server.idle, self._look_for_silence)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as far as it is its turn."""
-        if self._missing:
+        if self.missing:
             self._take_body(data)
-        elif self._lent:
-            self._lent.feed(data)
-        elif self._busy or self._paused:
-            self.early += data
+        elif self.lent:
+            self._feed(data)
+        elif self.busy or self.paused:
             self.transport.pause_reading()
+            self.put_aside(self.early + data)
         elif self._unwanted:
             self._drop(data)
+        elif self.early:
+            early = self.early
+            self.put_aside(b"")
+            self._take(early + data)
         else:
-            self._take(self.early + data if self.early else data)
+            self._take(data)
 
     def pause_writing(self) -> None:
         """Begin no request while answers are not taken."""
-        self._paused = True
-        if self._lent:
-            self._lent.handler.pause_writing()
+        self.paused = True
+        self.charge()
+        if self.lent:
+            self.lent.handler.pause_writing()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._paused = False
-        if self._lent:
-            self._lent.handler.resume_writing()
-        elif not self._busy:
+        self.paused = False
+        self.charge()
+        if self.lent:
+            self.lent.handler.resume_writing()
+        elif not self.busy:
             self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; a request under way lives on to its record."""
-        self._closed, self.early = True, b""
-        self._server.in_lane.discard(self)
-        if self._lent:
-            self._lent.lost(exc)
-        if self._missing:
+        self.leave()
+        if self.lent:
+            self.lent.lost(exc)
+        if self.missing:
             self._reject(Problem(Kind.BAD_REQUEST, BODY_BROKEN))
-        for timer in (self._timer, self._linger):
-            if timer:
-                timer.cancel()
+        if self._linger:
+            self._linger.cancel()
 
     # The lane's own requests
     def _take(self, data: bytes) -> None:
         """Begin with the requests of `data`, one after the other, until one has to wait for something."""
-        self.early = b""
-        while data and not self._closed:
+        while data and not self.closed:
             end = data.find(_END) + len(_END)
             if end < len(_END):
                 if len(data) > MOST_HEAD_BYTES or not may_become_plain(data):
                     self._hand_over(data)
-                else:
-                    self.early = data
-                return
+                    return
+                break
             head = self._lane.heads.read(data[:end])
             if head is None:
                 self._hand_over(data)
                 return
             whole = end + head.length
             if head.codec is None:
-                self._lent = LentTransport(self.transport, self._server.aiohttp(), whole, self._returned)
-                self._lent.begin(data)
+                self.lent = LentTransport(self.transport, self.server.aiohttp(), whole, self._returned)
+                self.lent.begin()
+                self._feed(data)
                 return
             try:
                 self._open(head, head.codec)
@@ -149,12 +141,13 @@ class LaneConnection(asyncio.Protocol):
                 return
             self._begin(data[end:whole])
             data = data[whole:]
-            if self._busy or self._paused or self._unwanted:
-                self.early = data
-                return
+            if self.busy or self.paused or self._unwanted:
+                break
+        if data and not self.closed:
+            self.put_aside(data)
 
     def _open(self, head: RequestHead, codec: Codec) -> None:
-        self._server.answered_by_lane += 1
+        self.server.answered_by_lane += 1
         self._head, self._codec = head, codec
         self._context = self._lane.plane.open(head.headers, head.method, head.route, head.path, head.served)
 
@@ -167,19 +160,19 @@ class LaneConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             reply = plane.refuse(error, context)
         if isinstance(reply, Pending):
-            self._busy = True
+            self.busy = True
             reply.callback = self._settled
         else:
             self._answer(reply)
 
     def _settled(self, reply: Reply) -> None:
-        self._busy = False
+        self.busy = False
         try:
             self._answer(reply)
         except BaseException:
             self.abort()
             raise
-        if not self._paused:
+        if not self.paused:
             self._go_on()
 
     def _answer(self, reply: Reply) -> None:
@@ -191,25 +184,33 @@ class LaneConnection(asyncio.Protocol):
             spans.write(origin, Exchanged(head.method, head.route, self._scheme, head.headers, *answered))
         if plane.measure:
             plane.measure(origin.elapsed(), head.method, head.route, answer.status)
-        if self._closed or self.transport.is_closing():
+        if self.closed or self.transport.is_closing():
             return  # the caller has gone; the record is there
-        self.transport.write(encode_answer(answer, last=self._server.leaving))
-        self._silent_since = self._loop.time()
-        if self._server.leaving:
+        self.transport.write(encode_answer(answer, last=self.server.leaving))
+        self.be_idle()
+        if self.server.leaving:
             self.end()
 
     def _go_on(self) -> None:
         """Take what came meanwhile."""
-        if self._closed or self.transport.is_closing():
+        if self.closed or self.transport.is_closing():
             return
-        early, self.early = self.early, b""
+        early = self.early
         self.transport.resume_reading()  # first: what is fed may have it paused again
         if early:
+            self.put_aside(b"")
             self.data_received(early)
+
+    def _feed(self, data: bytes) -> None:
+        """Pass on to aiohttp what is of the request that it answers."""
+        if lent := self.lent:
+            lent.feed(data)
+            if lent.rest:
+                self.charge()
 
     # Bodies that do not come at once
     def _await_body(self, part: bytes, missing: int) -> None:
-        self._body, self._missing = [part], missing
+        self._body[:], self.missing = part, missing
         self._lane.bodies.add(self, self._context)
         try:
             self._lane.plane.admit(self._context)
@@ -217,16 +218,17 @@ class LaneConnection(asyncio.Protocol):
             self._reject(error)
 
     def _take_body(self, data: bytes) -> None:
-        part = data[: self._missing]
-        self._body.append(part)
-        self._missing -= len(part)
-        if self._missing:
+        part = data[: self.missing]
+        self._body += part
+        self.missing -= len(part)
+        if self.missing:
             return
         self._lane.bodies.discard(self)
-        body, self._body = b"".join(self._body), []
-        self.early = data[len(part) :]
+        body = bytes(self._body)
+        self._body.clear()
+        self.put_aside(data[len(part) :])
         self._begin(body, admitted=True)
-        if not (self._busy or self._paused):
+        if not (self.busy or self.paused):
             self._go_on()
 
     def body_is_late(self) -> None:
@@ -235,9 +237,10 @@ class LaneConnection(asyncio.Protocol):
 
     def _reject(self, error: Exception) -> None:
         """Refuse a request of which the rest of the body may still come."""
-        self._unwanted, self._missing, self._body = self._missing, 0, []
+        self._unwanted, self.missing = self.missing, 0
+        self._body.clear()
         self._lane.bodies.discard(self)
-        self._linger = self._loop.call_later(_LINGER, self.end)
+        self._linger = self.loop.call_later(_LINGER, self.end)
         self._answer(self._lane.plane.refuse(error, self._context))
 
     def _drop(self, data: bytes) -> None:
@@ -247,51 +250,22 @@ class LaneConnection(asyncio.Protocol):
         if self._unwanted == 0:
             if self._linger:
                 self._linger.cancel()
-            self._take(self.early + data[dropped:])
+            self._take(data[dropped:])
 
     def _returned(self, rest: bytes, *, goes_on: bool) -> None:
-        self._lent, self.early = None, rest
-        self._silent_since = self._loop.time()
-        if not goes_on or self._server.leaving:
+        self.lent = None
+        self.put_aside(rest)
+        self.be_idle()
+        if not goes_on or self.server.leaving:
             self.end()
-        elif not self._paused:
+        elif not self.paused:
             self._go_on()
 
     def _hand_over(self, data: bytes) -> None:
         """Give the connection to aiohttp, for good; its next answer ends it unless more was asked behind it already."""
-        handler: Connection = self._server.aiohttp()
+        handler: Connection = self.server.aiohttp()
         handler.last_answer = not more_than_one(data)
-        self._closed = True
-        self._server.in_lane.discard(self)
-        if self._timer:
-            self._timer.cancel()
+        self.leave()
         self.transport.set_protocol(handler)
         handler.connection_made(self.transport)
         handler.data_received(data)
-
-    # Silence and the end
-    def _look_for_silence(self) -> None:
-        now = self._loop.time()
-        since = self.silent_since() or now
-        if since + self._server.idle <= now:
-            self.end()
-        else:
-            self._timer = self._loop.call_at(since + self._server.idle, self._look_for_silence)
-
-    def silent_since(self, *, bodies: bool = False) -> float | None:
-        """Return since when it is idle, or with `bodies` waits for one; None if it does not."""
-        if self._lent:
-            return self._lent.handler.silent_since(bodies=True) if bodies else None
-        return None if self._busy or (self._missing and not bodies) else self._silent_since
-
-    def abort(self) -> None:
-        """Close without waiting for the caller to take what was answered."""
-        self.end()
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-
-    def end(self) -> None:
-        """Close once the caller has taken what was answered."""
-        if not self._closed:
-            self._closed = True
-            self.transport.close()

@@ -15,9 +15,11 @@ from predictor.api.json_body import BodyHead
 from predictor.api.problem_details import encode_problem, own_fault
 from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe, paths_of
 from predictor.core.problems import Kind, Problem
-from predictor.http.connection import FAULT, Connection
+from predictor.http.connection import Connection
+from predictor.http.limits import FREE_BYTES
 from predictor.http.missing_calls import methods_at, no_such_call
-from predictor.http.request_body import read_body
+from predictor.http.request_body import decoded, read_body
+from predictor.http.request_faults import FAULT
 from predictor.http.responses import problem_response, response_of
 
 if TYPE_CHECKING:
@@ -29,12 +31,12 @@ if TYPE_CHECKING:
     from predictor.api.dataplane import CallKey, DataPlane, Reply, RequestContext
     from predictor.api.pattern.feedback import FeedbackCall
     from predictor.api.routes import Route
+    from predictor.core.memory_budget import MemoryBudget
     from predictor.http.responses import Handler
     from predictor.http.server import HttpServer
 
     Call = Callable[[web.Request, RequestContext], Awaitable[web.Response]]
 
-_BODY_BYTES = "PREDICTOR_BODY_BYTES"
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
 
 
@@ -60,6 +62,7 @@ class InFlight:
 
 ACCESS: web.AppKey[Access] = web.AppKey("ACCESS")
 IN_FLIGHT = web.AppKey("IN_FLIGHT", InFlight)
+MEMORY: web.AppKey[MemoryBudget] = web.AppKey("MEMORY")
 SERVER: web.AppKey[list[HttpServer]] = web.AppKey("SERVER", list)
 """The server of connections, once there is one."""
 
@@ -97,10 +100,15 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def add_routes(
-    router: web.UrlDispatcher, plane: DataPlane, catalog: Catalog, routes: Sequence[Route], access: Access
+    router: web.UrlDispatcher,
+    plane: DataPlane,
+    catalog: Catalog,
+    routes: Sequence[Route],
+    access: Access,
+    memory: MemoryBudget,
 ) -> None:
     """Register every call, and last what answers where no call is."""
-    handlers = _Handlers(plane, catalog, access)
+    handlers = _Handlers(plane, catalog, access, memory)
     for route in routes:
         handler = handlers.of(route)
         for path in paths_of(route):
@@ -114,10 +122,11 @@ def add_routes(
 class _Handlers:
     """Makes the handlers of one data plane."""
 
-    def __init__(self, plane: DataPlane, catalog: Catalog, access: Access) -> None:
+    def __init__(self, plane: DataPlane, catalog: Catalog, access: Access, memory: MemoryBudget) -> None:
         self._plane = plane
         self._catalog = catalog
         self._access = access
+        self._memory = memory
         self._tracer = plane.tracer
 
     def of(self, route: Route) -> Handler:
@@ -153,13 +162,10 @@ class _Handlers:
             if codec is None:
                 raise no_such_call(request, set(), recorded=True)
             self._plane.admit(context)
-            head, body = BodyHead(request.headers.get("Content-Type"), request.content_length), b""
-            if codec.takes_body:
-                codec.check(head)
-                body = await read_body(request, context.deadline, codec.body_bytes, _BODY_BYTES)
-            reply = self._plane.begin(codec.decode(head, body), context)
-            if isinstance(reply, Pending):
-                reply = await _settled(reply)
+            with self._memory.share(FREE_BYTES) as share:  # until the answer
+                reply = self._plane.begin(await decoded(request, context.deadline, codec, share), context)
+                if isinstance(reply, Pending):
+                    reply = await _settled(reply)
             return response_of(codec.encode(reply))
 
         return predict
@@ -169,8 +175,9 @@ class _Handlers:
             self._access.check_caller(request.headers, request.method, self._access.feedback_tokens)
             head = BodyHead(request.headers.get("Content-Type"), request.content_length)
             job_id = call.check(request.match_info.get("job_id", ""), head)
-            body = await read_body(request, context.deadline, call.limit, call.setting)
-            answer = await call.answer(context.origin, job_id, body)
+            with self._memory.share(FREE_BYTES) as share:
+                body = await read_body(request, context.deadline, call.limit, call.setting, share)
+                answer = await call.answer(context.origin, job_id, body)
             identify(answer.headers, context.origin)
             return response_of(answer)
 
@@ -260,12 +267,7 @@ async def _settled(pending: Pending) -> Reply:
 
 def _known(error: Exception) -> Exception:
     """Return what aiohttp raises for a caller's fault as a problem, anything else as it is."""
-    match error:
-        case web.HTTPRequestEntityTooLarge():
-            return Problem(Kind.CONTENT_TOO_LARGE, "the body is larger than this server takes (PREDICTOR_BODY_BYTES)")
-        case web.HTTPException():
-            return Problem(Kind.BAD_REQUEST, error.reason)
-    return error
+    return Problem(Kind.BAD_REQUEST, error.reason) if isinstance(error, web.HTTPException) else error
 
 
 def _document(answer: Callable[[], Answer]) -> Call:

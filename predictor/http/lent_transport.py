@@ -25,23 +25,23 @@ class LentTransport(asyncio.Transport):
         self.handler = handler
         self._transport = transport
         self._missing = length
-        self._rest = b""
+        self.rest = b""
+        """What has come behind the request."""
         self._returned = returned
         self._closing = False
         self._paused = False
 
     # What the lane calls
-    def begin(self, data: bytes) -> None:
-        """Let the handler answer; `data` begins with the request."""
+    def begin(self) -> None:
+        """Let the handler answer what it is fed."""
         self.handler.lent = True
         self.handler.connection_made(self)
-        self.feed(data)
 
     def feed(self, data: bytes) -> None:
         """Give the handler what is of its request, keep the rest, and read no further then."""
         part = data[: self._missing]
         if len(part) < len(data):
-            self._rest += data[len(part) :]
+            self.rest += data[len(part) :]
             self._transport.pause_reading()
         if part and not self._closing:
             self._missing -= len(part)
@@ -67,7 +67,7 @@ class LentTransport(asyncio.Transport):
     def _return(self) -> None:
         goes_on = self.handler.persists and not self._missing and not self._transport.is_closing()
         self.handler.connection_lost(None)
-        self._returned(self._rest, goes_on=goes_on)
+        self._returned(self.rest, goes_on=goes_on)
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -105,5 +105,5 @@ class LentTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         """Read again."""
         self._paused = False
-        if not self._rest:
+        if not self.rest:
             self._transport.resume_reading()

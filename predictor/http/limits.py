@@ -20,8 +20,10 @@ MOST_FIELD_BYTES = (8 << 10) - 2
 MOST_HEAD_BYTES = 32 << 10
 """Of request line and headers together."""
 MOST_HEADERS = 128
-_BYTES = 64 << 10
-"""Of memory that a connection may hold without a body: its head, what was made of it, a packet behind it."""
+FREE_BYTES = 64 << 10
+"""Of a body, or of what is put aside, that no budget is asked for; the fast lane takes no larger bodies."""
+_BYTES = FREE_BYTES + (64 << 10)
+"""Of memory that a connection may hold without a budget: its head and what was made of it, a small body."""
 _SPARE = 200
 """Descriptors for everything but connections: segments, cursors, the sink, a segment read for the page."""
 

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from predictor.api.json_body import BodyHead
 from predictor.api.routes import PredictingCalls
 from predictor.core.problems import Problem
-from predictor.http.limits import MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS
+from predictor.http.limits import FREE_BYTES, MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,11 +125,11 @@ class HeadReader:
             codec = served.codecs.get(match.call) if served else None
         answer_headers: Headers = []
         if codec:
-            takes = names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)
+            takes = length <= FREE_BYTES and names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)
             if takes and self._access.answers_at_once(headers, method):
                 answer_headers = self._access.answer_headers(headers)
             else:
-                codec = None  # what must be refused or changed before it is read is aiohttp's
+                codec = None  # what must be refused, changed, or read piece by piece is aiohttp's
         found = RequestHead(method, path, route, headers, length, body, codec, answer_headers, served)
         if len(head) <= _LONGEST_CACHED and names.isdisjoint(self._own):
             self._keep(head, found)
@@ -189,12 +189,14 @@ class HeadMeter:
         self._in_head = True
         self._ended = False
         self._size = 0
+        self.ended = 0
+        """How many requests of what was measured last have come whole."""
         self.lost = False
         """Whether what comes cannot be followed any more: another protocol, or what is no HTTP."""
 
     def measure(self, data: bytes) -> int:
         """Return how many bytes may be passed on: all, or those before the piece that makes the head too long."""
-        at = 0
+        at = self.ended = 0
         while at < len(data) and not self.lost:
             piece = data[at : at + _PIECE]
             self._ended = False
@@ -216,6 +218,7 @@ class HeadMeter:
     def on_message_complete(self) -> None:
         """Note that the next head may come."""
         self._in_head = self._ended = True
+        self.ended += 1
 
 
 class _Begun:

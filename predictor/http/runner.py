@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from predictor.http.handlers import IN_FLIGHT, SERVER
+from predictor.http.handlers import IN_FLIGHT, MEMORY, SERVER
 from predictor.http.server import HttpServer, Lane
 
 LANE: web.AppKey[Lane] = web.AppKey("LANE")
@@ -37,7 +37,8 @@ class ServerRunner(web.AppRunner):
         await super().setup()
         server = super().server
         assert server is not None  # noqa: S101 - tells mypy: it was just made
-        self._http = HttpServer(server, self.app.get(LANE), idle=self._idle, connections=self._connections)
+        lane, memory = self.app.get(LANE), self.app[MEMORY]
+        self._http = HttpServer(server, lane, memory, idle=self._idle, connections=self._connections)
         self.app[SERVER].append(self._http)
 
     @property

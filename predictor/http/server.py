@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from aiohttp import web
 
 from predictor.core.operator_log import Throttle
-from predictor.http.connection import Connection, checked
+from predictor.http.connection import Connection
 from predictor.http.limits import most_connections
+from predictor.http.request_faults import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from predictor.core.memory_budget import MemoryBudget
 
 _logger = logging.getLogger("predictor")
 _throttle = Throttle()
@@ -50,8 +53,10 @@ class Lane(Protocol):
 class HttpServer:
     """Stands where aiohttp's `Server` would: sites and gunicorn's worker call it for each connection."""
 
-    def __init__(self, server: web.Server, lane: Lane | None, *, idle: float, connections: int = 0) -> None:
-        """Take aiohttp's server and what stands in front of it, if anything.
+    def __init__(
+        self, server: web.Server, lane: Lane | None, memory: MemoryBudget, *, idle: float, connections: int = 0
+    ) -> None:
+        """Take aiohttp's server, what stands in front of it, if anything, and the memory's budget.
 
         `idle` is seconds of silence, `connections` how many there may be, 0 for as many as files and memory allow.
         """
@@ -60,6 +65,7 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._most = most_connections(connections)
         self.idle = idle
+        self.memory = memory
         self.in_lane: set[LaneProtocol] = set()
         self._handlers: set[Connection] = set()
         self.answered_by_lane = 0
@@ -103,6 +109,7 @@ class HttpServer:
             self._server,
             idle=self.idle,
             handlers=self._handlers,
+            memory=self.memory,
             loop=self._loop,
             access_log=None,
             lingering_time=_LINGER,

@@ -14,9 +14,10 @@ from predictor.api.dataplane import DataPlane
 from predictor.api.pattern.feedback import feedback_calls
 from predictor.api.routes import routes
 from predictor.config.settings import load as load_settings
-from predictor.core import operator_log, thread_pools
+from predictor.core import memory_limit, operator_log, thread_pools
+from predictor.core.memory_budget import MemoryBudget
 from predictor.http.fast_lane import FastLane
-from predictor.http.handlers import ACCESS, IN_FLIGHT, SERVER, InFlight, add_routes, outermost
+from predictor.http.handlers import ACCESS, IN_FLIGHT, MEMORY, SERVER, InFlight, add_routes, outermost
 from predictor.http.request_head import HeadReader
 from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
@@ -45,8 +46,6 @@ PLANE = web.AppKey("PLANE", DataPlane)
 LOG_SERVICE = web.AppKey("LOG_SERVICE", LogService)
 PAGES = web.AppKey("PAGES", Pages)
 CALLERS = web.AppKey("CALLERS", Callers)
-_BODY_BYTES = 8 << 20
-"""What aiohttp takes of a body at least: a model may come later, and is held to its own bound."""
 _TURNS = 3
 """Of the loop, from the reading of a request to the call of its handler."""
 
@@ -88,8 +87,7 @@ def application(
     With `shared_port` a call reaches one of several processes.
     """
     callers = Callers(settings)
-    # What one body may have is a matter of the model that it is for.
-    largest = max([_BODY_BYTES, *(body_bytes(each.facts.description, settings) for each in models.versions)])
+    memory = _memory(settings, models)
     start = [models]
     del models  # a closure would hold them for ever
 
@@ -115,7 +113,7 @@ def application(
         takes = settings.feedback and log_service
         feedback = feedback_calls(catalog, limit=settings.feedback_bytes) if takes else ()
         calls = routes(catalog, health, feedback=feedback)
-        add_routes(app.router, plane, catalog, calls, callers.access)  # last: it also answers where no call is
+        add_routes(app.router, plane, catalog, calls, callers.access, memory)  # last: it also answers the rest
         if settings.fast_lane == "on":
             heads = HeadReader(calls, catalog, tracer.fields, callers.access)
             callers.renewed.append(heads.forget)
@@ -136,12 +134,19 @@ def application(
         if pages := app.get(PAGES):
             pages.close()
 
-    app = web.Application(client_max_size=largest, middlewares=[outermost])
+    app = web.Application(middlewares=[outermost])
     app[IN_FLIGHT], app[SERVER], app[ACCESS], app[CALLERS] = InFlight(), [], callers.access, callers
+    app[MEMORY] = memory
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(drain)
     app.on_response_prepare.append(name_server)
     return app
+
+
+def _memory(settings: Settings, models: LoadedModels) -> MemoryBudget:
+    """Return what the bodies of all connections may hold together: never less than two of the largest."""
+    largest = max((body_bytes(each.facts.description, settings) for each in models.versions), default=0)
+    return MemoryBudget(max(settings.buffered_bytes or memory_limit.usable() // 8, 2 * largest))
 
 
 async def _flush(log_service: LogService, metrics: Metrics | None, seconds: float) -> None:

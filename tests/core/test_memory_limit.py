@@ -48,7 +48,9 @@ def test_connections_by_memory_and_by_files(monkeypatch: pytest.MonkeyPatch) -> 
     """By default memory and open files bound the connections; a setting stands for the former, never for the latter."""
     monkeypatch.setattr(memory_limit, "usable", lambda: 512 << 20)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 20, 1 << 20))
-    assert limits.most_connections() == 1024
+    assert limits.most_connections() == 512
     assert limits.most_connections(5000) == 5000
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
-    assert limits.most_connections() == limits.most_connections(5000) == 824
+    assert limits.most_connections(5000) == 824
+    monkeypatch.setattr(memory_limit, "usable", lambda: 1 << 40)
+    assert limits.most_connections() == 824

@@ -146,3 +146,12 @@ def test_tokens_of_gke(tmp_path: Path) -> None:
     (volume,) = (each for each in spec["volumes"] if each["name"] == mount["name"])
     assert (volume["secret"]["secretName"], path.rpartition("/")[2]) == (secret, file)
     assert (oct(volume["secret"]["defaultMode"]), mount["readOnly"]) == ("0o440", True)
+
+
+def test_rows_of_gke_are_bounded() -> None:
+    """The public overlay bounds the rows of each pod, as its README says; the base bounds none."""
+    readme = (rendering.FOLDER / "overlays" / "gke" / "README.md").read_text()
+    (container,) = overlay("gke").pod("predictor").spec["containers"]
+    rows = variables(container)["PREDICTOR_ROWS_PER_SECOND"]
+    assert int(rows) > 0
+    assert f"each pod predicts {rows} rows a second" in readme

@@ -13,6 +13,7 @@ import pytest
 
 from predictor.http.connection import Connection
 from predictor.http.fast_lane import LaneConnection
+from predictor.http.limits import FREE_BYTES
 from predictor.http.runner import LANE
 from predictor.server import app
 from tests.support import model_folders
@@ -143,7 +144,9 @@ async def test_both_ways_are_equal(
             before = len(in_lane)
             async with Caller(here.port) as caller:
                 answer = await caller.asks(ask(body, **headers))
-            assert len(in_lane) - before == (way == "lane" and "X-Trace-Id" in answer.headers and len(body) <= 200_000)
+            assert len(in_lane) - before == (
+                way == "lane" and "X-Trace-Id" in answer.headers and len(body) <= FREE_BYTES
+            )
         assert answer.status == status
         if "X-Trace-Id" in answer.headers:
             results.append((seen(answer), logged(place)))

@@ -172,7 +172,7 @@ async def test_rows_are_counted_before_they_are_made(
     def fail(*_: object) -> None:
         pytest.fail("the rows were made")
 
-    monkeypatch.setattr(RowDecoder, "_decoded", fail)
+    monkeypatch.setattr(RowDecoder, "decoded", fail)
     body = b'{"data":[[%b]]}' if rows == b"1" else b'{"data":[%b]}'
     problem(await here.post("/predict/batch", data=body % b",".join([rows] * 50_000), headers=JSON), status, word)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor.http.fast_lane import LaneConnection
 from tests.support.raw_connection import Caller
 from tests.support.server import message, predictions, serve, until
 
@@ -21,6 +22,11 @@ _BODY = b'{"data":[[6.7,3.0,5.2,2.3]]}'
 _ASK = message("POST", "/predict", _BODY)
 
 
+def paused(connection: Any) -> bool:  # noqa: ANN401 - of either door
+    """Tell whether a connection waits until answers are taken."""
+    return bool(connection.paused if isinstance(connection, LaneConnection) else connection._paused)
+
+
 async def unread(here: Here, caller: Caller) -> None:
     """Ask without reading until a request waits for its answer to be taken, or the connection has ended."""
     caller.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -29,7 +35,7 @@ async def unread(here: Here, caller: Caller) -> None:
     for transport, option in ((connection.transport, socket.SO_SNDBUF), (caller.writer.transport, socket.SO_RCVBUF)):
         assert transport
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4096)  # full soon
-    while connection.transport and not connection._paused:
+    while connection.transport and not paused(connection):
         if not caller.writer.transport.get_write_buffer_size():
             caller.writer.write(_ASK * 20)
         await asyncio.sleep(0)

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from predictor.api.dataplane import Codec
+    from predictor.api.slices import Slices
     from predictor.core.features import Value
     from predictor.core.result import Prediction, Rows
     from predictor.inference.manifest import Manifest
     from predictor.serving.job import Job
 
     Payload = Callable[[Job], msgspec.Struct]
+    Decode = Callable[[bytes], Rows]
+    DecodeInSlices = Callable[[bytes], Slices[Rows]]
 
 _BODY_BYTES = "PREDICTOR_BODY_BYTES"
 CALLS = (
@@ -67,9 +70,13 @@ class PatternCodec:
 
     takes_body = True
 
-    def __init__(self, decode: Callable[[bytes], Rows], payload: Payload, body_bytes: int) -> None:
-        """Take what makes rows of a body (raises Problem), what makes an answer of a job, and the largest body."""
+    def __init__(self, decode: Decode, payload: Payload, body_bytes: int, in_slices: DecodeInSlices) -> None:
+        """Take what makes rows of a body (raises Problem), what makes an answer of a job, and the largest body.
+
+        `in_slices` makes the same rows, slice by slice.
+        """
         self._decode = decode
+        self._in_slices = in_slices
         self._payload = payload
         self.body_bytes = body_bytes
 
@@ -82,6 +89,14 @@ class PatternCodec:
         try:
             check_size(len(body), self.body_bytes, _BODY_BYTES)
             return InferRequest(self._decode(body))
+        except Problem as problem:
+            return problem
+
+    def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:  # noqa: ARG002 - as above
+        """Return the rows of a large body, slice by slice."""
+        try:
+            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            return InferRequest((yield from self._in_slices(body)))
         except Problem as problem:
             return problem
 
@@ -109,7 +124,7 @@ class SampleCodec(PatternCodec):
 
     def __init__(self, sample: Sequence[Value], payload: Payload) -> None:
         """Take the sample."""
-        super().__init__(lambda _: [list(sample)], payload, 0)
+        super().__init__(lambda _: [list(sample)], payload, 0, _nothing)
 
     def check(self, head: BodyHead) -> None:
         """Take any body: it is not read."""
@@ -117,6 +132,12 @@ class SampleCodec(PatternCodec):
     def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - see the class
         """Return the sample."""
         return InferRequest(self._decode(b""))
+
+
+def _nothing(_: bytes) -> Slices[Rows]:
+    """Return no rows: what takes no body is never asked."""
+    yield
+    return []
 
 
 def codecs(about: Manifest, *, batch_rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
@@ -131,12 +152,12 @@ def codecs(about: Manifest, *, batch_rows: int, body_bytes: int) -> dict[tuple[s
         return OneRow(job.job_id, labels[p.label] if isinstance(p.label, int) else p.label or "", p.outlier, p.score)
 
     found: dict[tuple[str, str], Codec] = {
-        ("POST", "/predict"): PatternCodec(decoder.row, one, body_bytes),
-        ("POST", "/predict/batch"): PatternCodec(decoder.rows, many, body_bytes),
+        ("POST", "/predict"): PatternCodec(decoder.row, one, body_bytes, decoder.row_in_slices),
+        ("POST", "/predict/batch"): PatternCodec(decoder.rows, many, body_bytes, decoder.in_slices),
         ("GET", "/predict/test"): SampleCodec(sample, one),
     }
     if about.gives != "values":
-        found["POST", "/predict/label"] = PatternCodec(decoder.row, label, body_bytes)
+        found["POST", "/predict/label"] = PatternCodec(decoder.row, label, body_bytes, decoder.row_in_slices)
         found["GET", "/predict/test/label"] = SampleCodec(sample, label)
     return found
 

@@ -8,12 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from predictor.api.json_body import undecodable
+from predictor.api.pattern.row_objects import ByName
+from predictor.api.pattern.row_slices import decode_in_slices, too_many
+from predictor.api.slices import at_once
 from predictor.core.features import LONGEST_KEY
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from predictor.api.slices import Slices
     from predictor.core.result import Rows
 
 OVERFLOW = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103}
@@ -23,6 +27,8 @@ _WORDS = {"FP16": "numbers", "FP32": "numbers", "FP64": "numbers", "BOOL": "true
 _NAMES = 8
 """Features that a refusal lists: who sends rows of more knows them."""
 _UINT64 = 2**64
+_FEW = 64
+"""Features up to which objects are decoded by msgspec itself, which looks for each name among all of them."""
 
 
 class Feature(Protocol):
@@ -45,12 +51,8 @@ class _Body(msgspec.Struct):
     data: list[list[float]]
 
 
-class _Outer(msgspec.Struct):
-    data: msgspec.Raw
-
-
 _LARGE = 64 << 10
-_decode_outer = msgspec.json.Decoder(_Outer).decode
+"""Bytes of a body whose rows are counted before they are made."""
 
 
 class RowDecoder:
@@ -68,58 +70,67 @@ class RowDecoder:
         kinds = {(each.datatype, each.missing) for each in features}
         self._plain = kinds == {("FP32", False)} and key is None
         self._one_kind = len(kinds) == 1 and key is None
+        self.numbers = self._one_kind and features[0].datatype != "BYTES"
+        """Whether a row is an array of values of one kind that are no texts."""
         self._decode = msgspec.json.Decoder(_Body).decode if self._plain else None
         self._decode_any = _decoder(features, one_kind=self._one_kind, key=key)
+        self._by_name = ByName(features)
         self._bounds = [(at, OVERFLOW[each.datatype]) for at, each in enumerate(features) if each.datatype in OVERFLOW]
         self._wide = [at for at, each in enumerate(features) if each.datatype == "UINT64"]
 
     def rows(self, body: bytes) -> Rows:
         """Return the rows of a body, each with a value for each feature; raises Problem."""
+        if len(body) > _LARGE:
+            return at_once(self.in_slices(body))
         try:
-            if len(body) > _LARGE:
-                self._bound(body)
-            rows = self._decoded(body)
+            rows = self.decoded(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise undecodable(body, error, self._wanted) from None
+        self._check_number(rows)
+        self.check(rows)
+        return self._with_key_last(rows)
+
+    def row(self, body: bytes) -> Rows:
+        """Return the only row of a body; raises Problem as `rows`, and if there is not exactly one."""
+        return _only(self.rows(body))
+
+    def in_slices(self, body: bytes) -> Slices[Rows]:
+        """Return the same as `rows`, slice by slice."""
+        try:
+            rows = yield from decode_in_slices(body, self, self._most, len(self._features))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise undecodable(body, error, self._wanted) from None
+        self._check_number(rows)
+        return self._with_key_last(rows)
+
+    def row_in_slices(self, body: bytes) -> Slices[Rows]:
+        """Return the same as `row`, slice by slice."""
+        return _only((yield from self.in_slices(body)))
+
+    def _check_number(self, rows: Rows) -> None:
         if not rows:
             raise Problem(Kind.INVALID_DATA, f"data has no rows; wanted {self._wanted}")
         if len(rows) > self._most:
-            raise Problem(Kind.CONTENT_TOO_LARGE, _too_many(len(rows), self._most))
-        width, plain, bound = len(self._features), self._plain, OVERFLOW["FP32"]
-        for index, row in enumerate(rows):
-            if len(row) != width:
-                what = "numbers" if plain else "values"
-                raise Problem(Kind.INVALID_DATA, f"data[{index}] has {len(row)} {what}, wanted {width}")
-            if not plain or max(row) >= bound or min(row) <= -bound:
-                self._refuse_overflow(index, row)
+            raise Problem(Kind.CONTENT_TOO_LARGE, too_many(len(rows), self._most))
+
+    def _with_key_last(self, rows: Rows) -> Rows:
         if (key := self._key) is not None:
             for row in rows:
                 row.append(row.pop(key))
         return rows
 
-    def row(self, body: bytes) -> Rows:
-        """Return the only row of a body; raises Problem as `rows`, and if there is not exactly one."""
-        rows = self.rows(body)
-        if len(rows) != 1:
-            raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
-        return rows
+    def check(self, rows: Rows, first: int = 0) -> None:
+        """Refuse rows of the wrong shape, of which the first has the index `first`; raises Problem."""
+        width, plain, bound = len(self._features), self._plain, OVERFLOW["FP32"]
+        for index, row in enumerate(rows, first):
+            if len(row) != width:
+                what = "numbers" if plain else "values"
+                raise Problem(Kind.INVALID_DATA, f"data[{index}] has {len(row)} {what}, wanted {width}")
+            if not plain or max(row) >= bound or min(row) <= -bound:
+                self._refuse_overflow(index, row)
 
-    def _bound(self, body: bytes) -> None:
-        """Refuse more lists and numbers than a request may have before they are made: to make them takes far longer.
-
-        Raises Problem, and what msgspec raises. Texts may hold any character, so bodies with texts are not counted.
-        """
-        data = bytes(_decode_outer(body).data)
-        if b'"' in data:
-            return
-        rows = data.count(b"[") + data.count(b"{") - 1
-        if rows > self._most:
-            raise Problem(Kind.CONTENT_TOO_LARGE, _too_many(rows, self._most))
-        if data.count(b",") >= self._most * (len(self._features) + 1):
-            detail = f"data has more than {self._most} rows of {len(self._features)} values"
-            raise Problem(Kind.INVALID_DATA, detail)
-
-    def _decoded(self, body: bytes) -> Rows:
+    def decoded(self, body: bytes) -> Rows:
+        """Return the rows of a body, unchecked; raises msgspec's errors."""
         if self._decode is None:
             return self._decode_any(body)
         try:
@@ -128,6 +139,10 @@ class RowDecoder:
             if b"{" not in body[1:]:
                 raise
             return self._decode_any(body)  # objects
+
+    def in_order(self, text: bytes, index: int) -> Slices[bytes]:
+        """Return an object's values as an array in the order of the features; raises msgspec's errors."""
+        return self._by_name.in_order(text, index)
 
     def _refuse_overflow(self, index: int, row: Sequence[Any]) -> None:
         """Refuse a number that is not finite as the model's type, or too large for it; raises Problem."""
@@ -150,6 +165,8 @@ def _decoder(features: Sequence[Feature], *, one_kind: bool, key: int | None) ->
     arrays: Any = list
     tuples: Any = tuple
     array = arrays[types[0]] if one_kind else tuples[tuple(types)]
+    if len(features) > _FEW:
+        return _wide_decoder(features, array)
     fields: list[Any] = [
         (f"f{at}", kind, None) if each.missing else (f"f{at}", kind)
         for at, (each, kind) in enumerate(zip(features, types, strict=True))
@@ -163,6 +180,23 @@ def _decoder(features: Sequence[Feature], *, one_kind: bool, key: int | None) ->
     def decoded(text: bytes) -> Rows:
         rows = decode(text).data
         return [list(as_tuple(each)) if isinstance(each, row) else list(each) for each in rows]
+
+    return decoded
+
+
+def _wide_decoder(features: Sequence[Feature], array: Any) -> Callable[[bytes], Rows]:  # noqa: ANN401 - a type
+    """Return what decodes rows of many features, arrays or objects, each name found at once."""
+    arrays: Any = list
+    parts: Callable[[bytes], Any] = msgspec.json.Decoder(
+        msgspec.defstruct("Parts", [("data", arrays[msgspec.Raw])])
+    ).decode
+    decode: Callable[[bytes], Any] = msgspec.json.Decoder(msgspec.defstruct("Body", [("data", arrays[array])])).decode
+    by_name = ByName(features)
+
+    def decoded(text: bytes) -> Rows:
+        rows = [bytes(row) for row in parts(text).data]
+        rows = [at_once(by_name.in_order(row, at)) if row.startswith(b"{") else row for at, row in enumerate(rows)]
+        return [list(each) for each in decode(b'{"data":[%b]}' % b",".join(rows)).data]
 
     return decoded
 
@@ -195,5 +229,7 @@ def _wanted(features: Sequence[Feature]) -> str:
     return f'{{"data": [[…]]}} with rows of {listed}{more}, or objects with these names'
 
 
-def _too_many(rows: int, most: int) -> str:
-    return f"data has {rows} rows, this server takes at most {most} a request (PREDICTOR_BATCH_ROWS)"
+def _only(rows: Rows) -> Rows:
+    if len(rows) != 1:
+        raise Problem(Kind.INVALID_DATA, f"data has {len(rows)} rows, wanted one; POST /predict/batch takes more")
+    return rows

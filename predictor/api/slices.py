@@ -1,0 +1,22 @@
+"""Work in slices: a large body is decompressed and parsed piece by piece, so that others have their turn between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+T = TypeVar("T")
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    Slices = Generator[None, None, T]
+    """Work that yields whenever others may have their turn, and returns its result."""
+
+
+def at_once(slices: Slices[T]) -> T:
+    """Do the work without a pause, and return its result."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result

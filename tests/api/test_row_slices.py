@@ -46,7 +46,14 @@ MODELS = {
     "texts": columns(3, "BYTES"),
     "mixed": [Feature("f0"), Feature("f1", "BYTES"), Feature("f2", "INT64", missing=True)],
     "wide": columns(70),
+    "keyed": [Feature("f0"), Feature("f1", "BYTES"), Feature("f2")],
 }
+
+
+def decoder_of(name: str) -> RowDecoder:
+    """Return a model's decoder; a keyed one's key is its second column."""
+    return RowDecoder(MODELS[name], MOST, 1 if name == "keyed" else None)
+
 
 texts = st.text('ab,[]{}"\\\n\ud83d\ude00'.encode("utf-16", "surrogatepass").decode("utf-16"), max_size=6)
 leaves = st.none() | st.booleans() | st.integers(-200, 200) | st.floats(allow_nan=False, allow_infinity=False) | texts
@@ -85,7 +92,7 @@ def outcome(decode: Any, body: bytes) -> Any:  # noqa: ANN401 - rows, or what is
 @given(document=documents)
 def test_the_same_rows(name: str, document: Any) -> None:  # noqa: ANN401 - any JSON
     """Whatever the rows are, the slices give those of the whole, or refuse them as the whole is refused."""
-    decoder = RowDecoder(MODELS[name], MOST)
+    decoder = decoder_of(name)
     body = json.dumps(document).encode()
     whole = outcome(decoder.rows, body)
     sliced = outcome(lambda body: at_once(decoder.in_slices(body)), body)
@@ -119,7 +126,7 @@ def test_the_same_rows(name: str, document: Any) -> None:  # noqa: ANN401 - any 
 )
 def test_places(name: str, row: str, detail: str) -> None:
     """What is wrong is said with its place in the whole body."""
-    decoder = RowDecoder(MODELS[name], MOST)
+    decoder = decoder_of(name)
     good = json.dumps(["x" if each.datatype == "BYTES" else 1 for each in MODELS[name]])
     body = f'{{"data":[{good},{good},{row}]}}'.encode("utf-8", "surrogateescape")
     assert detail in outcome(lambda body: at_once(decoder.in_slices(body)), body)[1]
@@ -140,7 +147,7 @@ def test_texts_and_objects_are_counted(
     name: str, body: bytes, kind: Kind | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows and values are counted before any is made, where texts and objects are too; what texts hold is none."""
-    decoder = RowDecoder(MODELS[name], MOST)
+    decoder = decoder_of(name)
     if kind is None:
         assert len(at_once(decoder.in_slices(body))) == MOST
         return

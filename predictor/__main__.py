@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             metavar="MODEL",
             help="a model folder or an ONNX file, before PREDICTOR_MODEL",
         )
+    _comparing(checking)
     verbs.add_parser("healthcheck", help="ask the server that listens by these settings whether it lives")
     beginning = verbs.add_parser("init", help="write the folder of a model from its ONNX file")
     beginning.add_argument("file", type=Path, metavar="FILE.onnx")
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load()
         if getattr(options, "model", None):
             settings = replace(settings, model=options.model)
+        if options.verb == "check" and (options.rows or options.expected):
+            return _compare(settings, options)
         return _VERBS[options.verb or "serve"](settings)
     except (SettingsError, OSError, ValueError) as error:
         operator_log.show(f"predictor: {_sentence(error, settings)}")
@@ -92,6 +95,40 @@ def _check(settings: Settings) -> int:
     from predictor.server.check import check  # noqa: PLC0415 - a verb imports its own
 
     return check(settings)
+
+
+def _comparing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a converted model beside the original's own predictions, instead of all that")
+    group.add_argument("--rows", type=Path, metavar="FILE", help="rows as .parquet, .csv or .jsonl")
+    group.add_argument(
+        "--expected",
+        action="append",
+        metavar="COLUMN",
+        help="the column of what the original predicted: the label or the number; given again for several numbers "
+        "in the model's order, or a label and then its numbers",
+    )
+    group.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-5,
+        help="by how much a number may differ, of 1 or of the number if that is more (default: %(default)s)",
+    )
+    group.add_argument("--changed", type=int, default=0, metavar="N", help="so many labels may change (default: 0)")
+    group.add_argument("--json", action="store_true", help="one object for machines")
+
+
+def _compare(settings: Settings, options: argparse.Namespace) -> int:
+    from predictor.conversion.command import Wanted, check_rows  # noqa: PLC0415 - a verb imports its own
+    from predictor.inference.model import load  # noqa: PLC0415
+    from predictor.inference.repository import one  # noqa: PLC0415
+
+    if not (options.rows and options.expected):
+        msg = "--rows and --expected belong together"
+        raise ValueError(msg)
+    source = one(settings.model)
+    model = load(source.path, settings.batch_rows, name=source.name, version=source.version)
+    wanted = Wanted(options.rows, options.expected, options.tolerance, options.changed, options.json)
+    return check_rows(model, wanted)
 
 
 def _init(file: Path, folder: Path | None) -> int:

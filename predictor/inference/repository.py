@@ -104,6 +104,16 @@ def find(path: Path) -> Found:
     return Found(tuple(sources), tuple(notes))
 
 
+def one(path: Path) -> Source:
+    """Return the only model of a path in its highest version; raises ModelError if there are several, or none."""
+    found = find(path).sources
+    models = dict.fromkeys(each.model for each in found)
+    if len(models) > 1:
+        msg = f"{path} has several models; wanted one of them: {', '.join(map(str, models))}"
+        raise ModelError(msg)
+    return found[-1]
+
+
 def _model_in(path: Path) -> list[Source]:
     """Return the versions of the model that an entry of a folder of models is; none if it is no model."""
     if not path.is_dir():

@@ -66,6 +66,7 @@ _MAY_IMPORT = {
         *("dashboard.*", "http.responses", "api.access", "core.*", "__version__"),
         *("aiohttp", "jinja2", "msgspec"),
     ],
+    "conversion.*": ["conversion.*", "inference.*", "core.*", "msgspec", "numpy", "pyarrow"],
     "load.*": ["load", "load.*", "inference.*", "core.*", "config.parsers", "config.urls", "aiohttp", "msgspec"],
     "server.*": ["*"],  # builds everything
     "app": ["server.app"],
@@ -108,7 +109,7 @@ _ONLY_FOR = {
     "httptools": ["http.request_head"],
     "shipping.shipper": ["server.log_service", "server.owned_streams"],
     "server.app": ["app", "worker", "server.lifecycle", "server.banner"],
-    "pyarrow": ["reader.sources.zstd", "reader.export.writers", "reader.export.table_folder"],
+    "pyarrow": ["reader.sources.zstd", "reader.export.writers", "reader.export.table_folder", "conversion.table_file"],
     "rich": ["reader.output"],
     "reader.*": ["reader.*", "__main__"],
 }

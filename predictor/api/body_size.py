@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from predictor.inference.model import Model
+
+FREE = -1
+"""In a shape: an axis of any length."""
+_USUAL = 512
+"""Taken for the length of such an axis: tokens of a text, edges of an image."""
 _LEAST = 1 << 20
 _MOST = 8 << 20
 """Of several rows together: the event loop reads a body of 8 MiB in some milliseconds."""
@@ -13,3 +23,12 @@ def default_body_bytes(elements: int, rows: int) -> int:
     """Return the bytes of a request of so many rows, of so many elements each: 1 to 8 MiB, and one row always."""
     row = elements * _NUMBER + 1024
     return max(_LEAST, row, min(row * rows, _MOST))
+
+
+def elements_of_a_row(model: Model) -> int:
+    """Return how many values a row has, or a request without rows; of axes of any length, what is usual."""
+    shapes = [spec.shape for spec in model.signature.inputs]
+    if model.tensors is None:
+        return len(model.description.features)
+    skipped = 1 if model.tensors.row_axis else 0
+    return sum(math.prod(_USUAL if size == FREE else size for size in shape[skipped:]) for shape in shapes)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from predictor.api.json_body import BodyHead
     from predictor.api.slices import Slices
     from predictor.core.problems import Kind
-    from predictor.core.result import Origin, Rows
+    from predictor.core.result import Origin, Rows, Tensors
     from predictor.serving.job import Job
     from predictor.serving.pipeline import Pipeline
     from predictor.tracing.tracer import Tracer
@@ -42,11 +42,21 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     """What a caller wants predicted, whatever form it came in."""
 
     rows: Rows
+    """The values of the features, a list a row; empty for a model that takes tensors."""
+    tensors: Tensors | None = None
+    """The same as arrays by the names of the inputs, as `TensorRequests` has checked them; they are not copied."""
+    size: int = 0
+    """How many rows the tensors are; not needed without them."""
+    id: str | None = None
+    """`prediction.id` of its records."""
+    own_outputs: bool = False
+    """Whether `Job.outputs` shall have the file's own outputs; for a model that takes tensors it has them always."""
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that the rows hold if their values are numbers, about; texts are as long as their body."""
-        return _VALUE * sum(map(len, self.rows))
+        """Bytes that rows or tensors hold if their values are numbers, about; texts are as long as their body."""
+        arrays = sum(each.nbytes for each in self.tensors.values()) if self.tensors else 0
+        return _VALUE * sum(map(len, self.rows)) + arrays
 
 
 class Codec(Protocol):
@@ -196,8 +206,9 @@ class DataPlane:
             return self.refuse(request, context)
         pending = Pending(self, context)
         try:
+            context.origin.infer_id = request.id
             pipeline = _version_of(context).pipeline
-            pending.job = pipeline.start(context.origin, request.rows, pending, context.deadline)
+            pending.job = pipeline.start(context.origin, request, pending, context.deadline)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             return self.refuse(error, context)
         return pending

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "PREDICTOR_"
+_RECORD_SHIPPED, _RECORD_KEPT = 40 << 10, 1 << 20
+"""The largest PREDICTOR_RECORD_BYTES: Loki takes 64 KB of attributes a record."""
 _SEMCONV = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
@@ -90,6 +92,12 @@ class Settings:
     keep_bytes: int = _setting("1GiB", size(1 << 20), "without an endpoint: the log keeps this much, the newest")
     keep_age: float = _setting("7d", duration(1), "without an endpoint: the log keeps records this long")
     batch_rows: int = _setting("256", count(1, 4096), "rows that run together at most, and rows of one request at most")
+    record_bytes: int = _setting(
+        "16KiB",
+        size(1 << 10),
+        "of one record: all its tensors, or the rows of a request that it holds, at most; "
+        "1 KiB to 40 KiB while an endpoint is set, else to 1 MiB",
+    )
     threads: int = _setting(
         "0",
         count(0),
@@ -228,9 +236,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         msg = "PREDICTOR_TLS_KEY is set, wanted PREDICTOR_TLS_CERTIFICATE too"
         raise SettingsError(msg)
     try:
-        return Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
+        settings = Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    most = _RECORD_SHIPPED if settings.export.logs else _RECORD_KEPT
+    if settings.record_bytes > most:
+        why = "while an endpoint is set (a sink takes no more)" if settings.export.logs else "in any case"
+        msg = f"PREDICTOR_RECORD_BYTES is {settings.record_bytes}, wanted at most {most >> 10} KiB {why}"
+        raise SettingsError(msg)
+    return settings
 
 
 def _sentence(variable: str, given: str | None, wanted: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 Kept = Literal["head", "outlier", "error", "slow"]
 Rows = list[list[Any]]
 """Validated rows of one request: as many numbers each as the model has features."""
+Tensors = Mapping[str, Any]
+"""numpy arrays by the names of inputs or outputs."""
+
+
+class TensorTexts(msgspec.Struct, frozen=True, gc=False):
+    """What a record has of a request's tensors: JSON, or nothing where they are kept out of the log."""
+
+    inputs: str | None = None
+    outputs: str | None = None
 
 
 class Origin(msgspec.Struct, gc=False):
@@ -31,6 +41,8 @@ class Origin(msgspec.Struct, gc=False):
     """A record is written: whether there is a span is said there and stays so."""
     sample: Any = None
     """What the head sampler answered, if it wants the request."""
+    infer_id: str | None = None
+    """What the caller calls the inference request in its body: `id` of the Open Inference Protocol."""
 
     def elapsed(self) -> float:
         """Return the seconds since the request arrived."""
@@ -60,6 +72,45 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     error: Kind | None = None
     values: list[float] | None = None
     """What the model gives that is no probability."""
+    rows: int | None = None
+    """How many rows the record speaks of; None: the one at `index`."""
+    tensors: TensorTexts | None = None
+
+
+class ManyPredictions(msgspec.Struct, frozen=True, gc=False):
+    """All rows of one request that was answered, by column, where a record has many of them; see `Prediction`."""
+
+    job_id: str
+    origin: Origin
+    features: Rows
+    probabilities: list[list[float]] | None
+    labels: list[int] | list[str] | None
+    outliers: list[bool] | None
+    scores: list[float] | None
+    values: list[list[float]] | None
+    queue: float
+    inference: float
+    total: float
+    batch_size: int
+
+    def row(self, at: int) -> Prediction:
+        """Return one of them."""
+        return Prediction(
+            self.job_id,
+            self.origin,
+            at,
+            self.features[at],
+            self.probabilities[at] if self.probabilities else None,
+            self.labels[at] if self.labels else None,
+            self.outliers[at] if self.outliers else None,
+            self.scores[at] if self.scores else None,
+            self.queue,
+            self.inference,
+            self.total,
+            self.batch_size,
+            None,
+            self.values[at] if self.values else None,
+        )
 
 
 class Feedback(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from predictor.inference.model import Model
+    from predictor.inference.signature import TensorSpec
     from predictor.inference.training_ranges import Range
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -24,6 +26,24 @@ class File(NamedTuple):
 
     content_type: str
     content: bytes
+
+
+_SHOWN = 64
+"""Values of a sample that are written out."""
+
+
+def _body(model: Model) -> str | None:
+    """Return a body that a model of tensors takes, None for a model of rows."""
+    if model.tensors is None:
+        return None
+    sample = model.tensors.sample
+    if sample is None or sum(array.size for array in sample.values()) > _SHOWN:
+        return json.dumps({"inputs": {each.name: [] for each in model.signature.inputs}})
+    return json.dumps({"inputs": {name: array.tolist() for name, array in sample.items()}})
+
+
+def _shown(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.datatype} {[*spec.shape]}"
 
 
 def files() -> dict[str, File]:
@@ -69,8 +89,12 @@ def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, to
                 "features": features[:MOST_FEATURES],
                 "width": len(features),
                 "ownLabel": model.own_label,
+                "tensors": model.tensors is not None,
             },
             samples=[each.sample for each in about.features],
+            body=_body(model),
+            takes=[_shown(each) for each in model.signature.inputs],
+            gives=[_shown(each) for each in model.own_outputs],
             stream_id=stream_id,
             tokens=tokens,
         )

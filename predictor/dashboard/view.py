@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from predictor.core.features import Feature
     from predictor.core.result import Prediction
-    from predictor.inference.manifest import OutputLog
+    from predictor.inference.log_rules import OutputLog
 
 MOST_FEATURES = 32
 """Of each row; a wide model's rows would make the stream wide too, and nobody reads a thousand plots."""

@@ -108,11 +108,11 @@ def try_together(run: Run, rows: Feed, most: int, seconds: float = _SECONDS) -> 
         except Exception:  # noqa: BLE001 - the runtime's exceptions share no other base
             return Trial(Mode.ONE_BY_ONE, subjects, alone)  # alone they did not fail
         together.append((places, found))
-        differs = differs or bool(_differ(found, tuple(part[places] for part in alone)).any())
+        differs = differs or bool(differ(found, tuple(part[places] for part in alone)).any())
     if not differs and len(subjects) >= min(_FEWEST_ROWS, len(rows)):
         return Trial(Mode.TOGETHER, subjects, alone)
     doubled = _joined([tuple(part[:1] for part in run(subjects[[at, at]])) for at in range(len(subjects))])
-    same = all(not _differ(found, tuple(part[places] for part in doubled)).any() for places, found in together)
+    same = all(not differ(found, tuple(part[places] for part in doubled)).any() for places, found in together)
     return Trial(Mode.BESIDE_A_COPY if same else Mode.ONE_BY_ONE, subjects, alone)
 
 
@@ -151,15 +151,15 @@ def _joined(parts: Sequence[Parts]) -> Parts:
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
-def _differ(found: Parts, wanted: Parts) -> NDArray[np.bool_]:
+def differ(found: Parts, wanted: Parts) -> NDArray[np.bool_]:
     """Return for each row whether any of its bits differ; one NaN is as good as another."""
-    differ = np.zeros(len(wanted[0]), bool)
+    unlike = np.zeros(len(wanted[0]), bool)
     for ours, theirs in zip(found, wanted, strict=True):
         if ours.shape != theirs.shape:
-            return ~differ
+            return ~unlike
         unequal = ours != theirs
         if ours.dtype.kind == "f":
             unequal |= np.signbit(ours) != np.signbit(theirs)  # of zeros
             unequal &= ~(np.isnan(ours) & np.isnan(theirs))
-        differ |= unequal.reshape(len(differ), -1).any(axis=1)
-    return differ
+        unlike |= unequal.reshape(len(unlike), -1).any(axis=1)
+    return unlike

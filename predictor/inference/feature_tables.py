@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from predictor.core.features import Feature, Key, aliases
+from predictor.inference.log_rules import log_of
 from predictor.inference.toml_table import is_text
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ def features(top: TomlTable) -> tuple[tuple[Feature, ...], Key | None]:
 
 def _feature(table: TomlTable, name: str) -> Feature:
     unit = table.text("unit", 'a non-empty string, "1" for no unit')
-    log = table.text("log", "keep, drop or hash", "keep|drop|hash") if "log" in table else "keep"
     missing = table.flag("missing") if "missing" in table else False
-    return Feature(name, unit, table.value("sample"), cast("Literal['keep', 'drop', 'hash']", log), missing)
+    return Feature(name, unit, table.value("sample"), log_of(table), missing)
 
 
 def _key(table: TomlTable, name: str, place: int) -> Key:

@@ -2,7 +2,7 @@
 
     name = "iris"                          # [a-z][a-z0-9_-]*
     version = "2025-01-31"
-    task = "classification"                # or "regression"; may be left out: found in the file
+    task = "classification"                # or "regression", "tensors"; may be left out: found in the file
 
     file = "classifier.onnx"               # in the same folder; may be left out if it is the only one
     labels = ["setosa", "versicolor"]      # in the order of the probabilities; may be left out where the file has them
@@ -31,9 +31,14 @@
     sample = "A-1017"                      # a text or a whole number
     log = "keep"                           # or "hash"
 
+    [[inputs]]                             # of a model of tensors, and likewise [[outputs]]: only to say
+    name = "image"
+    log = "drop"                           # or "hash", "keep"
+
     [log]                                  # may be left out
     outputs = "keep"                       # or "round", "hash", "drop": what the record holds of the answer
     decimals = 2                           # with "round" only: digits after the point, 0 to 15
+    rows = "per_row"                       # or "per_request": as many rows of a request in one record as fit
 
     [session]
     threads = 1
@@ -56,42 +61,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from predictor.inference.feature_tables import features as _features
+from predictor.inference.log_rules import KEEP_OUTPUTS, LogRules, OutputLog, RowsMode, log_rules, tensor_logs
 from predictor.inference.model_name import PATTERN, name_of
 from predictor.inference.runtime_options import Runtime
 from predictor.inference.session_tables import batch_rows, runtime
 from predictor.inference.toml_table import DescriptionError, TomlTable, is_text, one_of, texts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from predictor.core.features import Feature, Key
+    from predictor.core.features import Feature, Key, Log
 
 FILE = "model.toml"
 SUFFIX = ".onnx"
-OutputMode = Literal["keep", "round", "hash", "drop"]
-_MOST_DECIMALS = 15
 KINDS = ("classifier",)
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "tensors")
 ACTIVATIONS = ("softmax", "sigmoid")
-Gives = Literal["probabilities", "label", "values"]
-"""Probabilities with a label; a label, perhaps beside values; values alone."""
+Gives = Literal["probabilities", "label", "values", "tensors"]
+"""Probabilities with a label; a label, perhaps beside values; values alone; tensors as they are."""
 _OUTPUT = "the name of an output of the file"
-
-
-@dataclass(frozen=True, slots=True)
-class OutputLog:
-    """What the record holds of label, probabilities, confidence and outlier score."""
-
-    mode: OutputMode = "keep"
-    decimals: int = 0
-    """Digits after the point that `round` leaves."""
-
-    def __str__(self) -> str:
-        """Return it as the record's scope has it: `drop`, `hash`, `round:2`."""
-        return f"round:{self.decimals}" if self.mode == "round" else self.mode
-
-
-KEEP_OUTPUTS = OutputLog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +117,10 @@ class Manifest:
     classifier: Classifier
     outlier: Detector | None
     outputs: OutputLog = KEEP_OUTPUTS
+    log_rows: RowsMode | None = None
+    """How many rows a record has; None: what is usual for the task."""
+    tensor_logs: tuple[Mapping[str, Log], Mapping[str, Log]] = ({}, {})
+    """What the record holds of inputs and outputs by name, of a model of tensors."""
     task: str | None = None
     activation: str | None = None
     multilabel: bool = False
@@ -170,6 +163,7 @@ def read(path: Path, name: str | None = None, version: str | None = None) -> Man
 
 def _description(top: TomlTable, folder: Path, name: str | None, version: str | None) -> Manifest:
     features, key = _features(top) if "features" in top else ((), None)
+    rules = log_rules(top.table("log")) if "log" in top else LogRules()
     description = Manifest(
         name=_name(top, name),
         version=_version(top, version),
@@ -183,7 +177,9 @@ def _description(top: TomlTable, folder: Path, name: str | None, version: str | 
         multilabel=top.flag("multilabel") if "multilabel" in top else False,
         values=texts(top, "values", "names of outputs of the file") if "values" in top else (),
         outlier=_detector(top.table("outlier")) if "outlier" in top else None,
-        outputs=_outputs(top.table("log")) if "log" in top else KEEP_OUTPUTS,
+        outputs=rules.outputs,
+        log_rows=rules.rows,
+        tensor_logs=(tensor_logs(top, "inputs"), tensor_logs(top, "outputs")),
         runtime=runtime(top.table("session")) if "session" in top else Runtime(),
         batch_rows=batch_rows(top.table("batching")) if "batching" in top else None,
     )
@@ -264,18 +260,6 @@ def _detector(table: TomlTable) -> Detector:
     detector = Detector(_file(table), table.text("score", _OUTPUT), table.number("threshold"))
     table.close()
     return detector
-
-
-def _outputs(table: TomlTable) -> OutputLog:
-    mode = cast("OutputMode", table.text("outputs", "keep, round, hash or drop", "keep|round|hash|drop"))
-    decimals = 0
-    if mode == "round":
-        wanted = f"a whole number from 0 to {_MOST_DECIMALS}"
-        decimals = table.take("decimals", wanted)
-        if type(decimals) is not int or not 0 <= decimals <= _MOST_DECIMALS:
-            table.refuse("decimals", decimals, wanted)
-    table.close()
-    return OutputLog(mode, decimals)
 
 
 def _file(table: TomlTable) -> str:

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictor.core.features import aliases
 from predictor.inference import manifest, training_ranges
 from predictor.inference.batch_trial import Mode
-from predictor.inference.checked_file import Checked, checked, tried
-from predictor.inference.onnx_graph import other_files, takes_missing, texts_of
+from predictor.inference.detector import load_score, table_of_its_own
+from predictor.inference.onnx_graph import other_files
 from predictor.inference.onnx_session import RUNTIME, Session
 from predictor.inference.outputs import Outputs
 from predictor.inference.runtime_errors import ModelError
-from predictor.inference.signature import FLOATS
-from predictor.inference.table_input import found_features
-from predictor.inference.tasks.finding import find
-from predictor.inference.tasks.task import Source
-from predictor.inference.trial_rows import table_rows
+from predictor.inference.table_input import Columns
+from predictor.inference.table_model import as_table
+from predictor.inference.tasks import tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,10 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from predictor.core.features import Feature
-    from predictor.inference.batch_trial import Parts
+    from predictor.inference.checked_file import Checked
     from predictor.inference.manifest import Manifest
-    from predictor.inference.signature import Signature
+    from predictor.inference.signature import Signature, TensorSpec
     from predictor.inference.table_input import Feed, TableInput
     from predictor.inference.tasks.task import Task
 
@@ -43,13 +39,11 @@ __all__ = ["Model", "ModelError", "Outputs", "load"]
 
 BATCH_ROWS = 256
 """So many rows may run together unless the caller of `load` says otherwise."""
-_TENSOR = "tensor(float)"
-_KNOWN_TEXTS = 200
 _VERSION_DIGITS = 12
 _TWO = 2
 _LISTED = 8
 """Names in a sentence."""
-_NAMED = frozenset({"BYTES", "BOOL"})
+_NO_TABLES: tuple[TableInput | None, TableInput | None] = (None, None)
 
 
 class Model:
@@ -61,7 +55,7 @@ class Model:
         digest: str,
         task: Task,
         score: Checked | None,
-        tables: tuple[TableInput, TableInput | None],
+        tables: tuple[TableInput, TableInput | None] | None,
         signature: Signature,
         provider: str,
         ranges: training_ranges.Ranges,
@@ -69,6 +63,8 @@ class Model:
         found_something: bool,
     ) -> None:
         """Take over what `load` has checked; `tables` feed the model and, unless it takes the same, its detector.
+
+        Without `tables` it takes tensors, not rows.
 
         With `found_something` the summary is a note: `model.toml` does not say it.
         """
@@ -91,10 +87,18 @@ class Model:
         """Whether the rows of a batch run together; else one by one."""
         self.own_label = task.checked.own_label or about.threshold is not None
         """Whether the answered label need not be the most probable class."""
-        self._feed, self._feed_detector = tables[0].feed, tables[1].feed if tables[1] else None
-        self._outputs = task.outputs
         self._limit = about.threshold
         self._width = len(about.features) if about.key else None
+        self.own_outputs: tuple[TensorSpec, ...] = task.checked.own
+        """The file's own outputs, as far as each row or request has its part of them."""
+        whole = task if isinstance(task, tensors.Tensors) else None
+        self.tensors = whole.found if whole else None
+        """How it takes tensors; None if it takes rows."""
+        self.shapeless: frozenset[str] = whole.shapeless if whole else frozenset()
+        """Inputs that may have any shape."""
+        self._table, self._table_detector = tables or _NO_TABLES
+        self._answer = task.answer
+        self._run, self._run_whole = task.checked.run, task.checked.whole
         self._score = score.run if score else None
         self._threshold = np.float32(about.outlier.threshold if about.outlier else 0)
 
@@ -105,22 +109,50 @@ class Model:
         Any number of threads may call at once; the GIL is free while a session runs.
         Raises what the runtime raises (its exceptions share no base but Exception): then no row has an output.
         """
-        if self._width:
-            rows = [row[: self._width] for row in rows]
-        feed = self._feed(rows)
-        outputs = self._outputs(feed)
+        feed = self.feed(rows)
+        return self._scored(self._answer(self._run(feed)), feed, rows)
+
+    def feed(self, rows: Sequence[Sequence[Any]] | NDArray[Any]) -> Feed:
+        """Return rows as the runtime takes them."""
+        if self._table is None:
+            msg = "this model takes tensors, not rows"
+            raise TypeError(msg)
+        return self._table.feed(self._without_key(rows))
+
+    def run_feed(
+        self, feed: Feed | Mapping[str, NDArray[Any]], rows: Sequence[Sequence[Any]] = (), *, own: bool = True
+    ) -> Outputs:
+        """Return the outputs for what the runtime takes, with the file's own ones unless not `own`; raises as `run`.
+
+        `rows` are the same as values, for a detector that takes them otherwise.
+        """
+        ready = feed if isinstance(feed, Columns | np.ndarray) else Columns(feed)
+        if not own:
+            return self._scored(self._answer(self._run(ready)), ready, rows)
+        found = self._run_whole(ready)
+        count = len(found) - len(self.own_outputs)
+        named = {spec.name: part for spec, part in zip(self.own_outputs, found[count:], strict=True)}
+        return self._scored(self._answer(found[:count]), ready, rows)._replace(own=named)
+
+    def _without_key(self, rows: Sequence[Sequence[Any]] | NDArray[Any]) -> Sequence[Sequence[Any]] | NDArray[Any]:
+        return [row[: self._width] for row in rows] if self._width else rows
+
+    def _scored(self, outputs: Outputs, feed: Feed, rows: Sequence[Sequence[Any]] | NDArray[Any]) -> Outputs:
         if self._limit is not None:
             # In the probabilities' own type: float32's 0.3 is 0.3.
             outputs = outputs._replace(labels=(outputs.probabilities[:, 1] >= self._limit).astype(np.intp))
         if self._score is None:
             return outputs
-        (scores,) = self._score(feed if self._feed_detector is None else self._feed_detector(rows))
-        probabilities, labels, _, _, values = outputs
-        return Outputs(probabilities, labels, scores < self._threshold, scores, values)
+        (scores,) = self._score(
+            feed if self._table_detector is None else self._table_detector.feed(self._without_key(rows))
+        )
+        return outputs._replace(outliers=scores < self._threshold, scores=scores)
 
 
 def _summary(about: Manifest) -> str:
     """Return in one sentence what a model does."""
+    if about.gives == "tensors":
+        return f"{about.name}@{about.version} is a model of tensors"
     rows = f"rows of {len(about.features)} {'feature' if len(about.features) == 1 else 'features'}"
     names = about.labels or about.values
     listed = ", ".join(names[:_LISTED]) + (f", … ({len(names)})" if len(names) > _LISTED else "")
@@ -152,42 +184,44 @@ def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, v
         return Session(folder / file, files[file], others, about.runtime)
 
     opened = session(about.classifier.file)
-    content = files[opened.file]
-    features = about.features or _found_features(opened, content)
-    if about.key and about.key.name in {each.name for each in features}:
-        opened.refuse(f"it takes a feature {about.key.name!r} itself, so the key in model.toml needs another name")
-    table = opened.table(features)
-    features = _with_types(opened, features, table)
-    ranges = training_ranges.ranges(folder) if path.is_dir() else {}
-    by_column = {at: ranges[each.name] for at, each in enumerate(features) if each.name in ranges}
-    texts = texts_of(content, _KNOWN_TEXTS)
-    rows = table_rows(features, by_column, {at: texts for at, _ in enumerate(features)}, table)
     most = max(min(batch_rows, about.batch_rows or batch_rows), 2)
-    task = find(Source(opened, about, content, rows, most))
-    if about.threshold is not None and (task.gives != "probabilities" or len(task.labels) != _TWO):
+    ranges = training_ranges.ranges(path) if path.is_dir() else {}
+    found = as_table(opened, about, files[opened.file], ranges, most)
+    complete = replace(about, version=about.version or digest.removeprefix("sha256:")[:_VERSION_DIGITS])
+    if found is None:
+        task = tensors.load(opened, files[opened.file], most)
+        logs = tensors.logs(opened, about)
+        complete = replace(
+            complete, task=task.name, gives=task.gives, batch_rows=task.found.batch_rows, tensor_logs=logs
+        )
+        return Model(
+            complete, digest, task, None, None, opened.signature, opened.provider, {}, found_something=not about.task
+        )
+    if any(about.tensor_logs):
+        opened.refuse('[[inputs]] and [[outputs]] are for task = "tensors"; wanted [[features]] for a model of rows')
+    table = found.table
+    if about.threshold is not None and (found.task.gives != "probabilities" or len(found.task.labels) != _TWO):
         opened.refuse(
             f"threshold = {about.threshold} is for two labels with probabilities, and it gives "
-            + (f"{len(task.labels)} labels" if task.gives == "probabilities" else "no probabilities")
+            + (f"{len(found.task.labels)} labels" if found.task.gives == "probabilities" else "no probabilities")
         )
     score, own_table = None, None
     if about.outlier:
         detector = session(about.outlier.file)
-        own_table = _table_of_its_own(detector, opened, features)
-        its_rows = table_rows(features, by_column, {at: texts for at, _ in enumerate(features)}, own_table or table)
-        score = _score(detector, about.outlier.score, its_rows, most)
+        own_table = table_of_its_own(detector, opened, found.features)
+        score = load_score(detector, about.outlier.score, found.rows(own_table or table), most)
     complete = replace(
-        about,
-        version=about.version or digest.removeprefix("sha256:")[:_VERSION_DIGITS],
-        features=features,
-        labels=task.labels,
-        task=task.name,
-        values=task.values,
-        gives=task.gives,
+        complete,
+        features=found.features,
+        labels=found.task.labels,
+        task=found.task.name,
+        values=found.task.values,
+        gives=found.task.gives,
     )
     return Model(
         complete,
         digest,
-        task,
+        found.task,
         score,
         (table, own_table),
         opened.signature,
@@ -223,57 +257,3 @@ def _content(path: Path) -> bytes:
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}."
         raise ModelError(msg) from error
-
-
-def _found_features(session: Session, content: bytes) -> tuple[Feature, ...]:
-    """Return the features that the file tells of; raises ModelError if it takes no rows of a table."""
-    found = found_features(session.signature.inputs)
-    if found is None:
-        listed = ", ".join(str(each) for each in session.signature.inputs)
-        session.refuse(
-            f"its inputs are no rows of a table ({listed}); wanted (N, features), or (N, 1) for each feature"
-        )
-    missing = takes_missing(content)
-    named = zip(found, aliases([each.name for each in found]), strict=True)
-    return tuple(replace(each, alias=alias, missing=missing and each.datatype in FLOATS) for each, alias in named)
-
-
-def _with_types(session: Session, features: Sequence[Feature], table: TableInput) -> tuple[Feature, ...]:
-    """Return features with the datatypes of the file; raises ModelError for a sample of another type."""
-    found = []
-    for feature, datatype in zip(features, table.datatypes(), strict=True):
-        sample = feature.sample
-        kind = datatype if datatype in _NAMED else "number"
-        if kind != ("BYTES" if isinstance(sample, str) else "BOOL" if isinstance(sample, bool) else "number"):
-            session.refuse(f"the sample of {feature.name!r} is {sample!r}; wanted one that is {datatype}, as its input")
-        if kind == "number":
-            sample = float(sample or 0) if datatype in FLOATS else int(sample or 0)
-        if feature.missing and datatype not in FLOATS:
-            session.refuse(f"the feature {feature.name!r} is {datatype}, which has no missing values; wanted floats")
-        found.append(replace(feature, datatype=datatype, sample=sample))
-    return tuple(found)
-
-
-def _table_of_its_own(detector: Session, model: Session, features: Sequence[Feature]) -> TableInput | None:
-    """Return what feeds the detector, None if it takes the very arrays that the model takes."""
-    table = detector.table(features)
-    ours, theirs = detector.signature.inputs, model.signature.inputs
-    if len(ours) == len(theirs) == 1 and ours[0].datatype == theirs[0].datatype and len(ours[0].shape) != 1:
-        return None
-    return table
-
-
-def _score(session: Session, output: str, rows: Feed, most: int) -> Checked:
-    """Return the function from rows to their scores, one a row."""
-    kind = session.output_type(output)
-    if kind != _TENSOR:
-        session.refuse(f"its output of scores is a {kind}; wanted a {_TENSOR}")
-    raw = session.asked_for([output])
-
-    def run(rows: Feed) -> Parts:
-        return (raw(rows)[0].reshape(-1),)
-
-    mode, _, (scores,) = tried(session, run, rows, most, "scores", ())
-    if not np.isfinite(scores[0]):
-        session.refuse(f"it gives the sample the score {scores[0]}; wanted a finite number")
-    return checked(session, run, mode)

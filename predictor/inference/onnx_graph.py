@@ -19,6 +19,9 @@ _NODE = 1  # of a GraphProto
 _INITIALIZER = 5  # of a GraphProto: the weights, each a TensorProto
 _EXTERNAL = 13  # of a TensorProto: pairs of key and value that say where its bytes are
 _KEY, _VALUE = 1, 2  # of such a pair
+_GRAPH_INPUT = 11  # of a GraphProto: a ValueInfoProto
+_INPUT_NAME, _INPUT_TYPE = 1, 2  # of such a one: the latter a TypeProto
+_TENSOR_TYPE, _SHAPE = 1, 2  # of a TypeProto, and of the tensor type in it
 _INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE = 1, 2, 4, 5  # of a NodeProto
 _NAME, _INTS, _STRINGS = 1, 8, 9  # of an AttributeProto
 _CLASSIFIERS = {"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"}
@@ -132,6 +135,28 @@ def _locations(content: bytes, tensor: _Field) -> Iterator[str]:
         pair = {each.number: _text(content, each) for each in _fields(content, field.begin, field.end)}
         if pair.get(_KEY) == "location":
             yield pair.get(_VALUE, "")
+
+
+def shapeless_inputs(content: bytes) -> frozenset[str]:
+    """Return the inputs of which the file declares no shape; the runtime shows them as it shows scalars."""
+    found: set[str] = set()
+    try:
+        for graph in _fields(content, 0, len(content)):
+            for field in _fields(content, graph.begin, graph.end) if graph.number == _GRAPH else ():
+                if field.number == _GRAPH_INPUT:
+                    parts = {each.number: each for each in _fields(content, field.begin, field.end)}
+                    if not _has_shape(content, parts[_INPUT_TYPE]):
+                        found.add(_text(content, parts[_INPUT_NAME]))
+    except (ValueError, KeyError):
+        pass  # the runtime has loaded it, so this is a form that is not known here
+    return frozenset(found)
+
+
+def _has_shape(content: bytes, type_: _Field) -> bool:
+    for tensor in _fields(content, type_.begin, type_.end):
+        if tensor.number == _TENSOR_TYPE:
+            return any(each.number == _SHAPE for each in _fields(content, tensor.begin, tensor.end))
+    return False
 
 
 def missing_bytes(content: bytes) -> int:

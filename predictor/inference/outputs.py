@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -25,12 +25,14 @@ class Outputs(NamedTuple):
     outliers: NDArray[np.bool_] | None  # (N,), None without a detector
     scores: NDArray[Any] | None  # (N,), None without a detector
     values: Any = None  # (N, values): what is no probability
+    own: Mapping[str, NDArray[Any]] | None = None
+    """The file's own outputs by name, if they were asked for: with an entry for each row, or of the only request."""
 
 
 def broken_rows(outputs: Outputs) -> NDArray[np.bool_] | None:
     """Return which rows have no answer: a number that is not finite, or no label; None if all have one."""
     found = None
-    probabilities, labels, _, scores, values = outputs
+    probabilities, labels, _, scores, values, _ = outputs
     for part in (probabilities, scores, values):
         if part is not None and not math.isfinite(part.sum()):
             finite = np.isfinite(part)
@@ -41,24 +43,3 @@ def broken_rows(outputs: Outputs) -> NDArray[np.bool_] | None:
         if without.any():
             found = without if found is None else found | without
     return found
-
-
-def joined(parts: Sequence[Outputs | int]) -> Outputs | None:
-    """Return outputs one after the other, with no answer for each number of rows; None if there are numbers only."""
-    like = next((part for part in parts if isinstance(part, Outputs)), None)
-    if like is None:
-        return None
-    whole = [part if isinstance(part, Outputs) else _failed(part, like) for part in parts]
-    columns = zip(like, zip(*whole, strict=True), strict=True)
-    return Outputs(*(None if one is None else np.concatenate(each) for one, each in columns))
-
-
-def _failed(size: int, like: Outputs) -> Outputs:
-    return Outputs(*(None if part is None else _nothing(part, size) for part in like))
-
-
-def _nothing(part: NDArray[Any], size: int) -> NDArray[Any]:
-    shape = (size, *part.shape[1:])
-    if part.dtype.kind == "f":
-        return np.full(shape, np.nan, part.dtype)
-    return np.full(shape, None, object) if part.dtype.kind == "O" else np.zeros(shape, part.dtype)

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
 FREE = -1
 """In a shape: an axis of any length."""
 
@@ -43,6 +45,7 @@ DTYPES: dict[str, Any] = {
     "BYTES": np.object_,
 }
 """numpy's type of each datatype; texts are Python strings."""
+_BY_DTYPE = {np.dtype(dtype).str: name for name, dtype in DTYPES.items()}
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
 INTEGERS = frozenset(name for name in DTYPES if "INT" in name)
 
@@ -64,6 +67,11 @@ class TensorSpec(NamedTuple):
     def is_tensor(self) -> bool:
         """Whether it is no sequence and no map."""
         return self.datatype in DTYPES
+
+
+def datatype_of(array: NDArray[Any]) -> str:
+    """Return the datatype of an array; raises KeyError for one that no tensor has."""
+    return _BY_DTYPE[array.dtype.newbyteorder("=").str]
 
 
 class Signature(NamedTuple):

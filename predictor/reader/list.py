@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from predictor.config.parsers import count
 from predictor.reader.command import FAILED, FINE, Verb
 from predictor.reader.record_view import COLUMNS, Filter, add_filters, as_json, as_row
+from predictor.reader.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,28 +18,35 @@ if TYPE_CHECKING:
     from predictor.reader.sources.source import Source
     from predictor.reader.time_range import TimeRange
 
+    _Identity = tuple[str, int, int]
+
 
 def newest(
     source: Source, window: TimeRange, limit: int, wants: Callable[[Entry], bool], progress: Callable[[Entry], object]
 ) -> list[Entry]:
     """Return the newest records of a window that are wanted, oldest first, copies dropped; raises SourceError."""
-    kept: dict[tuple[str, int], Entry] = {}
+    kept: dict[_Identity, Entry] = {}
     for place in source.backwards(window):
         for part in place:
             for entry in part.entries:
                 progress(entry)
-                if wants(entry):
-                    kept.setdefault(entry[:2], entry)
+                for row in rows_of(entry):
+                    if wants(row):
+                        kept.setdefault(_identity(row), row)
             if len(kept) >= limit:
                 latest = _latest(kept, limit)
-                kept = {each[:2]: each for each in latest}
+                kept = {_identity(each): each for each in latest}
                 if part.before <= latest[0].time_ns:
                     break
     return _latest(kept, limit)
 
 
-def _latest(kept: dict[tuple[str, int], Entry], limit: int) -> list[Entry]:
-    return sorted(kept.values(), key=lambda entry: (entry.time_ns, entry.stream, entry.sequence))[-limit:]
+def _identity(entry: Entry) -> _Identity:
+    return (*entry[:2], entry.row or 0)
+
+
+def _latest(kept: dict[_Identity, Entry], limit: int) -> list[Entry]:
+    return sorted(kept.values(), key=lambda entry: (entry.time_ns, *_identity(entry)))[-limit:]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -98,6 +98,12 @@ class Entry(NamedTuple):
         return None if self.key is None else f"{self.model.name if self.model else ''} {self.key}"
 
     @property
+    def identities(self) -> list[tuple[str | None, int | None]]:
+        """Job id and row of all rows that the record speaks of."""
+        first, count = self.row, self.attributes.get("prediction.rows", 1)
+        return [(self.job_id, None if first is None else first + at) for at in range(count)]
+
+    @property
     def redacted(self) -> tuple[str, ...]:
         """The features that are not in the log as they were."""
         return tuple(self.redaction)

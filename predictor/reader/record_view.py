@@ -62,9 +62,11 @@ def as_row(entry: Entry) -> list[str]:
 
 
 def _number(said: dict[str, Any]) -> str:
-    """Return the answer of a model that gives numbers: one, or each with its name."""
+    """Return the answer of a model that gives numbers: one, or each with its name; of tensors how many rows."""
     if (value := said.get(VALUE)) is not None:
         return f"{value:.6g}"
+    if (rows := said.get("prediction.rows")) is not None:
+        return "1 row" if rows == 1 else f"{rows} rows"
     named = [(name, value) for name, value in said.items() if name.startswith(f"{VALUE}.")]
     return " ".join(f"{name.removeprefix(f'{VALUE}.')}={value:.6g}" for name, value in sorted(named))
 

@@ -11,6 +11,7 @@ from predictor.reader import time_range
 from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.output import TextColumn
 from predictor.reader.record_view import as_json
+from predictor.reader.rows import rows_of
 from predictor.reader.time_range import MARGIN_NS
 from predictor.reader.verify.completeness import opened_ns
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
@@ -44,6 +45,7 @@ def _run(asked: Asked) -> int:
         raise ValueError(msg)
     found = _of_job(asked, job_id) if job_id else _of_key(asked, key)
     ordered = sorted(found.values(), key=lambda entry: (entry.time_ns, entry.row or 0, entry.sequence))
+    ordered = [row for entry in ordered for row in rows_of(entry)]
     rows = [entry for entry in ordered if entry.event == EVENT_NAME]
     feedback = [entry for entry in ordered if entry.event == FEEDBACK_EVENT]
     trace_id = rows[0].trace_id if rows else ""

@@ -41,7 +41,9 @@ class RecordEncoder:
         self._classifies = schema.gives == "probabilities"
         self._outputs = len(schema.labels if self._classifies else schema.values)
         redacted = schema.redaction is not None and schema.redaction.outputs != "keep"
-        self._one_by_one = redacted or schema.many or len(schema.values) > record_schema.VALUES
+        self._one_by_one = (
+            redacted or schema.many or schema.gives == "tensors" or len(schema.values) > record_schema.VALUES
+        )
         """Whether there is no template: for outputs that are redacted, or so long that it would save little."""
         self._templates: dict[tuple[bool | None, str, Kept | None], bytes] = {}
 
@@ -78,6 +80,7 @@ class RecordEncoder:
         label, job_id = self._labels[number], p.job_id.encode()
         return template % (
             job_id,
+            _ID % _text(origin.infer_id) if origin.infer_id else b"",
             p.index,
             *(numbers[:width] if width else (self._inputs(p),)),
             *numbers[width:after],
@@ -105,6 +108,7 @@ class RecordEncoder:
         label, job_id = self._schema.label(p), p.job_id.encode()
         return template % (
             job_id,
+            _ID % _text(origin.infer_id) if origin.infer_id else b"",
             p.index,
             *(numbers[:width] if width else (self._inputs(p),)),
             _LABEL % _text(label) if label is not None else b"",
@@ -207,10 +211,12 @@ _OUTLIER = (
     b'{"key":"prediction.outlier","value":{"boolValue":%b}},'
     b'{"key":"prediction.outlier_score","value":{"doubleValue":%%b}},'
 )
+_ID = b'{"key":"prediction.id","value":{"stringValue":"%b"}},'
 _REQUEST_ID = b'{"key":"prediction.request_id","value":{"stringValue":"%b"}},'
 _KEPT = b'{"key":"prediction.kept","value":{"stringValue":"%b"}},'
 _RECORD = (
     b'{"key":"prediction.job_id","value":{"stringValue":"%%b"}},'
+    b"%%b"
     b'{"key":"prediction.index","value":{"intValue":"%%d"}},'
     b"%b"
     b"%b"

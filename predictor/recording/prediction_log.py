@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING
 
 from predictor.core.ids import uuid7
 from predictor.core.rate_limit import TokenBucket
-from predictor.core.result import Feedback, Origin, Prediction
+from predictor.core.result import Feedback, ManyPredictions, Origin, Prediction
 from predictor.outbox import OutboxError
 from predictor.recording import record_schema
 from predictor.recording.encoder import RecordEncoder, encode_event
+from predictor.recording.rows_encoder import RowsEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from predictor.core.problems import Kind
+    from predictor.core.result import Tensors, TensorTexts
     from predictor.outbox import Outbox
     from predictor.recording.record_schema import Schema
     from predictor.recording.stream import LogStream
+    from predictor.recording.tensor_texts import TensorRecorder
 
 _REFUSALS_A_SECOND = 10
 """Records of requests refused before their rows were known: enough to see them, too few to fill a disk with."""
 
+RECORD_BYTES = 16 << 10
 _SAY_AGAIN = 3600.0
 """Seconds after which the log says again what its model is: who reads an hour of it has it there."""
 
@@ -50,7 +54,7 @@ class RefusalCounter:
 
 
 class PredictionLog:
-    """Writes predictions of one model; see `pipeline.PredictionWriter`."""
+    """Writes predictions of one model; see `contracts.PredictionWriter`."""
 
     def __init__(
         self,
@@ -63,19 +67,24 @@ class PredictionLog:
         refuses: bool,
         waits: bool,
         about: Callable[[], bytes] | None = None,
+        tensors: TensorRecorder | None = None,
+        record_bytes: int = RECORD_BYTES,
     ) -> None:
         """Take the model's schema and scope attributes; `waits` is fsync mode `batch`.
 
-        `about` makes the record of what the model is.
+        `about` makes the record of what the model is; `tensors` is there if it takes tensors.
+        A record of many rows has at most `record_bytes` of them.
         """
         self._schema = schema
         self._encoder = RecordEncoder(schema)
+        self._rows = RowsEncoder(schema, record_bytes, self._encoder) if schema.many_rows else None
         self._head = stream.head(scope)
         self._stream = stream
         self._outbox = outbox
         self._refusals = refusals
         self._refuses = refuses
         self._about = about
+        self._tensors = tensors
         self._said = -_SAY_AGAIN
         self.waits = waits
 
@@ -87,12 +96,30 @@ class PredictionLog:
         self._refusals.unrecorded += 1
         return _WHY[reason]
 
-    def write(self, predictions: Sequence[Prediction]) -> bool:
-        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
-        logged = self._append(self._encoder.encode(predictions, time.time_ns()))
+    def write(self, predictions: Sequence[Prediction | ManyPredictions]) -> bool:
+        """Write one record a prediction, or as few as hold many; False if declared lost.
+
+        Raises OutboxError under the policy `refuse`.
+        """
+        now_ns = time.time_ns()
+        if self._rows is None:
+            # Where there is no encoder for many, nobody makes them.
+            records = self._encoder.encode(predictions, now_ns)  # type: ignore[arg-type]
+        else:
+            records = [record for each in predictions for record in self._records(each, now_ns)]
+        logged = self._append(records)
         for prediction in predictions:
             prediction.origin.recorded = logged
         return logged
+
+    def _records(self, prediction: Prediction | ManyPredictions, now_ns: int) -> Sequence[bytes]:
+        if self._rows and isinstance(prediction, ManyPredictions):
+            return self._rows.encode(prediction, now_ns)
+        return self._encoder.encode([prediction], now_ns) if isinstance(prediction, Prediction) else ()
+
+    def describe(self, inputs: Tensors, outputs: Tensors | None, *, brief: bool = False) -> Sequence[TensorTexts]:
+        """Return what the records of a request have of its tensors: if `brief`, of large ones their shapes only."""
+        return self._tensors.texts(inputs, outputs, brief=brief) if self._tensors else ()
 
     def write_feedback(self, feedback: Feedback) -> bool:
         """Write the record of what a caller said; answers and raises as `write` does."""
@@ -148,9 +175,13 @@ class NoPredictionLog:
     def refuse_if_full(self) -> str | None:
         """Refuse nothing."""
 
-    def write(self, predictions: Sequence[Prediction]) -> bool:  # noqa: ARG002 - they go nowhere
+    def write(self, predictions: Sequence[Prediction | ManyPredictions]) -> bool:  # noqa: ARG002 - they go nowhere
         """Write nothing; no caller is told of a loss, since none was promised a record."""
         return True
+
+    def describe(self, inputs: Tensors, outputs: Tensors | None, *, brief: bool = False) -> Sequence[TensorTexts]:  # noqa: ARG002
+        """Describe nothing."""
+        return ()
 
     async def synced(self) -> None:
         """Have nothing to wait for."""

@@ -36,6 +36,8 @@ class Schema(NamedTuple):
     """Whether all features are floats, none may be missing, and there is no key."""
     key: str | None = None
     """The name of the caller's key, which stands behind the features; None if there is none."""
+    per_request: bool = False
+    """Whether a record has as many rows of a request as fit."""
 
     @property
     def wide(self) -> bool:
@@ -46,6 +48,12 @@ class Schema(NamedTuple):
     def many(self) -> bool:
         """Whether a record has the most probable labels only."""
         return self.gives == "probabilities" and len(self.labels) > LABELS
+
+    @property
+    def many_rows(self) -> bool:
+        """Whether a record has many rows of a table: not where each needs a hash, a list of labels, or its key."""
+        hashed = self.redaction is not None and self.redaction.outputs == "hash"
+        return self.per_request and self.gives != "tensors" and not (self.many or hashed or self.key)
 
     def label(self, prediction: Prediction) -> str | None:
         """Return the label of a prediction; None if it has none."""
@@ -69,4 +77,5 @@ def schema_of(description: Manifest, redaction: Redaction | None = None) -> Sche
         description.gives,
         plain and key is None,
         key.name if key else None,
+        (description.log_rows or ("per_request" if description.gives == "tensors" else "per_row")) == "per_request",
     )

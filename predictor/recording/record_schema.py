@@ -44,7 +44,9 @@ class Attribute(NamedTuple):
 TABLE: tuple[Attribute, ...] = (
     Attribute("prediction.stream.sequence", "int", "1, 2, 3 … over all records of the stream"),
     Attribute("prediction.job_id", "string", "the request, a UUIDv7"),
+    Attribute("prediction.id", "string", "what the caller calls the request in its body, if it has a name for it"),
     Attribute("prediction.index", "int", "the row in the request, from 0; absent if the rows were never known"),
+    Attribute("prediction.rows", "int", "how many rows the record speaks of, from that one on; absent if it is one"),
     Attribute("prediction.key", "string", "the caller's own key of the row, if `model.toml` has one"),
     Attribute("prediction.hashed_key", "string", "a keyed hash instead, if `model.toml` wants it"),
     Attribute("prediction.input.<feature>", "any", "the feature as received: double, int, bool or string (256 bytes)"),
@@ -57,6 +59,13 @@ TABLE: tuple[Attribute, ...] = (
     ),
     Attribute("prediction.input_truncated", "bool", "true if `prediction.input_json` has not all values"),
     Attribute("prediction.input_sha256", "string", "of the whole JSON array, if it has not all values"),
+    Attribute("prediction.inputs", "string", "many rows, or tensors: the inputs as JSON, see below"),
+    Attribute("prediction.outputs", "string", "many rows, or tensors: the outputs, likewise"),
+    Attribute("prediction.values", "string", "many rows: the numbers that are no probabilities, by name"),
+    Attribute("prediction.labels", "string", "many rows: the label of each, as a JSON array"),
+    Attribute("prediction.label_counts", "string", "many rows: how many have each label, as a JSON object"),
+    Attribute("prediction.outlier_scores", "string", "many rows: the detector's score of each, as a JSON array"),
+    Attribute("prediction.outliers", "string", "many rows: the rows in the request that are outliers, as a JSON array"),
     Attribute(
         "prediction.output",
         "string",
@@ -102,7 +111,7 @@ FEEDBACK: tuple[Attribute, ...] = (
 
 MODEL_TABLE: tuple[Attribute, ...] = (
     TABLE[0],
-    Attribute("prediction.model.task", "string", "`classification` or `regression`"),
+    Attribute("prediction.model.task", "string", "`classification`, `regression` or `tensors`"),
     Attribute("prediction.model.runtime", "string", "ONNX Runtime and its version"),
     Attribute("prediction.model.provider", "string", "the execution provider that comes first"),
     Attribute(
@@ -124,7 +133,14 @@ INFO, WARN, ERROR = (9, "INFO"), (13, "WARN"), (17, "ERROR")
 def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
     """Return the record's attributes, all but the sequence."""
     origin, error = prediction.origin, prediction.error
-    pairs: dict[str, Any] = {"prediction.job_id": prediction.job_id, "prediction.index": prediction.index}
+    pairs: dict[str, Any] = {
+        "prediction.job_id": prediction.job_id,
+        "prediction.id": origin.infer_id,
+        "prediction.index": prediction.index,
+        "prediction.rows": prediction.rows,
+    }
+    if prediction.tensors is not None:
+        pairs |= {"prediction.inputs": prediction.tensors.inputs, "prediction.outputs": prediction.tensors.outputs}
     if prediction.features is not None:
         pairs |= input_attributes(schema, prediction.features)
     if error is None:
@@ -204,6 +220,8 @@ def headline(schema: Schema, prediction: Prediction) -> str:
     """Return the answer as a person reads it first: a label with its probability, a number, or some of several."""
     if schema.redaction and schema.redaction.outputs != "keep":
         return _redacted_headline(schema, prediction)
+    if schema.gives == "tensors":
+        return "1 row" if prediction.rows == 1 else f"{prediction.rows} rows"
     label, values = schema.label(prediction), prediction.values
     if prediction.probabilities is not None and isinstance(prediction.label, int):
         return f"{label} {prediction.probabilities[prediction.label]:.3f}"

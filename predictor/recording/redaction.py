@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from predictor.core.features import Value
-    from predictor.inference.manifest import Manifest, OutputMode
+    from predictor.inference.log_rules import OutputMode
+    from predictor.inference.manifest import Manifest
 
 SHORTEST_KEY = 16
 """Bytes: as hard to guess as the hash itself."""
@@ -39,6 +40,8 @@ class Redaction(NamedTuple):
     """Digits after the point that are left of outputs that are rounded."""
     key_hashed: bool = False
     """Whether a record has a hash of the caller's key."""
+    tensors: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+    """Inputs and outputs of a model of tensors that are dropped or hashed, by name."""
 
     def of(self, row: Sequence[Value]) -> list[Value]:
         """Return what may be logged of a row: the value, its hash as text, or None if it is dropped or missing."""
@@ -62,6 +65,10 @@ class Redaction(NamedTuple):
     def hash_output(self, probabilities: bytes) -> str:
         """Return the hash of the probabilities, or other numbers, as JSON."""
         return self._hash(b"output", probabilities)
+
+    def hash_tensor(self, name: str, contents: bytes) -> str:
+        """Return the hash of a tensor's bytes, with its name."""
+        return self._hash(b"tensor", name.encode(), contents)
 
     def hash_label(self, label: str) -> str:
         """Return the hash of a label."""
@@ -93,13 +100,19 @@ def redaction_of(description: Manifest, key_file: Path | None) -> Redaction | No
     treated = {place: feature for place, feature in places if feature.log != "keep"}
     outputs = description.outputs
     key_hashed = description.key is not None and description.key.log == "hash"
-    if not treated and outputs.mode == "keep" and not key_hashed:
+    inputs, others = ({name: log for name, log in each.items() if log != "keep"} for each in description.tensor_logs)
+    if not treated and outputs.mode == "keep" and not (key_hashed or inputs or others):
         return None
     hashed = {place: feature.name for place, feature in treated.items() if feature.log == "hash"}
-    what = [*(f"feature {name}" for name in hashed.values()), *(["its outputs"] if outputs.mode == "hash" else [])]
-    what += ["the caller's key"] if key_hashed else []
+    what = [
+        *(f"feature {name}" for name in hashed.values()),
+        *(f"tensor {name}" for each in (inputs, others) for name, log in each.items() if log == "hash"),
+        *(["its outputs"] if outputs.mode == "hash" else []),
+        *(["the caller's key"] if key_hashed else []),
+    ]
     key = _key(key_file, what[0]) if what else b""
-    return Redaction(frozenset(treated) - hashed.keys(), hashed, key, outputs.mode, outputs.decimals, key_hashed)
+    dropped = frozenset(treated) - hashed.keys()
+    return Redaction(dropped, hashed, key, outputs.mode, outputs.decimals, key_hashed, (inputs, others))
 
 
 def scope_attributes(description: Manifest, redaction: Redaction) -> dict[str, str]:
@@ -113,11 +126,11 @@ def scope_attributes(description: Manifest, redaction: Redaction) -> dict[str, s
 
 
 def redacted(description: Manifest) -> str:
-    """Return which features are not logged as they are, as a JSON object: `{"age":"hash"}`."""
-    return json.dumps(
-        {each.alias or each.name: each.log for each in description.columns if each.log != "keep"},
-        separators=(",", ":"),
-    )
+    """Return which features or tensors are not logged as they are, as a JSON object: `{"age":"hash"}`."""
+    found = {each.alias or each.name: each.log for each in description.columns if each.log != "keep"}
+    for tensors in description.tensor_logs:
+        found |= {name: log for name, log in tensors.items() if log != "keep"}
+    return json.dumps(found, separators=(",", ":"))
 
 
 def _key(file: Path | None, what: str) -> bytes:

@@ -145,7 +145,7 @@ def application(
 
 def _memory(settings: Settings, models: LoadedModels) -> MemoryBudget:
     """Return what the bodies of all connections may hold together: never less than two of the largest."""
-    largest = max((body_bytes(each.facts.description, settings) for each in models.versions), default=0)
+    largest = max((body_bytes(each.model, settings) for each in models.versions), default=0)
     return MemoryBudget(max(settings.buffered_bytes or memory_limit.usable() // 8, 2 * largest))
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from predictor.config.settings import Settings
     from predictor.http.listener import Place
+    from predictor.inference.model import Model
+
+_SHOWN = 32
+"""Values of a sample that a person sees."""
 
 
 def greeting(settings: Settings, application: web.Application, places: Sequence[Place]) -> Iterator[str]:
@@ -32,7 +36,7 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
     beside = f", with {', '.join(others)} beside it," if others else ""
     yield f"{default or 'a server without a model'}{beside} listens on {' and '.join(urls)}"
     if default:
-        sample = encode({"data": [[feature.sample for feature in default.facts.description.columns]]}).decode()
+        sample = _sample(default.pipeline.model)
         target = quote(f"{url or 'http://localhost'}/predict")
         yield f"try: {curl} -H 'Content-Type: application/json' -d '{sample}' {target}"
     if app.PAGES in application and url:
@@ -51,6 +55,16 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
         yield f"it stays there, the newest {_size(settings.keep_bytes)} for {_time(settings.keep_age)}; {why}"
     else:
         yield f"it is shipped by OTLP/HTTP to {logs.shown}{logs.way}, and removed when the sink has accepted it"
+
+
+def _sample(model: Model) -> str:
+    """Return a body that the model takes, as far as one is known and short enough to be read."""
+    if model.tensors is None:
+        return encode({"data": [[feature.sample for feature in model.description.columns]]}).decode()
+    sample = model.tensors.sample
+    if sample is None or sum(array.size for array in sample.values()) > _SHOWN:
+        return '{"inputs": {…}}'
+    return encode({"inputs": {name: array.tolist() for name, array in sample.items()}}).decode()
 
 
 def _url(scheme: str, place: Place) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from predictor.api.body_size import default_body_bytes
+from predictor.api.body_size import default_body_bytes, elements_of_a_row
 from predictor.api.catalog import ServedVersion
 from predictor.api.pattern.predict import codecs
 from predictor.core import cpu_quota, thread_pools
@@ -13,6 +13,7 @@ from predictor.recording import model_event, record_schema
 from predictor.recording.feedback import FeedbackLog
 from predictor.recording.prediction_log import NoPredictionLog, PredictionLog
 from predictor.recording.redaction import scope_attributes
+from predictor.recording.tensor_texts import TensorRecorder
 from predictor.serving import listeners
 from predictor.serving.pipeline import Pipeline
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from predictor.config.settings import Settings
     from predictor.core.problems import Kind
     from predictor.core.result import Origin
-    from predictor.inference.manifest import Manifest
+    from predictor.inference.model import Model
     from predictor.server.log_service import LogService
     from predictor.server.model_loading import Loaded
     from predictor.serving.listeners import Observer
@@ -73,7 +74,7 @@ class VersionMaker:
         return ServedVersion(
             loaded.facts,
             pipeline,
-            codecs(about, batch_rows=settings.batch_rows, body_bytes=body_bytes(about, settings)),
+            codecs(loaded.model, batch_rows=settings.batch_rows, body_bytes=body_bytes(loaded.model, settings)),
             refused=_refused(log, observer) if log else None,
             feedback=FeedbackLog(log, pipeline.admit_feedback).write if log else None,
         )
@@ -101,12 +102,22 @@ class VersionMaker:
             refuses=self._settings.refuses,
             waits=self._settings.outbox_fsync == "batch",
             about=model_event.encoded(loaded.model),
+            tensors=self._tensor_recorder(loaded),
+            record_bytes=self._settings.record_bytes,
         )
 
+    def _tensor_recorder(self, loaded: Loaded) -> TensorRecorder | None:
+        model = loaded.model
+        if model.tensors is None:
+            return None
+        inputs, outputs = ({spec.name: spec for spec in specs} for specs in (model.signature.inputs, model.own_outputs))
+        by_row = model.tensors.row_axis and model.description.log_rows == "per_row"
+        return TensorRecorder(inputs, outputs, self._settings.record_bytes, loaded.redaction, by_row=by_row)
 
-def body_bytes(about: Manifest, settings: Settings) -> int:
+
+def body_bytes(model: Model, settings: Settings) -> int:
     """Return how large the body of a request to a model may be."""
-    return settings.body_bytes or default_body_bytes(len(about.features), settings.batch_rows)
+    return settings.body_bytes or default_body_bytes(elements_of_a_row(model), settings.batch_rows)
 
 
 def _refused(log: PredictionLog, observer: Observer | None) -> RecordRefusal:

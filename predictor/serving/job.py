@@ -1,19 +1,22 @@
-"""A job: one request with its rows, and their predictions made of a batch's outputs."""
+"""A job: one request with its rows or tensors, and its predictions made of a batch's outputs."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.core.problems import Kind
-from predictor.core.result import Prediction
+from predictor.core.result import ManyPredictions, Prediction
 from predictor.inference.outputs import broken_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-    from predictor.core.result import Origin, Rows
+    from numpy.typing import NDArray
+
+    from predictor.core.result import Origin, Rows, Tensors, TensorTexts
     from predictor.inference.outputs import Outputs
     from predictor.serving.batcher import ResultFuture
 
@@ -26,24 +29,73 @@ class Job:
     rows: Rows
     future: ResultFuture
     job_id: str
-    predictions: list[Prediction] = field(default_factory=list)
+    size: int
+    """Number of rows."""
+    tensors: Tensors | None = None
+    """The rows as arrays by the names of the inputs; where there are no `rows`, all that came."""
+    own_outputs: bool = False
+    """Whether `outputs` are wanted."""
+    answered: list[Prediction] = field(default_factory=list)
+    """A prediction for each row, or for all rows of tensors; see `predictions`."""
+    many: ManyPredictions | None = None
+    """The same by column instead, where a record has many rows."""
+    outputs: Mapping[str, NDArray[Any]] | None = None
+    """The file's own outputs for this request by their names."""
+    texts: Sequence[TensorTexts] = ()
+    """What its records have of its tensors: one for all rows, or one for each."""
     written: bool = False
     """Whether the log has been asked to write the predictions."""
     logged: bool = True
     """False if the log declared them lost instead."""
 
     @property
-    def size(self) -> int:
-        """Number of rows."""
-        return len(self.rows)
+    def predictions(self) -> list[Prediction]:
+        """The prediction of each row; of tensors as many as there are records."""
+        if self.many and not self.answered:
+            self.answered = [self.many.row(at) for at in range(self.size)]
+        return self.answered
+
+    @property
+    def records(self) -> Sequence[Prediction | ManyPredictions]:
+        """What is written into the log."""
+        return (self.many,) if self.many else self.answered
+
+    @property
+    def error(self) -> Kind | None:
+        """Why it failed; None if it did not."""
+        return None if self.many else self.answered[0].error
+
+    @property
+    def outlier(self) -> bool:
+        """Whether any row is an outlier."""
+        if self.many:
+            return any(self.many.outliers or ())
+        return any(each.outlier for each in self.answered)
 
 
-def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finished: float) -> list[Job]:
-    """Give each job that still waits its predictions; return those jobs.
+class Ran(NamedTuple):
+    """Jobs that ran together, what they gave, and when; times are `time.monotonic` seconds."""
 
-    The outputs are in the order of all rows of all jobs; times are `time.monotonic` seconds.
+    jobs: Sequence[Job]
+    outputs: Outputs | None
+    """In the order of all rows of all jobs; None if the model failed."""
+    started: float
+    finished: float
+
+
+def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
+    """Give each job that still waits its predictions, `by_column` or one by one; return those jobs.
+
     A job with an output that is not finite has failed, its batch-mates have not.
     """
+    jobs, outputs, started, finished = ran
+    live = [job for job in jobs if not job.future.done()]
+    if outputs is None:
+        for job in live:
+            job.answered = failures_of(job, Kind.MODEL_FAILED)
+        return live
+    if not jobs[0].rows:
+        return _of_tensors(live, started, finished, sum(job.size for job in jobs))
     broken = broken_rows(outputs)
     probabilities = None if outputs.probabilities is None else outputs.probabilities.tolist()
     labels = None if outputs.labels is None else outputs.labels.tolist()
@@ -51,44 +103,89 @@ def predictions_of(jobs: Sequence[Job], outputs: Outputs, started: float, finish
     outliers = None if outputs.outliers is None else outputs.outliers.tolist()
     scores = None if outputs.scores is None else outputs.scores.tolist()
     now, inference, batch_size = time.monotonic(), finished - started, len(labels or values or ())
-    live: list[Job] = []
     row = 0
     for job in jobs:
+        end = row + job.size
         if job.future.done():
-            row += len(job.rows)
+            row = end
             continue
-        live.append(job)
-        if broken is not None and broken[row : row + len(job.rows)].any():
-            job.predictions = failures_of(job, Kind.MODEL_FAILED)
-            row += len(job.rows)
-            continue
+        if job.own_outputs and outputs.own is not None:
+            job.outputs = {name: part[row:end] for name, part in outputs.own.items()}
         origin = job.origin
-        for index, features in enumerate(job.rows):
-            job.predictions.append(
+        if broken is not None and broken[row:end].any():
+            job.answered = failures_of(job, Kind.MODEL_FAILED)
+        elif by_column:
+            job.many = ManyPredictions(
+                job.job_id,
+                origin,
+                job.rows,
+                probabilities[row:end] if probabilities else None,
+                labels[row:end] if labels else None,
+                outliers[row:end] if outliers else None,
+                scores[row:end] if scores else None,
+                values[row:end] if values else None,
+                started - origin.received,
+                inference,
+                now - origin.received,
+                batch_size,
+            )
+        else:
+            job.answered = [
                 Prediction(
                     job.job_id,
                     origin,
-                    index,
+                    at - row,
                     features,
-                    probabilities[row] if probabilities else None,
-                    labels[row] if labels else None,
-                    outliers[row] if outliers else None,
-                    scores[row] if scores else None,
+                    probabilities[at] if probabilities else None,
+                    labels[at] if labels else None,
+                    outliers[at] if outliers else None,
+                    scores[at] if scores else None,
                     started - origin.received,
                     inference,
                     now - origin.received,
                     batch_size,
                     None,
-                    values[row] if values else None,
+                    values[at] if values else None,
                 )
+                for at, features in enumerate(job.rows, row)
+            ]
+        row = end
+    return live
+
+
+def _of_tensors(live: list[Job], started: float, finished: float, batch_size: int) -> list[Job]:
+    """Give each job a prediction for each of its records; its outputs and texts are there."""
+    now = time.monotonic()
+    for job in live:
+        received = job.origin.received
+        texts = job.texts or (None,)
+        job.answered = [
+            Prediction(
+                job.job_id,
+                job.origin,
+                at,
+                queue=started - received,
+                inference=finished - started,
+                total=now - received,
+                batch_size=batch_size,
+                rows=job.size if len(texts) == 1 else 1,
+                tensors=each,
             )
-            row += 1
+            for at, each in enumerate(texts)
+        ]
     return live
 
 
 def failures_of(job: Job, error: Kind) -> list[Prediction]:
-    """Return one failure for each row of a job."""
+    """Return one failure for each row of a job; of tensors as many as there are records."""
     total = time.monotonic() - job.origin.received
+    if not job.rows:
+        texts = job.texts or (None,)
+        rows = job.size if len(texts) == 1 else 1
+        return [
+            Prediction(job.job_id, job.origin, at, total=total, error=error, rows=rows, tensors=each)
+            for at, each in enumerate(texts)
+        ]
     return [
         Prediction(job.job_id, job.origin, index, features, total=total, error=error)
         for index, features in enumerate(job.rows)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from predictor.core.ids import uuid7
 from predictor.core.operator_log import Throttle
@@ -14,21 +14,20 @@ from predictor.core.problems import Kind, Problem
 from predictor.inference.runtime_errors import reason_of
 from predictor.outbox import OutboxError
 from predictor.recording.record_schema import schema_of
-from predictor.serving.batch_failures import run_apart
+from predictor.serving.batch_run import run_jobs
 from predictor.serving.batcher import Batch, Batcher
 from predictor.serving.deadlines import Deadlines
-from predictor.serving.job import Job, failures_of, predictions_of
+from predictor.serving.job import Job, Ran, failures_of, predictions_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from concurrent.futures import Executor
 
     from predictor.core.rate_limit import TokenBucket
-    from predictor.core.result import Origin, Prediction, Rows
+    from predictor.core.result import Origin, Prediction
     from predictor.inference.model import Model
-    from predictor.inference.outputs import Outputs
-    from predictor.recording.record_schema import Schema
     from predictor.serving.batcher import ResultFuture
+    from predictor.serving.contracts import PredictionWriter, Requested, Traces
 
 _logger = logging.getLogger("predictor.serving.pipeline")
 _DRAINING = "this server is shutting down; ask again, another one will answer"
@@ -37,33 +36,6 @@ _RETRY_AFTER = 1
 """Seconds: a queue of the default length drains in less, and the outbox looks for room once a second."""
 _LAST_BATCHES = 2.0
 """Seconds for batches that run when PREDICTOR_DRAIN is over: what they predict is logged, though nobody waits."""
-
-
-class PredictionWriter(Protocol):
-    """Where predictions are written before their callers are answered."""
-
-    def refuse_if_full(self) -> str | None:
-        """Return why nothing can be logged now, or None; asked before inference."""
-
-    def write(self, predictions: Sequence[Prediction]) -> bool:
-        """Write one record a prediction; False if declared lost; raises OutboxError under the policy `refuse`."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether callers are answered only after `synced`."""
-
-    async def synced(self) -> None:
-        """Return when what was written is on disk; raises OutboxError."""
-
-
-class Traces(Protocol):
-    """Decides which predictions keep a trace, and writes it."""
-
-    def keep(self, origin: Origin, *, outlier: bool = False, slow: bool = False, error: bool = False) -> None:
-        """Set `origin.kept` if the request's spans are to be written."""
-
-    def write_spans(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
-        """Write the spans under the server span of a request whose `origin.kept` is set."""
 
 
 class Pipeline:
@@ -120,15 +92,18 @@ class Pipeline:
             detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
             raise Problem(Kind.QUEUE_FULL, detail, retry_after=_RETRY_AFTER)
 
-    def start(self, origin: Origin, rows: Rows, future: ResultFuture, deadline: float) -> Job:
-        """Send validated rows on their way; `deadline` is on the loop's clock; raises Problem if there is no room.
+    def start(self, origin: Origin, request: Requested, future: ResultFuture, deadline: float) -> Job:
+        """Send a validated request on its way; `deadline` is on the loop's clock; raises Problem if there is no room.
 
         `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
         Of rows beyond PREDICTOR_ROWS_PER_SECOND none has a record, lest they fill the outbox all the same.
         """
-        if self._rate and (seconds := self._rate.take(len(rows))):
+        rows = request.rows
+        size = len(rows) or request.size
+        if self._rate and (seconds := self._rate.take(size)):
             raise _too_fast(seconds)
-        job = Job(origin, rows, future, uuid7(origin.received_ns))
+        job_id = uuid7(origin.received_ns)
+        job = Job(origin, rows, future, job_id, size, request.tensors, request.own_outputs)
         try:
             self.check_room()  # once more: the body was read meanwhile
         except Problem as problem:
@@ -170,43 +145,35 @@ class Pipeline:
         """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""
         return self._batcher.stalled()
 
-    def _run(self, jobs: list[Job]) -> Outputs:  # in a pool thread
-        try:
-            return self._outputs(jobs)
-        except Exception as error:
-            # One caller's row must not cost the others their answers.
-            outputs = run_apart(self._outputs, jobs) if len(jobs) > 1 else None
-            if outputs is None:
-                raise
-            if self._throttle.due(Kind.MODEL_FAILED):
-                name, reason = self.model.description.name, reason_of(error)
-                _logger.error("model %s failed on some requests of a batch: %s", name, reason)  # noqa: TRY400
-            return outputs
-
-    def _outputs(self, jobs: Sequence[Job]) -> Outputs:
-        return self.model.run([row for job in jobs for row in job.rows])
+    def _run(self, jobs: list[Job]) -> list[Ran]:  # in a pool thread
+        found, error = run_jobs(self.model, jobs, self._log.describe)
+        if error and self._throttle.due(Kind.MODEL_FAILED):
+            name, reason = self.model.description.name, reason_of(error)
+            _logger.error("model %s failed on some requests of a batch: %s", name, reason)
+        return found
 
     # Back on the loop, once for the whole batch; numbering and writing are one stretch without an await
-    def _commit(self, batch: Batch[Job, Outputs]) -> Awaitable[None] | None:
+    def _commit(self, batch: Batch[Job, list[Ran]]) -> Awaitable[None] | None:
         if batch.result is None:
             self._failed(batch)
             return None
-        live = predictions_of(batch.jobs, batch.result, batch.started, batch.finished)
+        by_column = self.schema.many_rows
+        live = [job for ran in batch.result for job in predictions_of(ran, by_column=by_column)]
         for job in live:
-            first = job.predictions[0]
-            slow, error = first.total > self._slow, first.error is not None
-            if first.outlier or slow or error or len(job.predictions) > 1:
-                self._traces.keep(job.origin, outlier=any(p.outlier for p in job.predictions), slow=slow, error=error)
+            first = job.many or job.answered[0]
+            slow, error, outlier = first.total > self._slow, bool(job.error), job.outlier
+            if outlier or slow or error or job.size > 1:
+                self._traces.keep(job.origin, outlier=outlier, slow=slow, error=error)
         pending = self._write(live) if live else None
         self._tell(live)
         for job in live:
-            if job.predictions[0].error:
+            if job.error:
                 job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
 
     def _write(self, jobs: Sequence[Job]) -> Awaitable[None] | None:
         try:
-            logged = self._log.write([prediction for job in jobs for prediction in job.predictions])
+            logged = self._log.write([record for job in jobs for record in job.records])
         except OutboxError as error:
             raise _not_logged(error) from error
         for job in jobs:
@@ -234,7 +201,7 @@ class Pipeline:
             self._record_failure([job], problem.kind)
         job.future.set_exception(problem)
 
-    def _failed(self, batch: Batch[Job, Outputs]) -> None:
+    def _failed(self, batch: Batch[Job, list[Ran]]) -> None:
         """Tell all callers of a batch without outputs: the model failed, or no thread took it."""
         name = self.model.description.name
         if batch.started:
@@ -253,11 +220,13 @@ class Pipeline:
     def _record_failure(self, jobs: Sequence[Job], kind: Kind) -> None:
         for job in jobs:
             self._traces.keep(job.origin, error=kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-            job.predictions = failures_of(job, kind)
+            if not job.texts and job.tensors is not None and not job.rows:
+                job.texts = self._log.describe(job.tensors, None, brief=True)
+            job.many, job.answered = None, failures_of(job, kind)
         if not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
             return
         try:
-            self._log.write([prediction for job in jobs for prediction in job.predictions])
+            self._log.write([record for job in jobs for record in job.records])
         except OutboxError:
             return  # the caller learns of the failure all the same, and the refusal was counted
         self._tell(jobs)

@@ -16,7 +16,7 @@ from predictor.core.result import Origin, Prediction
 from predictor.dashboard import feed as feeding
 from predictor.dashboard.feed import KEPT, MOST_LISTENERS, NEWS, Feed
 from predictor.dashboard.view import View
-from predictor.inference.manifest import OutputLog
+from predictor.inference.log_rules import OutputLog
 from predictor.server import app
 from predictor.serving import listeners
 from tests.support.gated_model import pipeline

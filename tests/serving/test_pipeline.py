@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from predictor.api.dataplane import InferRequest
 from predictor.core.problems import Kind, Problem
-from predictor.core.result import Origin, Prediction
+from predictor.core.result import ManyPredictions, Origin, Prediction
 from predictor.inference.model import Model, Outputs
 from predictor.outbox import OutboxError
 from predictor.recording.prediction_log import NoPredictionLog
@@ -21,7 +22,7 @@ from tests.support.server import ROW, model
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from predictor.core.result import Rows
+    from predictor.core.result import Rows, Tensors, TensorTexts
     from predictor.recording.record_schema import Schema
 
 _PATIENCE = 20.0  # s; reached only by a test that fails
@@ -80,13 +81,17 @@ class Log:
         """Return what the test has set."""
         return self.reason
 
-    def write(self, predictions: Sequence[Prediction]) -> bool:
+    def describe(self, inputs: Tensors, outputs: Tensors | None, *, brief: bool = False) -> Sequence[TensorTexts]:  # noqa: ARG002
+        """Describe nothing: there are rows only."""
+        return ()
+
+    def write(self, predictions: Sequence[Prediction | ManyPredictions]) -> bool:
         """Keep the predictions, or do as told."""
         if self.error:
             raise self.error
         self.wrote.set()
         if not self.loses:
-            self.written += predictions
+            self.written += [each for each in predictions if isinstance(each, Prediction)]
         return not self.loses
 
     async def synced(self) -> None:
@@ -149,7 +154,7 @@ class World:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         try:
-            job = self.pipeline.start(origin, rows, future, loop.time() + seconds)
+            job = self.pipeline.start(origin, InferRequest(rows), future, loop.time() + seconds)
             try:
                 await asyncio.shield(future)
             except asyncio.CancelledError:

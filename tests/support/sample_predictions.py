@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from predictor.core.problems import Kind
-from predictor.core.result import Origin, Prediction
+from predictor.core.result import ManyPredictions, Origin, Prediction, TensorTexts
 from predictor.recording.record_schema import Schema
 from predictor.recording.redaction import Redaction
 
@@ -20,6 +22,7 @@ QUANTILES = PRICE._replace(values=tuple(f"prediction.value.p{n}" for n in (5, 10
 CLUSTERS = Schema("clusters@1", ("x",), (), values=("prediction.value.d_0", "prediction.value.d_1"), gives="label")
 LABEL = Schema("label@1", ("x",), (), gives="label")
 EMBEDDING = PRICE._replace(values=tuple(f"prediction.value.e_{n}" for n in range(40)))
+TENSORS = Schema("digits@2", (), (), gives="tensors")
 SPECIES = Schema("species@1", ("x",), tuple(f"s{n}" for n in range(501)))
 LONG = "é" * 200
 KEYED = PRICE._replace(plain=False, key="order")
@@ -87,6 +90,12 @@ def failure(kind: Kind, **changes: object) -> Prediction:
     return Prediction(**(fields | changes))  # type: ignore[arg-type]
 
 
+def told_of(*, rows: int = 3, **texts: str) -> Prediction:
+    """Return an answered request of tensors."""
+    fields = {"outlier": None, "score": None, "features": None, "probabilities": None, "label": None}
+    return success(index=0, rows=rows, tensors=TensorTexts(**texts), **fields)
+
+
 CASES: dict[str, tuple[Schema, Prediction]] = {
     "normal": (IRIS, success()),
     "second row": (IRIS, success(index=1)),
@@ -122,6 +131,11 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     "numbers": (QUANTILES, answered(features=(80.0, 3.0), values=[1.0, 2.0, 3.0, 4.5, 1e21], outlier=True, score=-1.0)),
     "label and scores": (CLUSTERS, answered(features=(1.5,), values=[0.25, 4.0], label='one "more"')),
     "label alone": (LABEL, answered(features=(1.5,), label="7")),
+    "tensors": (TENSORS, told_of(inputs='[{"name":"x"}]', outputs="[]")),
+    "tensors kept out": (TENSORS, told_of(rows=1)),
+    "tensors that failed": (TENSORS, failure(Kind.MODEL_FAILED, index=0, rows=3, tensors=TensorTexts("[]"))),
+    "named": (IRIS, success(origin=origin(infer_id='a "b" \u2028é', request_id="r"))),
+    "number of a named one": (PRICE, answered(features=(80.0, 3.0), values=[2.5], origin=origin(infer_id="7"))),
     "many numbers": (EMBEDDING, answered(features=(80.0, 3.0), values=[n / 3 for n in range(40)])),
     "many labels": (SPECIES, success(features=(1.0,), probabilities=[n / 125250 for n in range(501)], label=7)),
     "key": (KEYED, answered(features=(80.0, 3.0, 'A-"1017"'), values=[1.5])),
@@ -135,3 +149,59 @@ CASES: dict[str, tuple[Schema, Prediction]] = {
     **{f"{kind.word} of a row": (IRIS, failure(kind, index=2, features=ROW)) for kind in Kind},
     "kept failure": (IRIS, failure(Kind.MODEL_FAILED, origin=origin(kept="error"))),
 }
+
+
+def many(rows: list[list[Any]], **changes: object) -> ManyPredictions:
+    """Return an answered request of several rows."""
+    fields: dict[str, object] = {
+        "job_id": JOB,
+        "origin": origin(),
+        "features": rows,
+        "probabilities": None,
+        "labels": None,
+        "outliers": None,
+        "scores": None,
+        "values": None,
+        "queue": 0.00025,
+        "inference": 0.0005,
+        "total": 0.0012,
+        "batch_size": 7,
+    }
+    return ManyPredictions(**(fields | changes))  # type: ignore[arg-type]
+
+
+def _flowers(**changes: object) -> ManyPredictions:
+    fields: dict[str, object] = {
+        "probabilities": [PROBABILITIES, [0.5, 0.25, 0.25], [1e-45, 0.1, 0.9]],
+        "labels": [2, 0, 2],
+        "outliers": [False, True, False],
+        "scores": [0.4375, -0.25, -0.0],
+    }
+    return many([[*ROW], [5.1, 3.5, 1e22, -0.0], [0.1, 0.2, 0.3, 5e-324]], **(fields | changes))
+
+
+MANY: dict[str, tuple[Schema, ManyPredictions]] = {
+    "flowers": (IRIS, _flowers(origin=origin(request_id="r-1", infer_id='an "id"', kept="outlier"))),
+    "without a detector": (IRIS, _flowers(outliers=None, scores=None)),
+    "no outlier": (IRIS, _flowers(outliers=[False] * 3)),
+    "redacted": (REDACTED, _flowers()),
+    "all dropped": (MUTE, _flowers()),
+    "rounded outputs": (ROUNDED, _flowers()),
+    "dropped outputs": (DROPPED, _flowers()),
+    "typed": (
+        TYPED,
+        many(
+            [["Bern", 3, True, 0.5], ['é "q" \u2028\n', 2**63, False, None], ["", None, None, -0.0]],
+            probabilities=[[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]],
+            labels=[1, 0, 0],
+        ),
+    ),
+    "odd labels": (ODD, many([[1.0], [2.0]], probabilities=[[0.5, 0.25, 0.25]] * 2, labels=[0, 1])),
+    "number": (PRICE, many([[80.0, 3.0], [1.0, 2.0]], values=[[250_000.125], [1e-7]])),
+    "numbers": (QUANTILES, many([[80.0, 3.0]], values=[[1.0, 2.0, 3.0, 4.5, 1e21]])),
+    "label and scores": (CLUSTERS, many([[1.5], [2.5]], values=[[0.25, 4.0], [1.0, 2.0]], labels=['one "more"', "0"])),
+    "label alone": (LABEL, many([[1.5]], labels=["7"])),
+    "many numbers": (EMBEDDING, many([[80.0, 3.0]] * 2, values=[[n / 3 for n in range(40)]] * 2)),
+    "wide": (WIDE, many([[n / 7 for n in range(33)]] * 2, probabilities=[[0.25, 0.75]] * 2, labels=[1, 1])),
+}
+"""Requests of several rows, as one record has them."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from predictor.core.features import Feature
     from predictor.inference.model import Model
     from predictor.inference.outputs import Outputs
+    from predictor.inference.signature import TensorSpec
 
 
 _NAMES = {"BYTES": "str", "BOOL": "bool"}
@@ -35,6 +36,8 @@ def metadata(model: Model) -> dict[str, object]:
     for them, and `batch`: whether rows of several requests run together, or one by one.
     """
     about = model.description
+    if model.tensors:
+        return _of_tensors(model)
     sample = [[column.sample for column in about.columns]]
     outputs = model.run([[feature.sample for feature in about.features]])
     numbers = outputs.values if outputs.probabilities is None else outputs.probabilities
@@ -60,6 +63,20 @@ def metadata(model: Model) -> dict[str, object]:
         fields["outlier_structure"] = "(1,2)"
         fields["outlier_sample"] = [bool(outputs.outliers[0]), float(outputs.scores[0])]
     return fields
+
+
+def _of_tensors(model: Model) -> dict[str, object]:
+    """Return the inputs and outputs of a model that takes tensors, in the words of the Open Inference Protocol."""
+    return {
+        "batch": model.together,
+        "task": model.description.task,
+        "inputs": [_tensor(spec) for spec in model.signature.inputs],
+        "outputs": [_tensor(spec) for spec in model.own_outputs],
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, object]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": [*spec.shape]}
 
 
 def _type_of(datatypes: set[str]) -> str:

@@ -9,18 +9,18 @@ import msgspec
 from predictor.api.answers import NO_STORE, Answer, Headers, identify
 from predictor.api.dataplane import InferRequest, Reply
 from predictor.api.json_body import JSON, BodyHead, check_head, check_size, encode
+from predictor.api.pattern import tensors
 from predictor.api.pattern.rows import RowDecoder
 from predictor.api.problem_details import encode_problem, own_fault
 from predictor.core.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from predictor.api.dataplane import Codec
     from predictor.api.slices import Slices
-    from predictor.core.features import Value
-    from predictor.core.result import Prediction, Rows
-    from predictor.inference.manifest import Manifest
+    from predictor.core.result import Prediction, Rows, Tensors
+    from predictor.inference.model import Model
     from predictor.serving.job import Job
 
     Payload = Callable[[Job], msgspec.Struct]
@@ -122,16 +122,17 @@ class SampleCodec(PatternCodec):
 
     takes_body = False
 
-    def __init__(self, sample: Sequence[Value], payload: Payload) -> None:
+    def __init__(self, sample: InferRequest, payload: Payload) -> None:
         """Take the sample."""
-        super().__init__(lambda _: [list(sample)], payload, 0, _nothing)
+        super().__init__(lambda _: sample.rows, payload, 0, _nothing)
+        self._sample = sample
 
     def check(self, head: BodyHead) -> None:
         """Take any body: it is not read."""
 
     def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - see the class
         """Return the sample."""
-        return InferRequest(self._decode(b""))
+        return self._sample
 
 
 def _nothing(_: bytes) -> Slices[Rows]:
@@ -140,10 +141,35 @@ def _nothing(_: bytes) -> Slices[Rows]:
     return []
 
 
-def codecs(about: Manifest, *, batch_rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
+class TensorCodec(PatternCodec):
+    """The call of a model that takes tensors, small ones: what is large has better forms than JSON."""
+
+    def __init__(self, decode: Callable[[bytes], InferRequest], body_bytes: int) -> None:
+        """Take what makes a request of a body (raises Problem), and the largest body."""
+        super().__init__(lambda body: decode(body).rows, tensors.payload, body_bytes, _nothing)
+        self._request = decode
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - JSON is UTF-8 always
+        """Return the tensors of a body."""
+        try:
+            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            return self._request(body)
+        except Problem as problem:
+            return problem
+
+    def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:
+        """Return the tensors of a large body, in one slice."""
+        yield
+        return self.decode(head, body)
+
+
+def codecs(model: Model, *, batch_rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
     """Return the codec of each call, by method and path; a model without labels has no calls for them."""
+    if model.tensors:
+        return _of_tensors(model, model.tensors.sample, batch_rows, body_bytes)
+    about = model.description
     decoder = RowDecoder(about.columns, batch_rows, about.key.place if about.key else None)
-    sample = [each.sample for each in (*about.features, *([about.key] if about.key else ()))]
+    sample = InferRequest([[each.sample for each in (*about.features, *([about.key] if about.key else ()))]])
     labels = about.labels
     one, many = (_labelled, _labelled_batch) if about.gives == "label" else (_numbers, _batch)
 
@@ -162,13 +188,28 @@ def codecs(about: Manifest, *, batch_rows: int, body_bytes: int) -> dict[tuple[s
     return found
 
 
+def _of_tensors(model: Model, sample: Tensors | None, rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
+    """Return the calls of a model that takes tensors; its sample has one if a request is known that it takes."""
+    decoder = tensors.TensorDecoder(model, rows)
+    found: dict[tuple[str, str], Codec] = {("POST", "/predict"): TensorCodec(decoder.request, body_bytes)}
+    if sample is not None:
+        found["GET", "/predict/test"] = SampleCodec(InferRequest([], sample, 1, own_outputs=True), tensors.payload)
+    return found
+
+
 def _numbers(job: Job) -> OneRow:
     p = job.predictions[0]
     return OneRow(job.job_id, p.probabilities or p.values or [], p.outlier, p.score)
 
 
 def _batch(job: Job) -> ManyRows:
-    return ManyRows(job.job_id, [_item(p) for p in job.predictions])
+    many = job.many
+    if many is None:
+        return ManyRows(job.job_id, [_item(p) for p in job.predictions])
+    numbers = many.probabilities or many.values or []
+    if many.outliers is None or many.scores is None:
+        return ManyRows(job.job_id, [BatchRow(each, None, None) for each in numbers])
+    return ManyRows(job.job_id, list(map(BatchRow, numbers, many.outliers, many.scores)))
 
 
 def _item(p: Prediction) -> BatchRow:

@@ -158,7 +158,7 @@ class RowDecoder:
 
 def _decoder(features: Sequence[Feature], *, one_kind: bool, key: int | None) -> Callable[[bytes], Rows]:
     """Return what decodes rows of any types, arrays or objects."""
-    types = [_type_of(each) for each in features]
+    types = [value_type(each.datatype, missing=each.missing) for each in features]
     if key is not None and types[key] is str:
         types[key] = Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)]
     # Types that are made of a model are nothing that a type checker could follow.
@@ -201,17 +201,18 @@ def _wide_decoder(features: Sequence[Feature], array: Any) -> Callable[[bytes], 
     return decoded
 
 
-def _type_of(feature: Feature) -> Any:  # noqa: ANN401 - a type
-    if feature.datatype == "BYTES":
+def value_type(datatype: str, *, missing: bool = False) -> Any:  # noqa: ANN401 - a type
+    """Return what msgspec takes for a value of a datatype of the protocol, None too if it may be missing."""
+    if datatype == "BYTES":
         return str
-    if feature.datatype == "BOOL":
+    if datatype == "BOOL":
         return bool
-    if feature.datatype.startswith("FP"):
-        return float | None if feature.missing else float
-    if feature.datatype == "UINT64":
+    if datatype.startswith("FP"):
+        return float | None if missing else float
+    if datatype == "UINT64":
         return Annotated[int, Meta(ge=0)]
-    bits = _BITS[feature.datatype]
-    if feature.datatype.startswith("U"):
+    bits = _BITS[datatype]
+    if datatype.startswith("U"):
         return Annotated[int, Meta(ge=0, le=2**bits - 1)]
     return Annotated[int, Meta(ge=-(2 ** (bits - 1)), le=2 ** (bits - 1) - 1)]
 

@@ -6,6 +6,7 @@ import { beyond, labelled, model, probabilities } from "./model.js";
 const form = document.querySelector("#try form");
 const answer = document.querySelector("#answer");
 const wide = document.querySelector("#row");
+const LONGEST = 2000; // characters of an answer that are shown
 const token = document.querySelector("#token"); // only where predictions want one; it is kept nowhere else
 const field = ({ name }) => document.getElementById(`f-${name}`);
 const button = form.querySelector("[type=submit]");
@@ -21,7 +22,7 @@ async function predict() {
   const response = await fetch(model.ownLabel ? "predict/label" : "predict", {
     method: "POST",
     headers,
-    body: JSON.stringify({ data: [row()] }),
+    body: JSON.stringify(model.tensors ? row() : { data: [row()] }),
   });
   const said = await response.json();
   if (!response.ok) throw new Error(said.detail ?? said.title);
@@ -29,6 +30,7 @@ async function predict() {
 }
 
 function verdict(said) {
+  if (model.tensors) return [element("pre", {}, JSON.stringify(said.outputs).slice(0, LONGEST))];
   const pairs = model.ownLabel ? [] : [...said.prediction.entries()].sort(([, a], [, b]) => b - a).slice(0, 10);
   const [label, share] = model.ownLabel ? [model.labels.indexOf(said.prediction), ""] : pairs[0];
   const name = element("span", {}, ...labelled(label), model.ownLabel ? "" : ` ${percent(share)}`);

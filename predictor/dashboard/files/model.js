@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 
 /** `labels`; `features` with name, unit, range ([lowest, highest] or null) and log; `width`, numbers in a row;
- * `ownLabel`, whether the label need not be the most probable class. */
+ * `ownLabel`, whether the label need not be the most probable class; `tensors`, whether it takes these and no rows. */
 export const model = JSON.parse(document.querySelector("main").dataset.model);
 
 const COLOURS = 6; // more cannot be told apart; the other labels share one
@@ -13,6 +13,7 @@ export const colour = (label) => `c${Math.min(label, COLOURS)}`;
 
 /** Return a label with the spot of its colour; none is shown that stays out of the log. */
 export function labelled(label) {
+  if (model.tensors) return [element("span", {}, "tensors")];
   if (label === undefined) return [element("span", { class: "muted" }, "not shown")];
   return [element("span", { class: `swatch ${colour(label)}`, "aria-hidden": "true" }), model.labels[label]];
 }

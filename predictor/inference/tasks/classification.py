@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from predictor.inference import label_order as order
-from predictor.inference.checked_file import Checked, checked, tried
+from predictor.inference.checked_file import Checked, Reading, checked, tried
 from predictor.inference.onnx_graph import classes_of, made_by
 from predictor.inference.outputs import Outputs
 from predictor.inference.tasks.activation import sigmoid, softmax, two_classes
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from predictor.inference.batch_trial import Parts, Run
+    from predictor.inference.batch_trial import Parts
     from predictor.inference.manifest import Gives, Manifest
     from predictor.inference.onnx_graph import ClassNames
     from predictor.inference.onnx_session import Floats, Session
-    from predictor.inference.table_input import Feed
     from predictor.inference.tasks.task import Source
 
     Decode = Callable[[Sequence[Any]], Floats]
+    Read = Callable[[Sequence[Any]], Parts]
 
 NAME = "classification"
 # What skl2onnx writes by default: a map a row.
@@ -52,11 +52,10 @@ class Classification:
         """Take the labels in the order of the probabilities, and what gives these and the labels' places."""
         self.labels = labels
         self.checked = run
-        self._run = run.run
 
-    def outputs(self, rows: Feed) -> Outputs:
+    def answer(self, parts: Parts) -> Outputs:
         """Return probabilities and places of labels."""
-        probabilities, labels = self._run(rows)
+        probabilities, labels = parts
         return Outputs(probabilities, labels, None, None)
 
 
@@ -65,24 +64,23 @@ def load(source: Source, names: Sequence[str]) -> Classification:
     session, about = source.session, source.about
     kind = _kind(session, names)
     label = _label_output(session, about, names, kind)
-    raw = session.asked_for([*names, label] if label else names)
-    first = session.try_out(raw, source.rows[:1])
+    first = session.try_out(session.asked_for([*names, label] if label else names), source.rows[:1])
     if label and np.size(first[-1]) != 1:
         if about.classifier.label:
             session.refuse(
                 f"its output {label!r} has the shape {np.shape(first[-1])} for one row; wanted one label a row"
             )
-        label, raw = None, session.asked_for(names)
+        label = None
     classes = classes_of(source.content, names[0]) if kind not in MAPS and len(names) == 1 else None
     labels = about.labels or _found_labels(source, names, kind, first, classes)
     decode = _decoder(source, names, kind, labels, first)
     count = len(names)
 
-    def run(rows: Feed) -> Parts:
-        found = raw(rows)
+    def read(found: Sequence[Any]) -> Parts:
         return decode(found[:count]), *(np.reshape(other, -1) for other in found[count:])
 
-    mode, _, parts = tried(session, run, source.rows, source.most, "probabilities", (len(labels),))
+    reading = Reading([*names, label] if label else names, read)
+    mode, _, parts = tried(session, reading.of(session), source.rows, source.most, "probabilities", (len(labels),))
     _check_probabilities(session, parts[0], activation=about.activation)
     if not about.labels and classes is None and label and session.outputs[label] == order.TEXT and kind not in MAPS:
         labels = _labels_by_rows(session, label, parts, len(labels))
@@ -91,12 +89,12 @@ def load(source: Source, names: Sequence[str]) -> Classification:
             session.refuse(f"its classes are {list(classes)}, but labels are {list(labels)}; {WANTED}")
     else:
         classes = None
-    read, notes = label_reader(session, about, labels, label, parts, classes) if label else (None, [])
+    own, notes = label_reader(session, about, labels, label, parts, classes) if label else (None, [])
     if about.threshold is not None:  # which is the answer in the place of the file's own label
-        read, notes = None, []
-    if read:
-        return Classification(labels, checked(session, _with_label(run, read), mode, notes)._replace(own_label=True))
-    return Classification(labels, checked(session, _most_probable(session.asked_for(names), decode), mode, notes))
+        own, notes = None, []
+    reading = Reading(reading.names, _with_label(read, own)) if own else Reading(names, _most_probable(decode))
+    found = checked(session, reading, mode, source.rows, notes)
+    return Classification(labels, found._replace(own_label=own is not None))
 
 
 def sums_to_one(rows: Floats) -> bool:
@@ -217,10 +215,10 @@ def _check_probabilities(session: Session, rows: Floats, *, activation: str | No
         session.refuse(f"it gives the sample {rows[0].tolist()}; {wanted}{way_out}")
 
 
-def _with_label(run: Run, read: Callable[[NDArray[Any]], NDArray[np.intp]]) -> Run:
-    def with_label(rows: Feed) -> Parts:
-        probabilities, values = run(rows)
-        places = read(values)
+def _with_label(read: Read, label: Callable[[NDArray[Any]], NDArray[np.intp]]) -> Read:
+    def with_label(found: Sequence[Any]) -> Parts:
+        probabilities, values = read(found)
+        places = label(values)
         if order.UNKNOWN in places:  # no answer, as if the model had given none
             probabilities = np.where(places[:, None] == order.UNKNOWN, np.float32(np.nan), probabilities)
         return probabilities, places
@@ -228,9 +226,9 @@ def _with_label(run: Run, read: Callable[[NDArray[Any]], NDArray[np.intp]]) -> R
     return with_label
 
 
-def _most_probable(raw: Callable[[Feed], list[Any]], decode: Decode) -> Run:
-    def most_probable(rows: Feed) -> Parts:
-        probabilities = decode(raw(rows))
+def _most_probable(decode: Decode) -> Read:
+    def most_probable(found: Sequence[Any]) -> Parts:
+        probabilities = decode(found)
         return probabilities, probabilities.argmax(axis=1)
 
     return most_probable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,8 +38,11 @@ class _Found(NamedTuple):
     others: list[str]
 
 
-def find(source: Source) -> Task:
-    """Return the task of a file; raises ModelError with the way out if it is none that rows have."""
+def find(source: Source) -> Task | None:
+    """Return the task of a file, None if its outputs have no meaning for a row that is known.
+
+    Raises ModelError with the way out if `model.toml` says more than is so.
+    """
     about = source.about
     if about.task == regression.NAME:
         return regression.load(source, about.values or [*source.session.outputs])
@@ -59,7 +63,7 @@ def find(source: Source) -> Task:
     return _by_look(source, found)
 
 
-def _by_look(source: Source, found: _Found) -> Task:
+def _by_look(source: Source, found: _Found) -> Task | None:
     about = source.about
     if len(found.maps) == 1:
         return classification.load(source, found.maps)
@@ -78,10 +82,13 @@ def _by_look(source: Source, found: _Found) -> Task:
             "none of its outputs are probabilities that sum to 1, a label, or a label with scores; say which one is "
             'meant (probabilities = "…", label = "…"), and activation = "softmax" or "sigmoid" if it holds logits'
         )
+    if about == replace(about, features=(), labels=(), activation=None, outlier=None):
+        return None
     listed = ", ".join(f"{each}" for each in source.session.signature.outputs)
     return source.session.refuse(
         f"what its outputs mean for a row is not known ({listed}); "
-        'say task = "regression" with values = [...], or task = "classification" with probabilities = "…"'
+        'say task = "regression" with values = [...], task = "classification" with probabilities = "…", '
+        'or task = "tensors", which needs neither features nor labels'
     )
 
 

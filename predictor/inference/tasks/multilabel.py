@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictor.inference.checked_file import Checked, checked, tried
+from predictor.inference.checked_file import Checked, Reading, checked, tried
 from predictor.inference.onnx_graph import made_by
 from predictor.inference.outputs import Outputs
 from predictor.inference.tasks import classification
@@ -16,10 +16,8 @@ from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from predictor.inference.batch_trial import Parts
     from predictor.inference.manifest import Gives
-    from predictor.inference.table_input import Feed
     from predictor.inference.tasks.task import Source
 
 
@@ -35,9 +33,9 @@ class MultiLabel:
         self.values = values
         self.checked = run
 
-    def outputs(self, rows: Feed) -> Outputs:
+    def answer(self, parts: Parts) -> Outputs:
         """Return the probabilities as values."""
-        (values,) = self.checked.run(rows)
+        (values,) = parts
         return Outputs(None, None, None, None, values)
 
 
@@ -48,19 +46,19 @@ def load(source: Source, outputs: Sequence[str]) -> MultiLabel:
     if None in found.values():
         session.refuse(f"its outputs {', '.join(map(repr, outputs))} are no numbers a row; wanted one for each label")
     names = labels or names_of(found)
-    raw = session.asked_for(outputs)
     squeeze = sigmoid if source.about.activation == "sigmoid" and not _made_so(source, outputs) else None
 
-    def run(rows: Feed) -> tuple[NDArray[Any], ...]:
-        numbers = as_matrix(raw(rows))
+    def read(found: Sequence[Any]) -> Parts:
+        numbers = as_matrix(found)
         return (squeeze(numbers) if squeeze else numbers,)
 
-    mode, _, (numbers,) = tried(session, run, source.rows, source.most, "probabilities", (len(names),))
+    reading = Reading(outputs, read)
+    mode, _, (numbers,) = tried(session, reading.of(session), source.rows, source.most, "probabilities", (len(names),))
     beyond = (numbers < 0) | (numbers > 1)
     if beyond.any() or not np.isfinite(numbers[0]).all():
         row = numbers[beyond.any(axis=1).argmax()].tolist()
         session.refuse(f'it gives a row {row}; wanted numbers from 0 to 1: say activation = "sigmoid"')
-    return MultiLabel(names, checked(session, run, mode))
+    return MultiLabel(names, checked(session, reading, mode, source.rows))
 
 
 def _made_so(source: Source, outputs: Sequence[str]) -> bool:

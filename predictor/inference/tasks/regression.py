@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from predictor.inference.checked_file import Checked, checked, tried
+from predictor.inference.checked_file import Checked, Reading, checked, tried
 from predictor.inference.outputs import Outputs
 from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from predictor.inference.batch_trial import Parts
     from predictor.inference.manifest import Gives
-    from predictor.inference.table_input import Feed
     from predictor.inference.tasks.task import Source
 
 NAME = "regression"
@@ -32,9 +30,9 @@ class Regression:
         self.values = values
         self.checked = run
 
-    def outputs(self, rows: Feed) -> Outputs:
+    def answer(self, parts: Parts) -> Outputs:
         """Return the numbers."""
-        (values,) = self.checked.run(rows)
+        (values,) = parts
         return Outputs(None, None, None, None, values)
 
 
@@ -49,12 +47,8 @@ def load(source: Source, outputs: Sequence[str], names: Sequence[str] = ()) -> R
     values = names_of(found)
     if names and len(names) != len(values):
         session.refuse(f"it gives {len(values)} values a row, but {len(names)} are named: {', '.join(names)}")
-    raw = session.asked_for(outputs)
-
-    def run(rows: Feed) -> tuple[NDArray[Any], ...]:
-        return (as_matrix(raw(rows)),)
-
-    mode, _, (numbers,) = tried(session, run, source.rows, source.most, "values", (len(values),))
+    reading = Reading(outputs, lambda found: (as_matrix(found),))
+    mode, _, (numbers,) = tried(session, reading.of(session), source.rows, source.most, "values", (len(values),))
     if not numbers[0].size or not abs(numbers[0].sum()) < float("inf"):
         session.refuse(f"it gives the sample {numbers[0].tolist()}; wanted finite numbers")
-    return Regression(tuple(names) or values, checked(session, run, mode))
+    return Regression(tuple(names) or values, checked(session, reading, mode, source.rows))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictor.inference.checked_file import TRIED_ROWS, Checked, checked, tried
+from predictor.inference.checked_file import TRIED_ROWS, Checked, Reading, checked, tried
 from predictor.inference.onnx_graph import classes_of
 from predictor.inference.outputs import Outputs
 from predictor.inference.tasks import classification
@@ -15,10 +15,8 @@ from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from predictor.inference.batch_trial import Parts
     from predictor.inference.manifest import Gives
-    from predictor.inference.table_input import Feed
     from predictor.inference.tasks.task import Source
 
 
@@ -40,9 +38,9 @@ class Scores:
         self.checked = run
         self._names = names
 
-    def outputs(self, rows: Feed) -> Outputs:
+    def answer(self, parts: Parts) -> Outputs:
         """Return labels and numbers."""
-        classes, *rest = self.checked.run(rows)
+        classes, *rest = parts
         found = np.empty(len(classes), object)
         found[:] = (
             [self._names.get(each) for each in classes.tolist()] if self._names else list(map(str, classes.tolist()))
@@ -55,14 +53,14 @@ def load(source: Source, label: str, others: Sequence[str]) -> Scores:
     session, labels = source.session, source.about.labels
     found = sizes(session, others, source.rows) if others else {}
     classes = next(filter(None, (classes_of(source.content, name) for name in others)), None)
-    raw = session.asked_for([label, *others])
 
-    def run(rows: Feed) -> tuple[NDArray[Any], ...]:
-        texts, *numbers = raw(rows)
+    def read(found: Sequence[Any]) -> Parts:
+        texts, *numbers = found
         whole = np.reshape(texts, -1)
         return (whole, as_matrix(numbers)) if numbers else (whole,)
 
-    mode, _, parts = tried(session, run, source.rows, source.most, "labels", ())
+    reading = Reading([label, *others], read)
+    mode, _, parts = tried(session, reading.of(session), source.rows, source.most, "labels", ())
     names = _named(source, label, set(parts[0].tolist()), labels) if labels else {}
     known = labels or tuple(map(str, classes or ()))
     values = names_of(found)
@@ -70,7 +68,7 @@ def load(source: Source, label: str, others: Sequence[str]) -> Scores:
         values = known
     if len(parts) > 1 and parts[1].shape[1] != len(values):
         session.refuse(f"it gives {parts[1].shape[1]} numbers for {TRIED_ROWS} rows; wanted the same for each row")
-    return Scores(known, values, checked(session, run, mode)._replace(own_label=True), names)
+    return Scores(known, values, checked(session, reading, mode, source.rows)._replace(own_label=True), names)
 
 
 def _named(source: Source, label: str, seen: set[Any], labels: tuple[str, ...]) -> Mapping[Any, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from predictor.inference.batch_trial import Parts
     from predictor.inference.checked_file import Checked
     from predictor.inference.manifest import Gives, Manifest
     from predictor.inference.onnx_session import Session
@@ -35,8 +36,8 @@ class Task(Protocol):
     def checked(self) -> Checked:
         """The file's function as rows run through it."""
 
-    def outputs(self, rows: Feed) -> Outputs:
-        """Return what the rows give; raises what the runtime raises."""
+    def answer(self, parts: Parts) -> Outputs:
+        """Return what the rows give, of what `checked.run` has given for them."""
 
 
 class Source(NamedTuple):

@@ -18,8 +18,10 @@ from predictor.reader.export.columns import BEFORE, MODEL_COLUMNS, ExportColumn
 from predictor.reader.export.learned import Learned
 from predictor.reader.export.pieces import PIECE, Kept, PieceSpool
 from predictor.reader.export.table_folder import About, NumberRange, TableFolder, last_days, missing, partition
+from predictor.reader.export.tensor_columns import with_lists
 from predictor.reader.export.writers import table_of
 from predictor.reader.model_event import labels_of, types_of
+from predictor.reader.rows import rows_of
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.time_range import MARGIN_NS, TimeRange
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT, MODEL_EVENT
@@ -144,7 +146,7 @@ class _Append:
                 self.folder.write(name, table, about)
                 self.files += 1
                 if key[0] == "predictions":
-                    self.predictions += len(rows[key])
+                    self.predictions += table.num_rows
                 else:
                     self.feedback += len(rows[key])
 
@@ -156,6 +158,7 @@ class _Append:
                 model, labels or self._remembered.get(f"{model} {model.digest}" if model else "", []), features
             )
         try:
+            entries = [with_lists(row) for entry in entries for row in rows_of(entry)]
             blocks = [learned.learn(entries[at : at + _BATCH]) for at in range(0, len(entries), _BATCH)]
         except ValueError as error:
             raise SourceError(self.folder.name, str(error)) from error

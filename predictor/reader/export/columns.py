@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-Type = Literal["time", "string", "int", "double", "bool"]
+Type = Literal["time", "string", "int", "double", "bool", "strings", "ints", "uints", "doubles", "bools"]
+"""Those in the plural are lists."""
 INPUT, HASH, VALUE = "prediction.input.", "prediction.hashed_input.", "prediction.value."
+TENSOR = "tensor."
+"""Before the names of tensors that stand as lists; no record has such an attribute."""
 
 
 class ExportColumn(NamedTuple):
@@ -44,6 +47,8 @@ SOME = {
     "prediction.hashed_key": ExportColumn("hashed_key", "string"),
     "prediction.missing": ExportColumn("missing", "string"),
     "prediction.value": ExportColumn("value", "double"),
+    "prediction.rows": ExportColumn("rows", "int"),
+    "prediction.id": ExportColumn("id", "string"),
     "prediction.output_top": ExportColumn("output_top", "string"),
 }
 MODEL_COLUMNS = tuple(ExportColumn(f"model_{part}", "string") for part in ("name", "version", "digest"))
@@ -71,7 +76,7 @@ Rows = dict[str, list[Any]]
 @lru_cache(4096)
 def is_column(attribute: str) -> bool:
     """Tell whether an attribute of a prediction has a column, if any record has it."""
-    return attribute in _FIXED or attribute.startswith((INPUT, HASH, VALUE))
+    return attribute in _FIXED or attribute.startswith((INPUT, HASH, VALUE, TENSOR))
 
 
 def of_feature(attribute: str, kinds: set[type], *, gaps: bool) -> ExportColumn:

@@ -14,7 +14,9 @@ from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.export.append import append
 from predictor.reader.export.learned import Learned
 from predictor.reader.export.spool import Spool
+from predictor.reader.export.tensor_columns import with_lists
 from predictor.reader.export.writers import WRITERS
+from predictor.reader.rows import rows_of
 from predictor.reader.sequence_sets import NumberSet
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.time_range import TimeRange
@@ -127,8 +129,8 @@ def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
             tick(entry)
             if entry.event == EVENT_NAME:
                 if seen[entry.stream].add(entry.sequence) and wanted in {None, _outcome(entry)}:
-                    batch.append(entry)
-                    if len(batch) == _BATCH:
+                    batch += _rows(asked, entry)
+                    if len(batch) >= _BATCH:
                         _keep(asked, spool, learned, batch)
                         batch.clear()
             elif entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
@@ -141,6 +143,13 @@ def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
                 tick(entry)
                 if entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
                     spool.keep_feedback(entry)
+
+
+def _rows(asked: Asked, entry: Entry) -> list[Entry]:
+    try:
+        return [with_lists(row) for row in rows_of(entry)]
+    except ValueError as error:
+        raise SourceError(asked.source.name, str(error)) from error
 
 
 def _outcome(entry: Entry) -> str:

@@ -24,6 +24,7 @@ from predictor.reader.export.columns import (
     LAST,
     MODEL_COLUMNS,
     SOME,
+    TENSOR,
     VALUE,
     Block,
     ExportColumn,
@@ -31,6 +32,7 @@ from predictor.reader.export.columns import (
     is_column,
     of_feature,
 )
+from predictor.reader.export.tensor_columns import tensor_columns
 from predictor.reader.model_event import labels_of, types_of
 
 if TYPE_CHECKING:
@@ -121,7 +123,8 @@ class Learned:
         for model, classes in self._classes.items():
             self._names[self._models[model]] = classes.columns(self._labels or self._told.get(model, ()))
         labels = dict.fromkeys(name for names in self._names.values() for name in names)
-        ordered: list[tuple[str | None, ExportColumn]] = [*BEFORE.items(), *self._inputs()]
+        tensors = tensor_columns(name for name in self._kinds if name.startswith(TENSOR))
+        ordered: list[tuple[str | None, ExportColumn]] = [*BEFORE.items(), *self._inputs(), *tensors]
         ordered += [(None, ExportColumn(name, "double")) for name in labels]
         ordered += [*self._values(), *AFTER.items()]
         ordered += [(None, column) for column in MODEL_COLUMNS if any(self._models)]

@@ -113,6 +113,8 @@ def _schema(columns: Sequence[ExportColumn]) -> Any:  # noqa: ANN401 - pyarrow h
         "double": pa.float64(),
         "bool": pa.bool_(),
     }
+    types |= {f"{one}s": pa.list_(types[one]) for one in ("string", "int", "double", "bool")}
+    types["uints"] = pa.list_(pa.uint64())
     return pa.schema([(column.name, types[column.type]) for column in columns])
 
 
@@ -156,4 +158,6 @@ def _shown(columns: Sequence[ExportColumn], rows: Rows) -> Iterator[list[Any]]:
 def _cells(column: ExportColumn, values: list[Any]) -> list[Any]:
     if column.type == "bool":
         return [None if value is None else str(value).lower() for value in values]
+    if column.type.endswith("s"):  # a list: it begins with a bracket, which no spreadsheet takes for a formula
+        return [None if value is None else msgspec.json.encode(value).decode() for value in values]
     return harmless_column(values) if column.type == "string" else values

@@ -16,6 +16,7 @@ from predictor.reader.record import ModelVersion
 from predictor.reader.replay import report_html, report_text
 from predictor.reader.replay.rows import BATCH, WHY, Reader
 from predictor.reader.replay.statistics import ReplayStatistics
+from predictor.reader.rows import rows_of
 from predictor.reader.sequence_sets import NumberSet
 from predictor.recording.record_schema import EVENT_NAME, schema_of
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from predictor.reader.command import Asked
     from predictor.reader.record import Entry
     from predictor.reader.replay.rows import Logged
+    from predictor.reader.replay.tensors import TensorReader
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -64,13 +66,14 @@ def _count(text: str) -> int:
 def _run(asked: Asked) -> int:
     from predictor.inference.model import load  # noqa: PLC0415 - the runtime, which --help can do without
     from predictor.reader.replay.run import ReplayRunner  # noqa: PLC0415 - numpy
+    from predictor.reader.replay.tensors import TensorReader, TensorRunner  # noqa: PLC0415
 
     options = asked.options
     loaded = load(options.model)
     about = loaded.description
     model = ModelVersion(about.name, about.version, loaded.digest)
-    reader = Reader(about.features, schema_of(about).values)
-    runner = ReplayRunner(loaded)
+    reader = TensorReader(loaded) if loaded.tensors else Reader(about.features, schema_of(about).values)
+    runner = TensorRunner(loaded) if loaded.tensors else ReplayRunner(loaded)
     threshold = about.outlier.threshold if about.outlier else None
     tally = ReplayStatistics(loaded.digest, about.labels, options.tolerance, options.largest, threshold)
     with _page(options.html) as page:
@@ -92,7 +95,7 @@ def _run(asked: Asked) -> int:
 
 
 def _batches(
-    asked: Asked, reader: Reader, tally: ReplayStatistics, tick: Callable[[Entry], None]
+    asked: Asked, reader: Reader | TensorReader, tally: ReplayStatistics, tick: Callable[[Entry], None]
 ) -> Iterator[list[Logged]]:
     """Yield each prediction that can be replayed once; the others are only counted."""
     rows = _rows(asked, reader, tally, tick)
@@ -100,7 +103,9 @@ def _batches(
         yield batch
 
 
-def _rows(asked: Asked, reader: Reader, tally: ReplayStatistics, tick: Callable[[Entry], None]) -> Iterator[Logged]:
+def _rows(
+    asked: Asked, reader: Reader | TensorReader, tally: ReplayStatistics, tick: Callable[[Entry], None]
+) -> Iterator[Logged]:
     seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)  # a bit a record
     wanted: str | None = asked.options.logged_by
     for entry in asked.source.read(asked.window):
@@ -108,18 +113,19 @@ def _rows(asked: Asked, reader: Reader, tally: ReplayStatistics, tick: Callable[
         if entry.event != EVENT_NAME or (wanted and not _is(entry.model, wanted)):
             continue
         if seen[entry.stream].add(entry.sequence):
-            found = reader.read(entry)
-            if isinstance(found, str):
-                tally.skip(found)
-            else:
-                yield found
+            for row in rows_of(entry):
+                found = reader.read(row)
+                if isinstance(found, str):
+                    tally.skip(found)
+                else:
+                    yield found
 
 
 def _is(model: ModelVersion | None, wanted: str) -> bool:
     return model is not None and wanted in {model.name, str(model)}
 
 
-def _refuse(reader: Reader, model: ModelVersion, tally: ReplayStatistics) -> None:
+def _refuse(reader: Reader | TensorReader, model: ModelVersion, tally: ReplayStatistics) -> None:
     """Raise ValueError if there are predictions and not one could be replayed: a check of nothing is none."""
     if not tally.not_replayed or tally.models:
         return

@@ -38,8 +38,8 @@ class Logged(NamedTuple):
     row: int
     time_ns: int
     model: ModelVersion | None
-    features: list[Value]
-    """In the order in which the model to replay through takes them."""
+    features: Any
+    """In the order in which the model to replay through takes them; of a request of tensors these."""
     numbers: list[float]
     """The probabilities, or what else the model gave."""
     label: str | None

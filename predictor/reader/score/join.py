@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from predictor.reader.rows import rows_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
@@ -128,13 +130,15 @@ class ScoreTable:
         self._database.close()
 
     def add_prediction(self, entry: Entry) -> None:
-        """Take a prediction; one that failed has called nothing anything and is left out."""
-        said = entry.attributes
-        if "error.type" not in said:
+        """Take the rows of a prediction; one that failed has called nothing anything and is left out."""
+        if "error.type" in entry.attributes:
+            return
+        for row in rows_of(entry):
+            said = row.attributes
             model = self._models.setdefault(entry.model, len(self._models))
             answer = (said.get("prediction.label"), said.get("prediction.value"))
-            whose = (entry.job_id, entry.row or 0, model)
-            self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?, ?)", *whose, *answer, entry.join_key)
+            whose = (row.job_id, row.row or 0, model)
+            self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?, ?)", *whose, *answer, row.join_key)
 
     def add_feedback(self, entry: Entry) -> None:
         """Take feedback; the latest label of a row counts, and the latest number."""

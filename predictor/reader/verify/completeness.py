@@ -156,7 +156,8 @@ class _Check:
             self._going_on.add(entry.stream)
         stream.add(entry, judged=not early and not late, early=early)
         if stream.records > known and entry.event == EVENT_NAME:
-            self.jobs.add(_fingerprint(entry))
+            for row in entry.identities:
+                self.jobs.add(_fingerprint(row))
 
     def take_missed(self, streams: set[str]) -> None:
         """Read once more, for records of these streams that have arrived meanwhile."""
@@ -282,18 +283,16 @@ def _explain(verdicts: list[Verdict]) -> None:
         spare -= more
 
 
-def _fingerprint(entry: Entry) -> int:
+def _fingerprint(row: tuple[str | None, int | None]) -> int:
     """Return 64 bits of job id and row, by SipHash with a key that only this process knows."""
-    return hash((entry.job_id, entry.row)) & 0xFFFF_FFFF_FFFF_FFFF
+    return hash(row) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def _named(source: Source, window: TimeRange, fingerprints: set[int]) -> list[tuple[str, int | None]]:
     """Return which rows these are, by reading once more; nothing is read if there are none."""
     if not fingerprints:
         return []
-    found = {
-        (entry.job_id or "", entry.row)
-        for entry in source.read(window.wider())
-        if entry.event == EVENT_NAME and _fingerprint(entry) in fingerprints
-    }
+    entries = (entry for entry in source.read(window.wider()) if entry.event == EVENT_NAME)
+    rows = (row for entry in entries for row in entry.identities)
+    found = {(job_id or "", row) for job_id, row in rows if _fingerprint((job_id, row)) in fingerprints}
     return sorted(found, key=lambda row: (row[0], row[1] or 0))

@@ -1,0 +1,131 @@
+"""Named tensors as a request: held to what the model takes, whatever form they came in."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from predictor.api.dataplane import InferRequest
+from predictor.core.problems import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from predictor.core.result import Rows
+    from predictor.inference.model import Model
+    from predictor.inference.signature import TensorSpec
+
+FREE = -1
+_LISTED = 8
+"""Names in a refusal."""
+
+
+class TensorRequests:
+    """Makes inference requests of arrays by the names of a model's inputs."""
+
+    def __init__(self, model: Model, most: int) -> None:
+        """Take the model, and how many rows a request may have."""
+        self.inputs: Mapping[str, TensorSpec] = {spec.name: spec for spec in model.signature.inputs}
+        self._most = most
+        self._any_shape = model.shapeless
+        self._features = model.description.features
+        self._rows = model.tensors is None
+        self._row_axis = model.tensors is None or model.tensors.row_axis
+
+    def request(
+        self, tensors: Mapping[str, NDArray[Any]], *, request_id: str | None = None, own_outputs: bool = True
+    ) -> InferRequest:
+        """Return a request of arrays that have the inputs' own types; raises Problem that names what does not fit.
+
+        Texts are Python strings in arrays of objects. A model of rows has its rows made of them, for the record.
+        """
+        found = self._checked(tensors)
+        size = len(next(iter(found.values()))) if self._row_axis else 1
+        if self._row_axis:
+            self._check_rows(found, size)
+        rows = self._as_rows(found, size) if self._rows else []
+        return InferRequest(rows, found, size, request_id, own_outputs)
+
+    def _checked(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if unknown := [name for name in tensors if name not in self.inputs]:
+            raise Problem(Kind.INVALID_DATA, f"there is no input {unknown[0]!r}; wanted {self.wanted()}")
+        found = {}
+        for name, spec in self.inputs.items():
+            if name not in tensors:
+                raise Problem(Kind.INVALID_DATA, f"the input {name!r} is missing; wanted {self.wanted()}")
+            found[name] = self._fitting(spec, tensors[name])
+        return found
+
+    def _fitting(self, spec: TensorSpec, tensor: NDArray[Any]) -> NDArray[Any]:
+        if _datatype(tensor) != spec.datatype:
+            came = f"the input {spec.name!r} is {_datatype(tensor)}"
+            raise Problem(Kind.INVALID_DATA, f"{came}, wanted {spec.datatype}")
+        if spec.name in self._any_shape:
+            return tensor
+        shape = spec.shape
+        if self._rows:  # a file for one row at a time is given them one by one
+            shape = (FREE, *spec.shape[1:]) if spec.shape else (FREE, len(self._features))
+        if not shape and tensor.shape == (1,):
+            return tensor.reshape(())  # many clients have no form for a scalar
+        if len(tensor.shape) != len(shape) or any(
+            want not in {FREE, have} for want, have in zip(shape, tensor.shape, strict=True)
+        ):
+            came = f"the input {spec.name!r} has the shape {_shown(tensor.shape)}"
+            raise Problem(Kind.INVALID_DATA, f"{came}, wanted {_shown(shape)}")
+        return tensor
+
+    def _check_rows(self, found: Mapping[str, NDArray[Any]], size: int) -> None:
+        if unequal := [name for name, tensor in found.items() if len(tensor) != size]:
+            first = next(iter(found))
+            detail = f"the input {unequal[0]!r} has {len(found[unequal[0]])} rows, but {first!r} has {size}"
+            raise Problem(Kind.INVALID_DATA, f"{detail}; wanted the same number")
+        if not size:
+            raise Problem(Kind.INVALID_DATA, "the inputs have no rows; wanted one at least")
+        if size > self._most:
+            detail = f"the inputs have {size} rows, this server takes at most {self._most} a request"
+            raise Problem(Kind.CONTENT_TOO_LARGE, f"{detail} (PREDICTOR_BATCH_ROWS)")
+
+    def _as_rows(self, found: Mapping[str, NDArray[Any]], size: int) -> Rows:
+        """Return the rows of a table; raises Problem for a number that is not finite where none may be missing."""
+        columns = [tensor.reshape(size, -1) for tensor in found.values()]
+        missing = False
+        at = 0
+        for name, column in zip(found, columns, strict=True):
+            if column.dtype.kind == "f" and not np.isfinite(column).all():
+                missing = True
+                self._check_finite(name, column, at)
+            at += column.shape[1]
+        lists = [column.tolist() for column in columns]
+        rows: Rows = lists[0] if len(lists) == 1 else [[*chain(*parts)] for parts in zip(*lists, strict=True)]
+        if not missing:
+            return rows
+        return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124 - NaN
+
+    def _check_finite(self, name: str, column: NDArray[Any], first: int) -> None:
+        for row, place in np.argwhere(~np.isfinite(column)):
+            if not (np.isnan(column[row, place]) and self._features[first + int(place)].missing):
+                detail = f"the input {name!r} has {column[row, place]} at {[int(row), int(place)]}"
+                raise Problem(Kind.INVALID_DATA, f"{detail}, which is not finite as {self.inputs[name].datatype}")
+
+    def wanted(self) -> str:
+        """Return the inputs for a sentence."""
+        listed = ", ".join(
+            f"{spec.name} ({spec.datatype} {_shown(spec.shape)})" for spec in [*self.inputs.values()][:_LISTED]
+        )
+        more = len(self.inputs) - _LISTED
+        return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _datatype(tensor: NDArray[Any]) -> str:
+    """Return the datatype of an array; of a strange one, numpy's own word."""
+    kind, bits = tensor.dtype.kind, tensor.dtype.itemsize * 8
+    word = {"f": f"FP{bits}", "i": f"INT{bits}", "u": f"UINT{bits}", "b": "BOOL", "O": "BYTES"}.get(kind)
+    return word or str(tensor.dtype)
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

@@ -105,7 +105,7 @@ _ONLY_FOR = {
     ],
     "onnxruntime": ["inference.onnx_session"],
     # Of the log's makers, and these are imported by its readers, only who writes tensors as they come.
-    "numpy": ["inference.*", "serving.*", "api.*", "reader.replay.*", "recording.tensor_texts"],
+    "numpy": ["inference.*", "conversion.*", "serving.*", "api.*", "reader.replay.*", "recording.tensor_texts"],
     "uvloop": ["server.lifecycle"],
     "opentelemetry": ["server.*", "tracing.*", "otlp.*"],
     "recording.encoder": [

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from aiohttp import GunicornUVLoopWebWorker
 
-from predictor.server.app import MODELS, reload
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import FrameType
@@ -41,6 +39,8 @@ class Worker(GunicornUVLoopWebWorker):
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """Reopen gunicorn's own log files, as ever, and take models and tokens as they lie in their files now."""
         super().handle_usr1(sig, frame)
+        from predictor.server.app import MODELS, reload  # noqa: PLC0415 - not in the master, nor before the settings
+
         if self.served is not None and MODELS in self.served:
             reload(self.served)
         else:
@@ -48,5 +48,7 @@ class Worker(GunicornUVLoopWebWorker):
 
     async def started(self, application: web.Application) -> None:
         """Make up for a signal that came too early."""
+        from predictor.server.app import reload  # noqa: PLC0415 - as above
+
         if self.asked:  # the files were read before
             reload(application)

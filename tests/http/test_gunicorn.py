@@ -7,14 +7,17 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support import collector
-from tests.support.gunicorn_server import Gunicorn, folder_of, wait_until_begun
+from tests.support.gunicorn_server import AIOHTTPS, OURS, Gunicorn, folder_of, wait_until_begun
 from tests.support.ledger import Load, check, records_of
+from tests.support.server import ROOT, environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,3 +91,23 @@ def test_gunicorns_own_times_do_not_matter(outbox: Path) -> None:
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
         assert len(master.workers()) == 2
         assert master.terminate() == 0
+
+
+@pytest.mark.parametrize("worker", [AIOHTTPS, OURS])
+@pytest.mark.parametrize("variable", ["OTEL_PROPAGATORS", "OTEL_TRACES_SAMPLER", "PREDICTOR_BATCH_ROWS"])
+def test_a_bad_variable_is_named(outbox: Path, worker: str, variable: str) -> None:
+    """A worker fails with the sentence of the variable that is bad, before the library that would fail at it."""
+    command = (sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "-k", worker, "-w", "1", "predictor.app:runner")
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(outbox, **{variable: "nonsense"}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert any(line.startswith(f"{variable} is 'nonsense', wanted ") for line in ended.stderr.splitlines())
+    assert "/opentelemetry/" not in ended.stderr

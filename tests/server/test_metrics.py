@@ -115,6 +115,28 @@ async def test_requests_are_measured_once(
     }
 
 
+async def test_too_many_rows_are_no_error_of_the_server(
+    collector: scripted_sink.Sink, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 429 is measured by its status, and has no `error.type`, which is for errors of the server."""
+    wanted = {
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{collector.url}/v1/metrics",
+        "PREDICTOR_ROWS_PER_SECOND": "1",
+        "PREDICTOR_BATCH_ROWS": "1",
+        "PREDICTOR_FLUSH": "5s",
+    }
+    async with traced(monkeypatch, outbox, **wanted) as here:
+        for _ in range(2):
+            await here.post("/predict", json={"data": [ROW]})
+    points = _metrics(collector)["http.server.request.duration"].histogram.data_points
+    found = {
+        pairs["http.response.status_code"].int_value: "error.type" in pairs
+        for point in points
+        if (pairs := {pair.key: pair.value for pair in point.attributes})
+    }
+    assert found == {200: False, 429: False}
+
+
 @pytest.mark.parametrize(
     "environment",
     [{}, {"OTEL_METRICS_EXPORTER": "none"}, {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}],

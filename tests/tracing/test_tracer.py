@@ -263,6 +263,20 @@ async def test_error_is_kept(outbox: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert named["server"]["startTimeUnixNano"] == failed["timeUnixNano"]
 
 
+async def test_too_many_rows_are_no_error_of_the_server(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 429 is the caller's: its record has an error, its server span the status alone, as the convention wants it."""
+    settings = {"PREDICTOR_ROWS_PER_SECOND": "1", "PREDICTOR_BATCH_ROWS": "1"}
+    async with traced(monkeypatch, outbox, **settings) as here:
+        statuses = [(await here.post("/predict", json={"data": [USUAL]})).status for _ in range(2)]
+    assert statuses == [200, 429]
+    _, refused = told(outbox)
+    assert refused["attributes"]["error.type"] == "rate-limited"
+    (span,) = (each for each in servers(outbox) if each["spanId"] == refused["spanId"])
+    assert span["attributes"]["http.response.status_code"] == 429
+    assert "error.type" not in span["attributes"]
+    assert span.get("status", {}).get("code") is None
+
+
 async def test_slow_prediction_is_kept(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prediction slower than PREDICTOR_SLOW has its spans."""
     async with traced(monkeypatch, outbox, PREDICTOR_SLOW="0s", **_OFF) as here:

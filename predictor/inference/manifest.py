@@ -151,6 +151,9 @@ def read(path: Path, name: str | None = None, version: str | None = None) -> Man
     """
     if path.suffix == SUFFIX and not path.is_dir():
         return Manifest(name or name_of(path.stem), version or "", (), (), Classifier(path.name), None)
+    if path.is_file():
+        msg = f"{path} is no ONNX file by its name; wanted one that ends in {SUFFIX}, or a folder with a {FILE}."
+        raise DescriptionError(msg)
     path = path / FILE
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -77,7 +77,7 @@ class Session:
         try:
             return ort.InferenceSession(content, options, providers=list(runtime.providers))
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
-            self.refuse(why_not_loaded(self._path, content, error, ort.__version__))
+            self.refuse(why_not_loaded(self._path, content, error, ort.__version__, others))
 
     def table(self, features: Sequence[Feature]) -> TableInput:
         """Return what feeds the file with rows of these features; raises ModelError if it does not take them."""

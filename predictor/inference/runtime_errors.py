@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from predictor.inference.onnx_graph import missing_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 NOWHERE = "/dev/null"
@@ -25,6 +26,23 @@ _OPERATORS = (
     ),
     re.compile(r"Could not find an implementation for (?P<name>(?:[\w.]+:)?\w+\(\d+\))"),
 )
+_OUT_OF_BOUNDS = re.compile(
+    r"External initializer: (.+?) offset: (\d+) size to read: (\d+) given file_length: (\d+) are out of bounds"
+)
+_FORMATS = (
+    (0, re.compile(rb"\x80[\x02-\x05]"), "a pickle, of scikit-learn or PyTorch perhaps; convert it, as skl2onnx does"),
+    (
+        0,
+        re.compile(rb"PK\x03\x04"),
+        "a ZIP archive, of PyTorch or Keras perhaps; torch.onnx or tf2onnx converts it",
+    ),
+    (0, re.compile(rb"\x89HDF"), "a file of HDF5, of Keras perhaps; tf2onnx converts it"),
+    (0, re.compile(rb"\x1f\x8b"), "compressed by gzip; unpack it"),
+    (4, re.compile(rb"TFL3"), "a model of TensorFlow Lite; tf2onnx converts it"),
+    (4, re.compile(rb"ORTM"), "a model in ONNX Runtime's own format; serve the ONNX file that it was made of"),
+    (8, re.compile(rb'\{"'), "a file of safetensors, which has weights and no graph; export the model to ONNX"),
+)
+"""By the place of their mark: files that are often taken for a model."""
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(r"(?:\S*/)?\w+\.(?:h|cc|cpp|hpp):\d+ ")
 _TEMPLATE = re.compile(r"(?: const)?(?:::<lambda\([^)]*\)>)?(?: const)?(?: \[with [^\]]*\])? ")
@@ -60,11 +78,17 @@ def _signature_end(text: str, begin: int) -> int:
     return begin
 
 
-def why_not_loaded(path: Path, content: bytes, error: Exception, version: str) -> str:
-    """Return why the runtime of that version does not load `content`, which came from `path`."""
+def why_not_loaded(
+    path: Path, content: bytes, error: Exception, version: str, others: Mapping[str, bytes] | None = None
+) -> str:
+    """Return why the runtime of that version does not load `content`, which came from `path`.
+
+    `others` are the contents of the files that have its weights, by their names.
+    """
     text = str(error)
     known = (
         _no_model(content),
+        _broken_weights(others or {}, text),
         _other_file(path, text),
         _too_new(text, version),
         _missing_operator(text, version),
@@ -76,7 +100,27 @@ def why_not_loaded(path: Path, content: bytes, error: Exception, version: str) -
 def _no_model(content: bytes) -> str:
     if content.startswith(_LFS):
         return "it is a pointer of Git LFS, not the model itself; `git lfs pull` fetches that"
+    for begin, pattern, what in _FORMATS:
+        if pattern.match(content, begin):
+            return f"it is no ONNX model but {what}"
     return "" if content.strip(b"\0") else f"it is empty ({len(content)} bytes); wanted an ONNX model"
+
+
+def _broken_weights(others: Mapping[str, bytes], text: str) -> str:
+    for name, content in others.items():
+        if content.startswith(_LFS):
+            return f"its weights are in {name!r}, which is a pointer of Git LFS; `git lfs pull` fetches the file"
+    found = _OUT_OF_BOUNDS.search(text)
+    if not found:
+        return ""
+    tensor, offset, size, length = found.groups()
+    names = [name for name, content in others.items() if len(content) == int(length)]
+    where = f"{names[0]!r}" if len(names) == 1 else "another file"
+    wanted = int(offset) + int(size)
+    return (
+        f"its weights are in {where}, which is cut off or another model's: {tensor!r} ends at byte {wanted}, "
+        f"and it has {length}; copy or download both again"
+    )
 
 
 def _other_file(path: Path, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from onnx import TensorProto, helper
 from predictor.inference.model import ModelError, load
 from predictor.inference.runtime_errors import reason_of
 from predictor.inference.toml_table import DescriptionError
-from tests.support import model_folders
+from tests.support import bare_models, model_folders
 from tests.support.onnx_graphs import FIRST, SOFTMAX, WHERE, Node, detector, graph, identity, tensor, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -188,6 +190,42 @@ def test_weights_in_a_second_file_are_part_of_the_model(tmp_path: Path, monkeypa
     assert refusal(folder) == f"classifier.onnx: {missing}."
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is cut off or another model's: 'weights' ends at byte 320, and it has 0; copy or download both again."),
+        (
+            bytes(312),
+            "is cut off or another model's: 'weights' ends at byte 320, and it has 312; copy or download both again.",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:",
+            "is a pointer of Git LFS; `git lfs pull` fetches the file.",
+        ),
+    ],
+)
+def test_broken_weights_in_a_second_file(tmp_path: Path, content: bytes, sentence: str) -> None:
+    """A file of weights that is not whole, or a pointer to them, is named with what is wrong with it."""
+    folder = model_folders.wide(tmp_path)
+    model = onnx.load(folder / "classifier.onnx")
+    onnx.save(model, folder / "classifier.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    (folder / "weights.bin").write_bytes(content)
+    assert refusal(folder) == f"classifier.onnx: its weights are in 'weights.bin', which {sentence}"
+
+
+def test_a_bare_file_without_its_weights(tmp_path: Path) -> None:
+    """A file that was copied without the one beside it names that one."""
+    folder = model_folders.wide(tmp_path / "m")
+    model = onnx.load(folder / "classifier.onnx")
+    onnx.save(model, tmp_path / "bare.onnx", save_as_external_data=True, location="bare.onnx.data", size_threshold=0)
+    assert load(tmp_path / "bare.onnx").description.labels == ("0", "1")
+    (tmp_path / "bare.onnx.data").unlink()
+    with pytest.raises(
+        ModelError, match=r"in another file, 'bare.onnx.data', which is not there; wanted it in the same"
+    ):
+        load(tmp_path / "bare.onnx")
+
+
 def test_weights_elsewhere_are_not_looked_for(tmp_path: Path) -> None:
     """A file that names weights outside of its folder is refused, also if they are there."""
     folder = model_folders.wide(tmp_path / "model")
@@ -222,6 +260,25 @@ AGAIN = "copy or download it again."
         (bytes(100), "it is empty (100 bytes); wanted an ONNX model."),
         (b"no model", "it is no ONNX model: it begins with b'no model'."),
         (b"<!DOCTYPE html>\n<html>", "it is no ONNX model: it begins with b'<!DOCTYPE html>\\n'."),
+        (
+            b"\x80\x04\x95" + bytes(60),
+            "it is no ONNX model but a pickle, of scikit-learn or PyTorch perhaps; convert it, as skl2onnx does.",
+        ),
+        (
+            b"PK\x03\x04" + bytes(60),
+            "it is no ONNX model but a ZIP archive, of PyTorch or Keras perhaps; torch.onnx or tf2onnx converts it.",
+        ),
+        (b"\x89HDF\r\n" + bytes(60), "it is no ONNX model but a file of HDF5, of Keras perhaps; tf2onnx converts it."),
+        (b"\x1f\x8b\x08" + bytes(60), "it is no ONNX model but compressed by gzip; unpack it."),
+        (b" \0\0\0TFL3" + bytes(60), "it is no ONNX model but a model of TensorFlow Lite; tf2onnx converts it."),
+        (
+            b"\x1c\0\0\0ORTM" + bytes(60),
+            "it is no ONNX model but a model in ONNX Runtime's own format; serve the ONNX file that it was made of.",
+        ),
+        (
+            b'@\0\0\0\0\0\0\0{"a":{}}',
+            "it is no ONNX model but a file of safetensors, which has weights and no graph; export the model to ONNX.",
+        ),
         (POINTER, "it is a pointer of Git LFS, not the model itself; `git lfs pull` fetches that."),
         (WHOLE[:-10], f"it is cut off: 10 bytes or more are missing after its {len(WHOLE) - 10}; {AGAIN}"),
         (WHOLE[:50], f"it is cut off: 40 bytes or more are missing after its 50; {AGAIN}"),
@@ -243,11 +300,12 @@ def changed(**fields: Any) -> bytes:  # noqa: ANN401 - whatever a node has
     return bytes(model.SerializeToString())
 
 
-def newer(*, ir: int = 0, opset: int = 0) -> bytes:
+def newer(*, ir: int = 0, opset: int = 0, ml: int = 0) -> bytes:
     """Return a classifier of another IR version or with another opset."""
     model = identity()
     model.ir_version = ir or model.ir_version
     model.opset_import[0].version = opset or model.opset_import[0].version
+    model.opset_import[1].version = ml or model.opset_import[1].version
     return bytes(model.SerializeToString())
 
 
@@ -265,6 +323,10 @@ WITHOUT = "has no implementation; export the model without it."
         (
             newer(opset=999),
             rf"it needs opset 999 of ai.onnx, and {RUNTIME} knows \d+ at most; export it for an older .*",
+        ),
+        (
+            newer(ml=99),
+            rf"it needs opset 99 of ai.onnx.ml, and {RUNTIME} knows \d+ at most; export it for an older .*",
         ),
         (changed(op_type="Frobnicate"), f"it needs the operator Frobnicate, of which {RUNTIME} {WITHOUT}"),
         (changed(op_type="F", domain="com.acme"), f"it needs the operator com.acme.F, of which {RUNTIME} {WITHOUT}"),
@@ -342,6 +404,28 @@ def test_refuses_a_missing_file(tmp_path: Path) -> None:
     folder = write(tmp_path, identity())
     (folder / "classifier.onnx").unlink()
     assert refusal(folder) == "classifier.onnx cannot be read: No such file or directory."
+
+
+def test_refuses_a_file_of_another_name(tmp_path: Path) -> None:
+    """A file whose name does not end in .onnx is no folder either, and the sentence says what was wanted."""
+    (tmp_path / "model.pkl").write_bytes(b"x")
+    with pytest.raises(DescriptionError, match=r"model.pkl is no ONNX file by its name; wanted one that ends in .onnx"):
+        load(tmp_path / "model.pkl")
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (bare_models.logits, 'activation = "softmax" if these are logits of labels'),
+        (bare_models.sigmoid, 'activation = "sigmoid" if it is the probability of the second of two labels'),
+        (partial(bare_models.sigmoid, labels=3), "multilabel = true if each is the probability of a label of its own"),
+        (bare_models.price, None),
+    ],
+)
+def test_hints_at_what_numbers_may_be(tmp_path: Path, make: Callable[[Path], Path], hint: str | None) -> None:
+    """A bare file that is served as a regression, and may be a classifier, says at the start how it would be one."""
+    notes = load(make(tmp_path / "m.onnx")).notes
+    assert notes[1:] == ((f"m.onnx: its output is taken for numbers; say {hint}",) if hint else ())
 
 
 def test_refuses_a_folder_without_description(tmp_path: Path) -> None:

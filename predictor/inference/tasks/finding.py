@@ -10,6 +10,7 @@ import numpy as np
 from predictor.inference.batch_trial import run_alone
 from predictor.inference.checked_file import TRIED_ROWS, three_rows
 from predictor.inference.label_order import LABEL_TYPES
+from predictor.inference.onnx_graph import made_by
 from predictor.inference.tasks import classification, multilabel, regression, scores
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _by_look(source: Source, found: _Found) -> Task | None:
             return scores.load(source, label, [name for name in source.session.outputs if name in numbers])
         if about.task is None and numbers and (len(numbers) == 1 or not found.wide):
             outputs = [name for name in source.session.outputs if name in numbers]
-            return regression.load(source, outputs)
+            return _with_hint(source, outputs, regression.load(source, outputs))
     if about.task == classification.NAME:
         source.session.refuse(
             "none of its outputs are probabilities that sum to 1, a label, or a label with scores; say which one is "
@@ -90,6 +91,24 @@ def _by_look(source: Source, found: _Found) -> Task | None:
         'say task = "regression" with values = [...], task = "classification" with probabilities = "…", '
         'or task = "tensors", which needs neither features nor labels'
     )
+
+
+def _with_hint(source: Source, outputs: Sequence[str], task: regression.Regression) -> regression.Regression:
+    """Add to a regression that nobody has asked for what else its numbers may be."""
+    makers = {made_by(source.content, name) for name in outputs}
+    if makers == {"Sigmoid"}:
+        means = (
+            'activation = "sigmoid" if it is the probability of the second of two labels'
+            if len(task.values) == 1
+            else "multilabel = true if each is the probability of a label of its own"
+        )
+    elif len(outputs) == 1 and "logit" in outputs[0].lower():
+        means = f'activation = "{"sigmoid" if len(task.values) == 1 else "softmax"}" if these are logits of labels'
+    else:
+        return task
+    note = f"{source.session.file}: its output is taken for numbers; say {means}"
+    task.checked = task.checked._replace(notes=(*task.checked.notes, note))
+    return task
 
 
 def _look(source: Source) -> _Found:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import msgspec
 
@@ -149,10 +149,10 @@ class Pending:
 
     def abandon(self) -> None:
         """Record at once that there will be no answer: PREDICTOR_DRAIN is over."""
-        if not self._settled and self.job:
+        if not self._settled and self.job and self.context.served:
             self._settled, self.callback = True, None
             job, self.job = self.job, None
-            _version_of(self.context).pipeline.abandon(job)
+            self.context.served.pipeline.abandon(job)
 
     def _settle(self, error: BaseException | None) -> None:
         self._settled = True
@@ -198,7 +198,8 @@ class DataPlane:
 
     def admit(self, context: RequestContext) -> None:
         """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
-        _version_of(context).pipeline.admit()
+        served = context.served or _no_version()
+        served.pipeline.admit()
 
     def begin(self, request: InferRequest | Problem, context: RequestContext) -> Reply | Pending:
         """Send a decoded request on its way; what could not be decoded is refused."""
@@ -207,8 +208,8 @@ class DataPlane:
         pending = Pending(self, context)
         try:
             context.origin.infer_id = request.id
-            pipeline = _version_of(context).pipeline
-            pending.job = pipeline.start(context.origin, request, pending, context.deadline)
+            served = context.served or _no_version()
+            pending.job = served.pipeline.start(context.origin, request, pending, context.deadline)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             return self.refuse(error, context)
         return pending
@@ -225,16 +226,14 @@ class DataPlane:
 
     def settle(self, context: RequestContext, job: Job | None, error: BaseException | None) -> Reply:
         """Return the reply of a request that is done."""
-        if job:
-            _version_of(context).pipeline.deadlines.discard(job)
+        if job and context.served:
+            context.served.pipeline.deadlines.discard(job)
         if error is None and job:
             return Reply(context, job)
         failure = error if isinstance(error, Exception) else RuntimeError("ended without an outcome")
         return self.refuse(failure, context)
 
 
-def _version_of(context: RequestContext) -> ServingVersion:
-    if context.served is None:
-        msg = "a request that belongs to no model version predicts nothing"
-        raise TypeError(msg)
-    return context.served
+def _no_version() -> NoReturn:
+    msg = "a request that belongs to no model version predicts nothing"
+    raise TypeError(msg)

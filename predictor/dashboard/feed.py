@@ -48,6 +48,8 @@ class _News(msgspec.Struct):
     """Predictions since the start of this server, those that were never sent included."""
     predictions: list[Shown]
     """The oldest first."""
+    page: str
+    """Whose predictions these are: a page of another model, or of the version before, must be loaded anew."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -56,8 +58,9 @@ _encode = msgspec.json.Encoder().encode
 class Feed:
     """The latest predictions, and the listeners."""
 
-    def __init__(self, view: View, features: int, labels: int) -> None:
-        """Take how predictions are shown, and how many features and probabilities each has."""
+    def __init__(self, view: View, features: int, labels: int, page: str = "") -> None:
+        """Take how predictions are shown, how many features and probabilities each has, and the page's own name."""
+        self._page = page
         self.observed = 0
         self.closed = False
         self._view = view
@@ -135,7 +138,7 @@ class Feed:
     def _event(self, name: str, after: int) -> bytes:
         """Return a server-sent event with the next predictions after that number, as far as they are kept."""
         shown = [self._view.of(number, prediction) for number, prediction in self._since(after)]
-        return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(_News(self.observed, shown)))
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(_News(self.observed, shown, self._page)))
 
     def _since(self, after: int) -> Iterable[tuple[int, Prediction]]:
         oldest = self.observed - len(self._latest) + 1

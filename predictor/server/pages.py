@@ -39,7 +39,8 @@ class Pages:
 
         settings, model, about = self._settings, loaded.model, loaded.model.description
         numbers = len(about.labels) or len(about.values) or 1
-        feed = Feed(View(about.features, settings.grafana_url, about.outputs), len(about.features) or 1, numbers)
+        view = View(about.features, settings.grafana_url, about.outputs)
+        feed = Feed(view, len(about.features) or 1, numbers, model.digest)
         content = html(model, model.ranges, self._stream_id, tokens=settings.token_file is not None)
         self._pages[_key(loaded.facts)] = ModelPage(feed, content)
         return feed.observe

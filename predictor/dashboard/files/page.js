@@ -4,6 +4,7 @@ import { show } from "./detail.js";
 import { count } from "./dom.js";
 import { start } from "./form.js";
 import * as list from "./list.js";
+import { listModels } from "./models.js";
 import { draw } from "./plots.js";
 import { listen } from "./stream.js";
 
@@ -59,4 +60,5 @@ start((jobId) => {
   }
 });
 draw([], null);
+listModels();
 listen(hear, state);

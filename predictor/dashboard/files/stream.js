@@ -1,5 +1,7 @@
 // The last predictions as the server sends them, while somebody looks.
 
+import { model } from "./model.js";
+
 const AGAIN = 5000; // ms; a server that refuses (16 pages are open, or it shuts down) is asked again this late
 
 /**
@@ -13,7 +15,7 @@ export function listen(hear, state) {
 
   function open() {
     clearTimeout(later);
-    source = new EventSource("page/events");
+    source = new EventSource(`page/events${location.search}`);
     source.addEventListener("snapshot", (event) => {
       last = 0; // the server may have been started anew and count from 1 again
       take(event, true);
@@ -27,7 +29,11 @@ export function listen(hear, state) {
   }
 
   function take(event, anew) {
-    const { observed, predictions } = JSON.parse(event.data);
+    const { observed, predictions, page } = JSON.parse(event.data);
+    if (page !== model.digest) {
+      location.reload(); // another version is served here by now
+      return;
+    }
     const fresh = predictions.filter((prediction) => prediction.n > last); // the first news may repeat the snapshot
     if (fresh.length) last = fresh.at(-1).n;
     if (fresh.length || anew) hear(fresh, observed, anew);

@@ -20,11 +20,12 @@ from predictor.reader.replay.rows import Logged
 from predictor.reader.replay.run import Replayed
 from predictor.reader.replay.statistics import Largest
 from tests.project.test_guides import blocks
+from tests.support import bare_models, model_repository
 from tests.support.fake_loki import Loki
 from tests.support.log_files import Stream, changed, lay_out, line, lines
 from tests.support.model_folders import failing, giving_nan, wide, with_threshold
 from tests.support.onnx_graphs import detector, graph, identity, tensor, write
-from tests.support.server import IRIS, ROOT, serve
+from tests.support.server import IRIS, ROOT, serve, serve_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,6 +225,20 @@ async def test_several_models_in_the_log(capsys: pytest.CaptureFixture[str], out
     assert found(capsys, outbox, new, "--logged-by", "new@1")["replayed"] == 2
     status, out, _ = replay(capsys, outbox, new, "--logged-by", "new@2")
     assert (status, out) == (0, "no predictions there: nothing to replay\n")
+
+
+async def test_versions_by_number(capsys: pytest.CaptureFixture[str], outbox: Path, tmp_path: Path) -> None:
+    """Of a folder of versions the highest is replayed, under the name and number that its records have."""
+    root = tmp_path / "models" / "price"
+    for number in (1, 2):
+        model_repository.version(root.parent, "price", number, float(number))
+    async with serve_models(outbox, root) as here:
+        await ask(here, [model_repository.ROW])
+    result = found(capsys, outbox, root)
+    assert (result["equal"], result["model"]["name"], result["model"]["version"]) == (True, "price", "2")
+    assert found(capsys, outbox, root / "1" / "model.onnx")["equal"] is None
+    bare_models.churn(root.parent / "churn.onnx")
+    assert "has several models" in replay(capsys, outbox, root.parent)[2]
 
 
 @pytest.mark.parametrize("make", [failing, giving_nan])

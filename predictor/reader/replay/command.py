@@ -65,11 +65,13 @@ def _count(text: str) -> int:
 
 def _run(asked: Asked) -> int:
     from predictor.inference.model import load  # noqa: PLC0415 - the runtime, which --help can do without
+    from predictor.inference.repository import one  # noqa: PLC0415 - as above
     from predictor.reader.replay.run import ReplayRunner  # noqa: PLC0415 - numpy
     from predictor.reader.replay.tensors import TensorReader, TensorRunner  # noqa: PLC0415
 
     options = asked.options
-    loaded = load(options.model)
+    source = one(options.model)
+    loaded = load(source.path, name=source.name, version=source.version)
     about = loaded.description
     model = ModelVersion(about.name, about.version, loaded.digest)
     reader = TensorReader(loaded) if loaded.tensors else Reader(about.features, schema_of(about).values)

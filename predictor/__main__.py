@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             type=Path,
             nargs="?",
             metavar="MODEL",
-            help="a model folder or an ONNX file, before PREDICTOR_MODEL",
+            help="an ONNX file, or the folder of a model, of its versions or of several models, before PREDICTOR_MODEL",
         )
     _comparing(checking)
     verbs.add_parser("healthcheck", help="ask the server that listens by these settings whether it lives")
@@ -160,7 +160,7 @@ def _sentence(error: Exception, settings: Settings | None) -> str:
     if not (isinstance(error, OSError) and error.strerror):
         sentence = str(error).removesuffix(".")
         if settings and sentence.startswith((f"{settings.model}{os.sep}", f"{settings.model} ", f"{settings.model}:")):
-            return f"PREDICTOR_MODEL is {str(settings.model)!r}, wanted a model folder or an ONNX file: {sentence}"
+            return f"PREDICTOR_MODEL is {str(settings.model)!r}, wanted an ONNX file or a folder of models: {sentence}"
         return sentence
     if not error.filename:
         return error.strerror

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
+    from predictor.api.catalog import Catalog
     from predictor.config.settings import Settings
     from predictor.server.metrics import Metrics
     from predictor.server.model_loading import LoadedModels
@@ -107,7 +108,7 @@ def application(
             app[PAGES] = pages
             pages.of(catalog).add_routes(app.router)
         health = app[HEALTH] = Health(log_service, catalog, refuses=settings.refuses, deadline=settings.deadline)
-        metrics = _metrics(resource, log_service) if settings.export.metrics and log_service else None
+        metrics = _metrics(resource, log_service, catalog) if settings.export.metrics and log_service else None
         plane = DataPlane(tracer, deadline=settings.deadline, measure=metrics.request if metrics else None)
         app[PLANE] = plane
         takes = settings.feedback and log_service
@@ -158,8 +159,8 @@ async def _flush(log_service: LogService, metrics: Metrics | None, seconds: floa
             raise error
 
 
-def _metrics(resource: Resource, book: LogService) -> Metrics:
+def _metrics(resource: Resource, book: LogService, catalog: Catalog) -> Metrics:
     from predictor.server.metrics import Metrics, instruments  # noqa: PLC0415 - the exporter takes long to import
 
     with thread_pools.needed():
-        return Metrics(resource, __version__, instruments(book))
+        return Metrics(resource, __version__, instruments(book, catalog))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.resources import Resource
 
+    from predictor.api.catalog import Catalog
     from predictor.server.log_service import LogService
 
 
@@ -26,7 +27,7 @@ class Instrument(NamedTuple):
     name: str
     unit: str
     meaning: str
-    read: Callable[[], float]
+    read: Callable[[], float | Iterable[Observation]]
     rises_only: bool = True
 
 
@@ -66,8 +67,8 @@ class Metrics:
         await asyncio.to_thread(self._provider.shutdown, timeout_millis=seconds * 1000)
 
 
-def instruments(book: LogService) -> tuple[Instrument, ...]:
-    """Return what is read of the prediction log."""
+def instruments(book: LogService, catalog: Catalog) -> tuple[Instrument, ...]:
+    """Return what is read of the prediction log, and of the models that are served."""
     logs = book.counters["logs"]
     return (
         Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False),
@@ -79,12 +80,26 @@ def instruments(book: LogService) -> tuple[Instrument, ...]:
         Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
         Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),
         Instrument("predictor.log.refused", "{record}", "Records refused by the sink.", lambda: logs.refused),
+        Instrument(
+            "predictor.model.queue", "{row}", "Rows that wait for a model.", lambda: _queues(catalog), rises_only=False
+        ),
         Instrument("predictor.log.lost", "{record}", "Records declared lost.", lambda: book.stream.lost),
     )
 
 
-def _reader(read: Callable[[], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    return lambda _: [Observation(read())]
+def _queues(catalog: Catalog) -> Iterable[Observation]:
+    """Yield the rows that wait for each version; what is served can be told from it."""
+    for version in catalog.versions():
+        names = {"prediction.model.name": version.name, "prediction.model.version": version.version}
+        yield Observation(version.pipeline.queued_rows, names)
+
+
+def _reader(read: Callable[[], float | Iterable[Observation]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        found = read()
+        return [Observation(found)] if isinstance(found, (int, float)) else found
+
+    return observe
 
 
 _SEMCONV_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)

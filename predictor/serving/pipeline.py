@@ -141,6 +141,11 @@ class Pipeline:
             with contextlib.suppress(AttributeError):  # closed before
                 del self.model
 
+    @property
+    def queued_rows(self) -> int:
+        """How many rows wait."""
+        return self._batcher.queued_rows
+
     def stalled(self) -> float:
         """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""
         return self._batcher.stalled()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor.config.settings import SettingsError, load
+from predictor.server import app
 from tests.support.server import first, message, predictions, problem, records, serve
 
 if TYPE_CHECKING:
@@ -218,6 +219,22 @@ async def test_feedback_has_tokens_of_its_own(outbox: Path, tmp_path: Path) -> N
                 assert (await first(here.port, asked("POST", _FEEDBACK, _SAID, **bearer))).status == says
 
 
+async def test_control_has_tokens_of_its_own(outbox: Path, tmp_path: Path) -> None:
+    """Without a file nobody may load models; with one its tokens count, also those that came since, and no others."""
+    file = tmp_path / "control"
+    async with serve(outbox) as here:
+        assert here.app[app.CALLERS].access.control_tokens is None
+    file.write_text(_TOKEN)
+    async with serve(outbox, PREDICTOR_CONTROL_TOKEN_FILE=str(file)) as here:
+        tokens = here.app[app.CALLERS].access.control_tokens
+        assert tokens is not None
+        assert (tokens.include(f"Bearer {_TOKEN}"), tokens.include(f"Bearer {_OTHER}")) == (True, False)
+        file.write_text(_OTHER)
+        app.reload(here.app)
+        assert (tokens.include(f"Bearer {_TOKEN}"), tokens.include(f"Bearer {_OTHER}")) == (False, True)
+        assert (await first(here.port, asked("POST", "/predict", _ROW))).status == 200
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -232,7 +249,7 @@ async def test_a_token_file_that_cannot_be_used(outbox: Path, tmp_path: Path, co
     file = tmp_path / "tokens"
     if content is not None:
         file.write_text(content)
-    for variable in ("PREDICTOR_TOKEN_FILE", "PREDICTOR_FEEDBACK_TOKEN_FILE"):
+    for variable in ("PREDICTOR_TOKEN_FILE", "PREDICTOR_FEEDBACK_TOKEN_FILE", "PREDICTOR_CONTROL_TOKEN_FILE"):
         with pytest.raises(ValueError, match=f"{variable}.*{said}") as caught:
             async with serve(outbox, **{variable: str(file)}):
                 pass

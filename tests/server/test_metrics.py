@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.sdk.metrics import MeterProvider
 
 from tests.support import model_folders, scripted_sink
-from tests.support.server import ROW
+from tests.support.server import ROW, model
 from tests.support.traced_server import traced
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _OURS = {
     "predictor.log.retried",
     "predictor.log.refused",
     "predictor.log.lost",
+    "predictor.model.queue",
 }
 
 
@@ -73,6 +74,9 @@ async def test_metrics_arrive_when_asked_for(
     assert records.as_int == 7  # opened, the model, four predictions, closed
     assert metrics["predictor.log.records"].sum.is_monotonic
     assert metrics["predictor.outbox.size"].gauge.data_points[0].as_int > 0
+    (queue,) = metrics["predictor.model.queue"].gauge.data_points
+    named = {pair.key: pair.value.string_value for pair in queue.attributes}
+    assert named == {"prediction.model.name": "iris", "prediction.model.version": model().description.version}
 
 
 async def test_requests_are_measured_once(

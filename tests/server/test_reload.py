@@ -10,9 +10,13 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
+from predictor.config.settings import load as load_settings
 from predictor.core.problems import Kind, Problem
 from predictor.server import app, model_service
+from predictor.server.model_loading import load_models
+from predictor.server.otel_resource import resource
 from tests.support import bare_models
 from tests.support.gated_model import Gate, pipeline
 from tests.support.model_repository import ROW, answer, ask, constant, version
@@ -272,3 +276,20 @@ async def test_a_shutdown_does_not_wait_for_a_reload(tmp_path: Path, outbox: Pat
         await asyncio.sleep(0)
     assert len(predictions(outbox)) == 1
     assert records(outbox)[-1]["eventName"] == "prediction.stream.closed"
+
+
+async def test_no_call_changes_one_of_several_processes(tmp_path: Path, outbox: Path) -> None:
+    """Where several processes serve one port, a call that loads or unloads is refused with the way that reaches all."""
+    file = constant(tmp_path / "price.onnx", 1.0)
+    read = load_settings({"PREDICTOR_OUTBOX": str(outbox), "PREDICTOR_MODEL": str(file)})
+    runner = web.AppRunner(app.application(read, load_models(read), resource(), shared_port=True))
+    await runner.setup()
+    models = runner.app[app.MODELS]
+    for call in (models.load("price"), models.unload("price")):
+        with pytest.raises(Problem, match="PREDICTOR_MODEL_POLL, or SIGUSR1 to gunicorn") as caught:
+            await call
+        assert caught.value.kind.status == 409
+    constant(file, 2.0)
+    await models.reload()
+    assert models.catalog.meant().facts.metadata["prediction_sample"] == [2.0]
+    await runner.cleanup()

@@ -82,8 +82,8 @@ def test_no_model(outbox: Path, tmp_path: Path) -> None:
     sentence = failed(outbox, PREDICTOR_MODEL=str(tmp_path / "gone"))
     folder = tmp_path / "gone"
     assert sentence == (
-        f"PREDICTOR_MODEL is '{folder}', wanted a model folder or an ONNX file: {folder}/model.toml cannot be read: "
-        "No such file or directory"
+        f"PREDICTOR_MODEL is '{folder}', wanted an ONNX file or a folder of models: "
+        f"{folder}/model.toml cannot be read: No such file or directory"
     )
     assert not outbox.exists()
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MODEL = "model.onnx"
 """What Triton and KServe call the file of a version."""
 _FOREIGN = "config.pbtxt"
-_NUMBER = re.compile(r"[0-9]{1,18}").fullmatch
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}").fullmatch
+"""As Triton has it: with a zero in front two folders would be one version."""
 
 Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 """Name, size, inode and times of each file: other files have another one."""
@@ -94,7 +95,7 @@ def find(path: Path) -> Found:
         found = _model_in(each)
         sources += found
         if found:
-            notes += _foreign(each)
+            notes += _foreign(each) if each.is_dir() else ()
         elif each.is_dir():
             notes.append(f"{each} is passed over, since no model is in it")
     if not sources:
@@ -159,3 +160,7 @@ def _entries(folder: Path) -> list[Path]:
 def _foreign(folder: Path) -> Iterator[str]:
     if (folder / _FOREIGN).is_file():
         yield f"{folder / _FOREIGN} is not read: a model says by its own file what it takes and gives"
+    if _versions(folder):
+        for each in _entries(folder):
+            if each.is_dir() and not _NUMBER(each.name) and _onnx_files(each):
+                yield f"{each} is passed over: a version is called by a number from 1 on"

@@ -31,12 +31,18 @@ def test_versions_are_folders_by_number(tmp_path: Path) -> None:
     for number in (2, 10, 1):
         bare_models.price(root / str(number) / "model.onnx")
     (root / "config.pbtxt").write_text("backend: 'onnxruntime'")
-    (root / "docs").mkdir()
+    for name in ("docs", "02", "0", "1.5"):
+        bare_models.price(root / name / "model.onnx")
     found = repository.find(root)
     assert [(each.name, each.version) for each in found.sources] == [("my-price", n) for n in ("1", "2", "10")]
     assert {each.model for each in found.sources} == {root}
-    (note,) = found.notes
-    assert "config.pbtxt is not read" in note
+    first, *others = found.notes
+    assert "config.pbtxt is not read" in first
+    passed = [
+        f"{root / name} is passed over: a version is called by a number from 1 on"
+        for name in ("0", "02", "1.5", "docs")
+    ]
+    assert others == passed
 
 
 def test_a_version_has_its_file_under_any_name(tmp_path: Path) -> None:

@@ -182,6 +182,21 @@ async def test_a_request_belongs_to_the_version_that_admitted_it(outbox: Path, t
     assert [name.startswith("new-") for name in versions] == [True, False, False]
 
 
+async def test_a_body_that_never_comes_holds_no_version(tmp_path: Path, outbox: Path) -> None:
+    """A caller who goes in the middle of a body, or is too late with it, is not waited for."""
+    file = constant(tmp_path / "price.onnx", 1.0)
+    sent = message("POST", "/predict", json.dumps(BODY).encode(), Content_Type="application/json")
+    async with serve_models(outbox, file, PREDICTOR_DEADLINE="100ms") as here:
+        served = service(here).catalog.meant()
+        async with Caller(here.port) as gone, Caller(here.port) as late:
+            for caller in (gone, late):
+                caller.writer.write(sent[:-5])
+            await until(lambda: served.held == 2)
+            gone.writer.transport.abort()
+            assert (await late.answer()).status == 504
+            await until(lambda: served.held == 0)
+
+
 async def test_a_retired_version_is_freed(tmp_path: Path, outbox: Path) -> None:
     """Its session goes with its last answer, though idle connections and the collector of cycles still know of it."""
     file = constant(tmp_path / "price.onnx", 1.0)

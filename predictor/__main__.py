@@ -33,16 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from predictor.core import operator_log  # noqa: PLC0415 - after the signals
 
     operator_log.occupy()
-    if arguments[:1] == ["log"]:
-        return _log(arguments[1:])
-    if arguments[:1] == ["load"]:
-        return _load(arguments[1:])
+    if arguments and arguments[0] in {"log", "load"}:
+        return (_log if arguments[0] == "log" else _load)(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="predictor",
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | healthcheck | init | load | log")
+    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | healthcheck | init | load | log | completion")
     serving = verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     checking = verbs.add_parser(
         "check",
@@ -69,7 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="read the prediction log (list, tail, show, verify, export, replay, score) and look after what the sink "
         "refused (rejected, resend); see `predictor log --help`",
     )
+    completing = verbs.add_parser("completion", help="print what a shell needs: source <(predictor completion bash)")
+    completing.add_argument("shell", choices=("bash", "zsh", "fish"))
     options = parser.parse_args(arguments)
+    if options.verb == "completion":
+        return _complete(options.shell, list(verbs.choices))
     settings = None
     try:
         if options.verb == "init":
@@ -148,6 +150,14 @@ def _log(arguments: Sequence[str]) -> int:
     from predictor.reader.cli import main as log  # noqa: PLC0415 - a verb imports its own
 
     return log(arguments)
+
+
+def _complete(shell: str, verbs: Sequence[str]) -> int:
+    from predictor.reader.cli import words  # noqa: PLC0415 - a verb imports its own
+    from predictor.reader.completion import script  # noqa: PLC0415
+
+    sys.stdout.write(script(shell, verbs, words()))
+    return 0
 
 
 def _load(arguments: Sequence[str]) -> int:

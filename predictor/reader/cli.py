@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from predictor.config.settings import SettingsError, load
 from predictor.core.operator_log import show
+from predictor.reader import extras
 from predictor.reader.command import FAILED, Asked, AskedOutbox, OutboxVerb, Verb
-from predictor.reader.output import Output
+from predictor.reader.output import Layout, Output
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.source import Access, source
 from predictor.reader.time_range import TimeRange, moment
@@ -61,9 +63,12 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
         msg = "--since is not before --until"
         raise ValueError(msg)
     token = _token(options.token_file) if options.token_file else None
-    where = options.source or str(load().outbox)
+    if options.source and getattr(options, "place", None):
+        msg = "two places to read from, wanted one: SOURCE or --from SOURCE"
+        raise ValueError(msg)
+    where = options.source or getattr(options, "place", None) or str(load().outbox)
     found = source(where, Access(options.tenant, token, options.selector))
-    output = Output(as_json=options.json)
+    output = _output(options)
     try:
         return verb.run(Asked(options, found, window, output))
     finally:
@@ -74,7 +79,14 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
 
 def _look_after(verb: OutboxVerb, options: argparse.Namespace) -> int:
     outbox = options.outbox or load().outbox
-    return verb.run(AskedOutbox(options, outbox, Output(as_json=options.json), lambda: load().export))
+    return verb.run(AskedOutbox(options, outbox, _output(options), lambda: load().export))
+
+
+def _output(options: argparse.Namespace) -> Output:
+    form = getattr(options, "form", None) or "table"
+    columns = getattr(options, "columns", None) or ()
+    sort = getattr(options, "sort", None) or ""
+    return Output(as_json=options.json or form == "json", layout=Layout(form, columns, sort))
 
 
 def _token(path: Path) -> str:
@@ -92,6 +104,8 @@ def _parser(name: str, verb: Verb | OutboxVerb) -> _Parser:
     parser = _Parser(prog=f"predictor log {name}", description=verb.sentence, allow_abbrev=False)
     verb.options(parser)
     parser.set_defaults(verb=name)
+    if isinstance(verb, Verb) and verb.place:
+        parser.add_argument("place", nargs="?", metavar="SOURCE", help="the same as --from SOURCE")
     common = parser.add_argument_group("where" if isinstance(verb, OutboxVerb) else "where and when")
     if isinstance(verb, OutboxVerb):
         common.add_argument("--outbox", type=Path, metavar="DIR", help="an outbox folder (default: PREDICTOR_OUTBOX)")
@@ -103,7 +117,9 @@ def _parser(name: str, verb: Verb | OutboxVerb) -> _Parser:
             metavar="SOURCE",
             help="an outbox folder, a file or folder of OTLP JSON lines, or a URL of Loki (default: PREDICTOR_OUTBOX)",
         )
-        common.add_argument("--since", type=_moment, metavar="TIME", help="RFC 3339, or an age such as 15m, 2h, 7d")
+        common.add_argument(
+            "--since", type=_moment, metavar="TIME", help="RFC 3339, a date, or an age such as 15m, 1h30m, 1w"
+        )
         if verb.ends:
             common.add_argument("--until", type=_moment, metavar="TIME", help="the same")
         common.add_argument("--tenant", help="Loki's X-Scope-OrgID")
@@ -111,12 +127,32 @@ def _parser(name: str, verb: Verb | OutboxVerb) -> _Parser:
         common.add_argument(
             "--selector", default=Access().selector, help="Loki's stream selector (default: %(default)s)"
         )
+    if verb.lists:
+        table = parser.add_argument_group("how it looks")
+        table.add_argument(
+            "-o", "--output", dest="form", choices=("table", "wide", "json", "csv"), help="(default: table)"
+        )
+        table.add_argument("--columns", type=_names, metavar="A,B,C", help="only these, in this order")
+        table.add_argument("--sort", metavar="COLUMN", help="by this one; `--sort=-COLUMN` the other way")
+        common = table
     common.add_argument("--json", action="store_true", help="for machines: JSON lines, see docs/reading.md")
     return parser
 
 
+def words() -> dict[str, list[str]]:
+    """Return what may be typed after `predictor log`: the options of each verb; for completion."""
+    found = {}
+    for name, verb in _VERBS.items():
+        parser = _parser(name, verb())
+        found[name] = sorted(set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", parser.format_usage())))
+    return found
+
+
 def _overview(name: str) -> _Parser:
-    parser = _Parser(prog="predictor log", description="Reads the prediction log. Each verb explains itself by --help.")
+    missing = extras.absent()
+    hint = f"{' and '.join(missing)}, for terminals and Parquet, can be had by: {extras.command()}" if missing else ""
+    about = "Reads the prediction log. Each verb explains itself by --help."
+    parser = _Parser(prog="predictor log", description=about, epilog=hint)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for each, verb in _VERBS.items():
         if not name or name.startswith("-"):
@@ -124,6 +160,10 @@ def _overview(name: str) -> _Parser:
         else:
             verbs.add_parser(each)
     return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _moment(text: str) -> int:

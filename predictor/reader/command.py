@@ -37,6 +37,10 @@ class Verb(NamedTuple):
     run: Callable[[Asked], int]
     ends: bool = True
     """Whether there is an end: what follows the log has no `--until`."""
+    place: bool = False
+    """Whether the source may stand alone, without `--from`: nothing else stands there."""
+    lists: bool = False
+    """Whether the result is a table whose columns can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,4 @@ class OutboxVerb(NamedTuple):
     sentence: str
     options: Callable[[argparse.ArgumentParser], object]
     run: Callable[[AskedOutbox], int]
+    lists: bool = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from predictor.config.parsers import count
 from predictor.reader.command import FAILED, FINE, Verb
-from predictor.reader.record_view import COLUMNS, Filter, add_filters, as_json, as_row
+from predictor.reader.record_view import COLUMNS, Filter, add_filters, as_json, as_row, attribute_columns
 from predictor.reader.rows import rows_of
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ def _run(asked: Asked) -> int:
         for entry in found:
             output.json(as_json(entry))
     elif found:
-        output.table(COLUMNS, [as_row(entry) for entry in found])
+        more = attribute_columns(dict.fromkeys(output.layout.names))
+        names = [column.title for column in more]
+        output.listing((*COLUMNS, *more), [as_row(entry, names) for entry in found])
     else:
         output.note(f"nothing of the kind in {asked.source.name}")
     return FAILED if asked.source.damaged and not found else FINE  # it may be no log at all
 
 
-VERB = Verb("the newest predictions, the newest last", _options, _run)
+VERB = Verb("the newest predictions, the newest last", _options, _run, place=True, lists=True)

@@ -5,6 +5,7 @@ On a terminal tables are drawn by rich if it is installed (the extra `log`); int
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from predictor.core.operator_log import printable, show
+from predictor.reader.spreadsheet import harmless_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,14 +39,38 @@ class TextColumn(NamedTuple):
     title: str
     right: bool = False
     """Whether it holds numbers."""
+    wide: bool = False
+    """Whether it is shown only where a person asks for more."""
+
+    @property
+    def name(self) -> str:
+        """The title as `--columns` and `--sort` have it."""
+        return self.title.lower().replace(" ", "_")
+
+
+class Layout(NamedTuple):
+    """How a person wants the table of a verb."""
+
+    form: str = "table"
+    """`table`, `wide` with all columns, `csv`."""
+    columns: Sequence[str] = ()
+    """Only these, in this order."""
+    sort: str = ""
+    """By this one; descending if `-` stands before it."""
+
+    @property
+    def names(self) -> list[str]:
+        """All columns that are named."""
+        return [*self.columns, *([self.sort.removeprefix("-")] if self.sort else [])]
 
 
 class Output:
     """Where a verb's result goes."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        """Take whether the result is for a machine."""
+    def __init__(self, *, as_json: bool, layout: Layout | None = None) -> None:
+        """Take whether the result is for a machine, or else how the table is wanted."""
         self.as_json = as_json
+        self.layout = layout or Layout()
         self._uses_rich = sys.stdout.isatty() and find_spec("rich") is not None
 
     def json(self, value: object) -> None:
@@ -62,6 +88,44 @@ class Output:
     def flush(self) -> None:
         """Hand everything on now; raises BrokenPipeError if nobody reads it."""
         sys.stdout.flush()
+
+    def listing(
+        self, columns: Sequence[TextColumn], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None
+    ) -> None:
+        """Print the table of a verb as a person wants it, nothing if it has no rows; raises ValueError for a column.
+
+        Into a pipe every cell holds something, so that columns can be counted.
+        """
+        layout = self.layout
+        places = {column.name: place for place, column in enumerate(columns)}
+        for name in layout.names:
+            if name not in places:
+                msg = f"there is no column {name!r}, wanted one of {', '.join(places)}"
+                raise ValueError(msg)
+        if layout.sort:
+            column = columns[at := places[layout.sort.removeprefix("-")]]
+            key = _by_number if column.right else str
+            rows = sorted(rows, key=lambda row: key(row[at]), reverse=layout.sort.startswith("-"))
+        named = [places[name] for name in layout.columns]
+        chosen = named or [at for at, column in enumerate(columns) if layout.form != "table" or not column.wide]
+        shown = [[row[at] for at in chosen] for row in (*rows, *((total,) if total and layout.form != "csv" else ()))]
+        titles = [columns[at] for at in chosen]
+        if layout.form == "csv":
+            texts = [harmless_column(cells) for cells in zip(*shown, strict=True)] or [[] for _ in titles]
+            csv.writer(sys.stdout, lineterminator="\n").writerows(
+                [[title.name for title in titles], *zip(*texts, strict=True)]
+            )
+        elif sys.stdout.isatty():
+            self.table(titles, shown)
+        else:
+            self.table(titles, [[cell or "-" for cell in row] for row in shown])
+
+    def remark(self, text: str) -> None:
+        """Say something below the table of a verb: on stdout, unless that is to be CSV."""
+        if self.layout.form == "csv":
+            self.note(text)
+        else:
+            self.line(text)
 
     def table(self, columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; nothing if it has no rows."""
@@ -111,19 +175,30 @@ class Output:
             yield tick
 
 
+def _by_number(text: str) -> tuple[bool, float]:
+    """Return what sorts numbers; what is none comes last."""
+    try:
+        return False, float(text.rstrip("%"))
+    except ValueError:
+        return True, 0.0
+
+
 def number(value: Any, digits: int) -> str:  # noqa: ANN401 - whatever an attribute holds
     """Return a number with so many digits after the point, nothing for None."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def _draw(columns: Sequence[TextColumn], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only for who sees it
+    from rich.cells import cell_len  # noqa: PLC0415 - only for who sees it
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in what callers have sent are no markup
-    Console().print(table)
+    # As wide as its cells: what is folded or cut cannot be copied, and terminals wrap by themselves.
+    wide = sum(max(map(cell_len, cells)) + 2 for cells in zip([c.title for c in columns], *rows, strict=True))
+    Console(width=max(wide, Console().width)).print(table)

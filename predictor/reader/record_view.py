@@ -11,6 +11,7 @@ from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Sequence
 
     from predictor.reader.record import Entry
 
@@ -23,7 +24,15 @@ COLUMNS = (
     TextColumn("model"),
     TextColumn("job id"),
     TextColumn("row", right=True),
+    TextColumn("key", wide=True),
+    TextColumn("event", wide=True),
+    TextColumn("route", wide=True),
+    TextColumn("kept", wide=True),
+    TextColumn("trace id", wide=True),
+    TextColumn("stream", wide=True),
+    TextColumn("number", right=True, wide=True),
 )
+"""More are the attributes of records, by their names, with or without `prediction.` before them."""
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
@@ -45,8 +54,8 @@ def as_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def as_row(entry: Entry) -> list[str]:
-    """Return a record as COLUMNS."""
+def as_row(entry: Entry, attributes: Sequence[str] = ()) -> list[str]:
+    """Return a record as COLUMNS, and some of its attributes behind them."""
     said = entry.attributes
     total = said.get("prediction.duration.total")
     return [
@@ -58,7 +67,27 @@ def as_row(entry: Entry) -> list[str]:
         str(entry.model or ""),
         entry.job_id or "",
         "" if entry.row is None else str(entry.row),
+        _cell(said.get("prediction.key", said.get("prediction.hashed_key"))),
+        entry.event,
+        _cell(said.get("http.route")),
+        _cell(said.get("prediction.kept")),
+        entry.trace_id,
+        entry.stream,
+        str(entry.sequence),
+        *(_cell(said.get(name, said.get(f"prediction.{name}"))) for name in attributes),
     ]
+
+
+def attribute_columns(names: Iterable[str]) -> list[TextColumn]:
+    """Return columns for those of the names that are none of COLUMNS: attributes."""
+    known = {column.name for column in COLUMNS}
+    return [TextColumn(name, right=name.startswith("input."), wide=True) for name in names if name not in known]
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - whatever an attribute holds
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _number(said: dict[str, Any]) -> str:

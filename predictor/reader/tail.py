@@ -40,4 +40,4 @@ def _run(asked: Asked) -> int:
     return FINE
 
 
-VERB = Verb("the last minute (or from --since on) and what comes, until Ctrl-C", _options, _run, ends=False)
+VERB = Verb("the last minute (or from --since on) and what comes, until Ctrl-C", _options, _run, ends=False, place=True)

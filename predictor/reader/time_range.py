@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
-
-from predictor.config.parsers import duration
 
 MARGIN_NS = 60_000_000_000
 """Numbers follow the writing of the records, a window follows the arrival of their requests; no deadline is longer."""
@@ -29,13 +28,32 @@ class TimeRange(NamedTuple):
         return TimeRange(start, None if self.end is None else self.end + MARGIN_NS)
 
 
+_AGE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
 def moment(text: str, now_ns: int | None = None) -> int:
-    """Return Unix nanoseconds for `2026-11-23T08:15:00Z` or for an age such as `15m`, `2h`, `7d`; raises ValueError."""
+    """Return Unix nanoseconds for `2026-11-23T08:15:00Z`, `2026-11-23` or an age such as `15m`, `1h30m`, `1w`.
+
+    A date is its midnight in UTC. Raises ValueError.
+    """
     try:
-        age = duration(0)(text)
+        back = age(text)
     except ValueError:
-        return _rfc3339(text)
-    return (time.time_ns() if now_ns is None else now_ns) - int(age * 1e9)
+        return _rfc3339(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+    return (time.time_ns() if now_ns is None else now_ns) - back
+
+
+def age(text: str) -> int:
+    """Return the nanoseconds of `15m`, `1h30m`, `1w` or a number of seconds; raises ValueError."""
+    if text.isascii() and text.isdigit():
+        text += "s"
+    if not _AGE.fullmatch(text):
+        msg = f"{text!r} is no age; wanted one such as 15m, 1h30m, 1w"
+        raise ValueError(msg)
+    return int(sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(text)) * 1e9)
 
 
 def _rfc3339(text: str) -> int:
@@ -44,7 +62,8 @@ def _rfc3339(text: str) -> int:
     except ValueError:
         when = None
     if when is None or when.tzinfo is None:
-        msg = f"{text!r} is no time; wanted RFC 3339 with a zone, such as 2026-11-23T08:15:00Z, or an age such as 15m"
+        wanted = "RFC 3339 with a zone, such as 2026-11-23T08:15:00Z, or an age such as 15m, a date such as 2026-11-23"
+        msg = f"{text.removesuffix('T00:00:00Z')!r} is no time; wanted {wanted}"
         raise ValueError(msg)
     since = when - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from predictor.__main__ import main as program
 from predictor.reader import cli
+from predictor.reader.time_range import moment
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, lay_out, line, lines, said
 from tests.support.server import ROOT, environment, interruptible, run
@@ -77,7 +80,7 @@ def test_list(capsys: pytest.CaptureFixture[str], where: str) -> None:
     assert [row.split()[1] for row in rows] == [
         *("setosa", "versicolor", "virginica", "versicolor", "invalid-data", "queue-full", "virginica", "feedback")
     ]
-    assert re.match(r"2025-10-09T08:53:20\.001Z +setosa +0\.800 +1\.0 +iris@1 +[0-9a-f-]{36} +0$", rows[0])
+    assert re.match(r"2025-10-09T08:53:20\.001Z +setosa +0\.800 +- +1\.0 +iris@1 +[0-9a-f-]{36} +0$", rows[0])
     assert [
         row.split()[1] for row in Told(capsys, "list", "--from", where, *SINCE, "--limit", "2").out.splitlines()
     ] == [
@@ -301,8 +304,8 @@ def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> Non
         ),
         (("list", "--from", "/nowhere"), "predictor: /nowhere: nothing to read; wanted an outbox"),
         (("list", "--from", "http://127.0.0.1:1"), "predictor: http://127.0.0.1:1: "),
-        (("list", "--sinc", "1h"), "predictor log list: unrecognized arguments: --sinc 1h"),
-        (("tail", "--until", "1h"), "predictor log tail: unrecognized arguments: --until 1h"),
+        (("list", "--sinc", "1h"), "predictor log list: unrecognized arguments: --sinc"),
+        (("tail", "--until", "1h"), "predictor log tail: unrecognized arguments: --until"),
         (("show",), "predictor: one of JOB_ID and --key is wanted"),
         (
             ("export", "log.txt"),
@@ -352,6 +355,105 @@ def test_control_characters(capsys: pytest.CaptureFixture[str], tmp_path: Path, 
     shown = Told(capsys, "show", job, "--from", where).out
     assert r"\x1b[2J[red]" in shown
     assert not {"\x1b", "\x9b"} & set(shown + Told(capsys, "list", "--from", where).out)
+
+
+def test_columns_and_order(capsys: pytest.CaptureFixture[str], where: str, log: Stream) -> None:
+    """--columns takes columns of the table and attributes of the records, --sort orders by one of them, either way."""
+    rows = Told(capsys, "list", where, *SINCE, "--columns", "number, input.sepal_width,label", "--sort=-number").out
+    head, *lines_ = rows.splitlines()
+    assert head.split() == ["number", "input.sepal_width", "label"]
+    assert [row.split()[0] for row in lines_] == ["9", "8", "7", "6", "5", "4", "3", "2"]
+    assert lines_[0].split()[1:] == ["-", "feedback"]
+    by_text = Told(capsys, "list", "--from", where, *SINCE, "--columns", "label", "--sort", "label").out.split()[1:]
+    assert by_text == sorted(by_text)
+    told = Told(capsys, "verify", where, *SINCE, "--columns", "records,stream")
+    assert told.out.splitlines()[:2] == ["records  stream", f"     11  {log.id}"]
+    told = Told(capsys, "verify", where, *SINCE, "--columns", "colour")
+    assert (told.status, told.out) == (2, "")
+    assert "there is no column 'colour', wanted one of stream, state, last_spoke, from, to," in told.err
+
+
+def test_forms(capsys: pytest.CaptureFixture[str], where: str, log: Stream) -> None:
+    """-o wide has every column, -o csv is CSV and nothing else, -o json is --json."""
+    assert "trace id" not in Told(capsys, "list", "--from", where, *SINCE).out
+    wide = Told(capsys, "list", "--from", where, *SINCE, "-o", "wide").out.splitlines()
+    assert wide[0].split()[-5:] == ["kept", "trace", "id", "stream", "number"]
+    assert len({len(re.split(r"  +", row.strip())) for row in wide}) == 1, "every cell holds something"
+    assert wide[1].split()[-2:] == [log.id, "2"]
+    rows = [*csv.DictReader(Told(capsys, "list", "--from", where, *SINCE, "-o", "csv").out.splitlines())]
+    assert (rows[0]["label"], rows[0]["outlier"], rows[3]["outlier"]) == ("setosa", "", "outlier")
+    verdict = Told(capsys, "verify", "--from", where, *SINCE, "-o", "csv")
+    assert [row["stream"] for row in csv.DictReader(verdict.out.splitlines())] == [log.id]
+    assert "nothing is missing" in verdict.err
+    as_json = Told(capsys, "list", "--from", where, *SINCE, "-o", "json").out
+    assert as_json == Told(capsys, "list", "--from", where, *SINCE, "--json").out
+
+
+def test_ids_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Stream
+) -> None:
+    """On a narrow terminal no id is folded or cut: lines go on, and the terminal wraps them."""
+    where = lay_out("files", tmp_path, written(log))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    jobs = [record["attributes"]["prediction.job_id"] for record in Told(capsys, "list", where, "--json").json]
+    told = Told(capsys, "list", where, "-o", "wide").out
+    assert all(job in told for job in jobs)
+    assert log.id in Told(capsys, "verify", where).out
+
+
+def test_a_place_once(capsys: pytest.CaptureFixture[str], where: str) -> None:
+    """`verify SOURCE` reads what `--from SOURCE` does; two places are a sentence."""
+    assert Told(capsys, "verify", where, *SINCE).out == Told(capsys, "verify", "--from", where, *SINCE).out
+    told = Told(capsys, "verify", where, "--from", where)
+    assert (told.status, told.out) == (2, "")
+    assert "two places to read from" in told.err
+
+
+def test_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    """The script for a shell names every verb, and every option of each; bash completes by it."""
+    for shell in ("bash", "zsh", "fish"):
+        assert program(["completion", shell]) == 0
+        text = capsys.readouterr().out
+        for verb, options in cli.words().items():
+            assert verb in text
+            assert all(option.lstrip("-") in text for option in options)
+    assert {"--columns", "-o", "--since"} <= set(cli.words()["list"])
+    assert program(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    asked = 'COMP_WORDS=(predictor log ver); COMP_CWORD=2; _predictor; echo "${COMPREPLY[@]}"; '
+    asked += 'COMP_WORDS=(predictor log verify --st); COMP_CWORD=3; _predictor; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", script + asked], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["verify", "--state"]
+
+
+def test_how_to_get_what_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rich and pyarrow the help says the command that installs them in this very environment."""
+    assert "can be had by" not in Told(capsys, "--help").out
+    monkeypatch.setattr("predictor.reader.extras.find_spec", lambda name: name if name == "pip" else None)
+    said_then = " ".join(Told(capsys, "--help").out.split())
+    assert f"pyarrow and rich, for terminals and Parquet, can be had by: {sys.executable} -m pip install" in said_then
+    assert "'pyarrow>=" in said_then
+    assert "prediction-log-server" not in said_then, "no index has it"
+    monkeypatch.setattr("predictor.reader.extras.find_spec", lambda _: None)
+    assert f"uv pip install --python {sys.executable}" in " ".join(Told(capsys, "--help").out.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("15m", 900), ("1h30m", 5400), ("1w", 604_800), ("1d12h", 129_600), ("90", 90), ("1.5h", 5400), ("250ms", 0.25)],
+)
+def test_ages(text: str, seconds: float) -> None:
+    """An age may have several parts, up to weeks."""
+    assert moment(text, BASE) == BASE - int(seconds * SECOND)
+
+
+def test_dates() -> None:
+    """A date is its beginning, in UTC."""
+    assert moment("2025-10-09") == moment("2025-10-09T00:00:00Z")
+    for text in ("2025-13-01", "1x", "h", "", "-1h", "1h-", "2025-10"):
+        with pytest.raises(ValueError, match="is no time; wanted RFC 3339"):
+            moment(text)
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

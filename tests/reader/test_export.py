@@ -324,4 +324,4 @@ def test_without_pyarrow(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setattr("predictor.reader.export.command.find_spec", lambda _: None)
     with pytest.raises(SystemExit, match="2"):
         cli.main(["export", str(tmp_path / "out.parquet"), "--from", str(tmp_path)])
-    assert "pip install 'prediction-log-server[log]'" in capsys.readouterr().err
+    assert "-m pip install 'pyarrow>=" in capsys.readouterr().err

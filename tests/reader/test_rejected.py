@@ -45,7 +45,7 @@ def test_list(capsys: pytest.CaptureFixture[str], outbox: Path, stream: Stream) 
     cells = [row.removeprefix(stream.id).split(maxsplit=3) for row in rows]
     when = "2025-10-09T08:55:00.000Z"
     assert cells == [
-        ["logs-1", when],  # kept by a server that left no reason
+        ["logs-1", when, "-", "-"],  # kept by a server that left no reason
         ["logs-00000002-17-0", when, "400", "too old"],
         ["logs-10", when, "413", r"request entity too large \x1b[31m"],
         ["traces-00000001-0-0", when, "400", "too old"],

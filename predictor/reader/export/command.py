@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from predictor.inference import manifest
+from predictor.reader import extras
 from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.export.append import append
 from predictor.reader.export.learned import Learned
@@ -71,7 +72,7 @@ def _table(text: str) -> str:
 
 def _need_pyarrow() -> None:
     if find_spec("pyarrow") is None:
-        msg = "Parquet needs pyarrow: pip install 'prediction-log-server[log]', or export to .csv or .jsonl"
+        msg = f"Parquet needs pyarrow: {extras.command()}, or export to .csv or .jsonl"
         raise argparse.ArgumentTypeError(msg)
 
 

@@ -66,7 +66,7 @@ def _run(asked: AskedOutbox) -> int:
         for item in kept:
             output.json(as_json(item, item.reason()))
     elif kept:
-        output.table(_COLUMNS, [_row(item, item.reason()) for item in kept])
+        output.listing(_COLUMNS, [_row(item, item.reason()) for item in kept])
     else:
         output.note(f"nothing that the sink refused is in {asked.outbox}")
     return FINE
@@ -97,4 +97,6 @@ def _touch(files: StreamFiles) -> Path:
     return path
 
 
-VERB = OutboxVerb("what the sink refused and the outbox keeps; --accept: believe refusals that hold up", _options, _run)
+VERB = OutboxVerb(
+    "what the sink refused and the outbox keeps; --accept: believe refusals that hold up", _options, _run, lists=True
+)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from typing import IO, TYPE_CHECKING, cast
 
+from predictor.reader import extras
 from predictor.reader.sources.errors import SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-WANTED = "a .zst needs pyarrow: pip install 'prediction-log-server[log]'"
 
 
 class DamagedError(Exception):
@@ -43,5 +42,5 @@ def reader(path: Path, raw: IO[bytes]) -> IO[bytes]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
-        raise SourceError(str(path), WANTED) from error
+        raise SourceError(str(path), f"a .zst needs pyarrow: {extras.command()}") from error
     return cast("IO[bytes]", io.BufferedReader(_Frames(pa.input_stream(raw, compression="zstd")), 1 << 20))

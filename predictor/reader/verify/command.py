@@ -202,19 +202,19 @@ def _show(asked: Asked, report: VerifyReport) -> int:
         output.json(as_json(report))
         return _status(report, allow_empty=asked.options.allow_empty)
     rows = [_row(verdict) for verdict in report.verdicts]
-    output.table(_COLUMNS, [*rows, _total(rows)] if rows else [])
+    output.listing(_COLUMNS, rows, _total(rows) if rows else None)
     for sentence in sentences(report):
-        output.line(sentence)
+        output.remark(sentence)
     if unrecorded := sum(verdict.stream.unrecorded for verdict in report.verdicts):
-        output.line(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
+        output.remark(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
     if report.rejected_spans:
-        output.line(f"{report.rejected_spans} refused spans are in rejected/: traces are a sample")
+        output.remark(f"{report.rejected_spans} refused spans are in rejected/: traces are a sample")
     for sentence in report.passed_over[:_MOST]:
-        output.line(sentence)
+        output.remark(sentence)
     if len(report.passed_over) > _MOST:
-        output.line(f"and {len(report.passed_over) - _MOST} more were not read")
+        output.remark(f"and {len(report.passed_over) - _MOST} more were not read")
     if report.sound:
-        output.line(_conclusion(report))
+        output.remark(_conclusion(report))
     return _status(report, allow_empty=asked.options.allow_empty)
 
 
@@ -238,4 +238,6 @@ VERB = Verb(
     "is anything missing? exit status 1 on anything that the log does not explain, 2 if there are no records",
     _options,
     _run,
+    place=True,
+    lists=True,
 )

@@ -80,6 +80,16 @@ def test_score(capsys: pytest.CaptureFixture[str], where: str) -> None:
     bounds = model.pop("accuracy_95")
     assert bounds == pytest.approx([0.2077, 0.9385], abs=1e-4)
     assert model.pop("model")["name"] == "iris"
+    qualities = {each.pop("label"): each for each in model.pop("labels")}
+    assert qualities == {
+        "setosa": {"predicted": 2, "truly": 1, "right": 1, "precision": 0.5, "recall": 1.0, "f1": 2 / 3},
+        "versicolor": {"predicted": 1, "truly": 1, "right": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0},
+        "virginica": {"predicted": 0, "truly": 1, "right": 0, "precision": None, "recall": 0.0, "f1": None},
+    }
+    assert model.pop("calibration_error") == pytest.approx(0.8 - 2 / 3)
+    (tenth,) = model.pop("calibration")
+    assert tenth == {"from": 0.8, "predictions": 3, "confidence": pytest.approx(0.8), "accuracy": pytest.approx(2 / 3)}
+    assert model.pop("trend") == []
     assert model == {
         "predictions": 6,
         "with_feedback": 4,
@@ -104,10 +114,38 @@ def test_tables(capsys: pytest.CaptureFixture[str], where: str) -> None:
         ["versicolor", "0", "1", "0"],
         ["virginica", "0", "0", "0"],
         [],
+        ["label", "predicted", "truly", "precision", "recall", "F1"],
+        ["setosa", "2", "1", "0.500", "1.000", "0.667"],
+        ["versicolor", "1", "1", "1.000", "1.000", "1.000"],
+        ["virginica", "0", "1", "0.000"],
+        ["iris@1:", "confidence", "and", "accuracy", "lie", "0.133", "apart", "(expected", "calibration", "error)"],
+        [],
         ["model", "numbers", "mean", "least", "most"],
         ["iris@1", "2", "0.5", "0.25", "0.75"],
         ["feedback", "on", "2", "rows", "whose", "prediction", "is", "not", "among", "these"],
     ]
+
+
+def test_trend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """--every shows each model's accuracy and errors by the time at which its predictions arrived."""
+    stream, records = Stream(), list[Any]()
+    for day, right in enumerate((3, 1, 0)):
+        stream.now = BASE + day * 24 * 3600 * 10**9
+        for at in range(3):
+            prediction = stream.prediction(0, value=float(day))
+            truth = LABELS[0] if at < right else LABELS[1]
+            records += [prediction, stream.feedback(job(prediction), label=truth, value=2.0)]
+        records += [stream.prediction(1)]
+    where = lay_out("files", tmp_path, lines(stream, records))
+    (model,) = scores(capsys, where, "--every", "1d")["models"]
+    found = [(each["time"], each["predictions"], each["judged"], each["right"]) for each in model["trend"]]
+    assert found == [(f"2025-10-{9 + day:02}T00:00:00Z", 4, 3, right) for day, right in enumerate((3, 1, 0))]
+    assert [each["absolute_error"] for each in model["trend"]] == [2.0, 1.0, 0.0]
+    assert model["trend"][1]["accuracy"] == pytest.approx(1 / 3)
+    text = score(capsys, where, "--every", "24h")
+    assert "2025-10-10T00:00:00Z            4       3     0.333  0.061 to 0.792           1" in text
+    assert cli.main(["score", where, *SINCE, "-o", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("iris@1,abababababab,12,9,75.0%,4,9,0.444,")
 
 
 def test_feedback_comes_in_any_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -158,7 +196,7 @@ def test_no_feedback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     stream = Stream()
     where = lay_out("files", tmp_path, lines(stream, stream.predictions(3)))
     assert score(capsys, where).splitlines()[1:] == [
-        "iris@1  abababababab            3              0      0.0%",
+        "iris@1  abababababab            3              0      0.0%      -   -         -  -",
         "no feedback on any of them",
     ]
     (model,) = scores(capsys, where)["models"]
@@ -172,10 +210,11 @@ def test_many_labels(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     records = [changed(stream.prediction(), label=f"l{at}") for at in (0, 0, *range(1, 12))]
     told = [stream.feedback(job(record), label=str(said(record)["prediction.label"])) for record in records]
     out = score(capsys, lay_out("files", tmp_path, lines(stream, [*records, *told])))
-    _, _, _, _, head, first, *rest = out.splitlines()
+    _, _, _, _, head, first, *rest, calibration = out.splitlines()
     assert head.split() == ["predicted", "truly", "predictions"]
     assert first.split() == ["l0", "l0", "2"]
     assert len(rest) == 11
+    assert "expected calibration error" in calibration
 
 
 @pytest.mark.parametrize(

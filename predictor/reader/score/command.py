@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.command import FINE, Verb
 from predictor.reader.output import TextColumn, number
 from predictor.reader.score.join import FeedbackNumbers, ModelScore, ScoreTable
-from predictor.reader.time_range import TimeRange
+from predictor.reader.score.quality import LabelQuality, Period, calibration_error, labels
+from predictor.reader.time_range import TimeRange, age, shown
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT
 
 if TYPE_CHECKING:
-    import argparse
-
     from predictor.reader.command import Asked
+    from predictor.reader.output import Output
 
 _COLUMNS = (
     TextColumn("model"),
@@ -27,6 +28,17 @@ _COLUMNS = (
 )
 _NUMBERS = (TextColumn("model"), *(TextColumn(title, right=True) for title in ("numbers", "mean", "least", "most")))
 _ERRORS = tuple(TextColumn(title, right=True) for title in ("compared", "mean error", "root mean square"))
+_LABELS = (
+    TextColumn("label"),
+    *(TextColumn(title, right=True) for title in ("predicted", "truly", "precision", "recall", "F1")),
+)
+_TREND = (
+    TextColumn("model"),
+    TextColumn("from"),
+    *(TextColumn(title, right=True) for title in ("predictions", "judged", "accuracy")),
+    TextColumn("95 %"),
+    TextColumn("mean error", right=True),
+)
 _OF_FEEDBACK = {"count", "mean", "least", "most"}
 _SHORT = 12  # of a digest's 64 digits
 _Z = 1.959964  # standard deviations that hold 95 %
@@ -48,6 +60,18 @@ def interval(right: int, of: int) -> tuple[float, float] | None:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME[@VERSION]", help="only predictions of this model")
+    parser.add_argument("--every", type=_period, metavar="TIME", help="also over time, by periods such as 1h, 1d, 1w")
+
+
+def _period(text: str) -> int:
+    try:
+        period = age(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not period:
+        msg = "a period of nothing; wanted one such as 1h, 1d, 1w"
+        raise argparse.ArgumentTypeError(msg)
+    return period
 
 
 def _run(asked: Asked) -> int:
@@ -67,7 +91,7 @@ def _run(asked: Asked) -> int:
                     tick(entry)
                     if entry.event == FEEDBACK_EVENT:
                         table.add_feedback(entry)
-        scores, stray = table.scores(), table.stray()
+        scores, stray = table.scores(asked.options.every), table.stray()
     if asked.output.as_json:
         asked.output.json({"models": [_json(score) for score in scores], "feedback_without_prediction": stray})
     else:
@@ -77,11 +101,11 @@ def _run(asked: Asked) -> int:
 
 def _tell(asked: Asked, scores: list[ModelScore], stray: int) -> None:
     output = asked.output
-    output.table(_COLUMNS, [_row(score) for score in scores])
+    output.listing(_COLUMNS, [_row(score) for score in scores])
+    if output.layout.form == "csv":
+        return
     for score in scores:
-        if score.pairs:
-            output.line(f"\n{score.model}: rows what was predicted, columns what it truly was", escape=False)
-            output.table(*_confusion(score))
+        _tell_of(output, score)
     numbers = [(score.model, score.numbers) for score in scores if score.numbers]
     if numbers:
         output.line("")
@@ -104,6 +128,22 @@ def _tell(asked: Asked, scores: list[ModelScore], stray: int) -> None:
         output.line(f"feedback on {stray} rows whose prediction is not among these")
 
 
+def _tell_of(output: Output, score: ModelScore) -> None:
+    """Print what is known of one model beyond its row."""
+    if score.pairs:
+        output.line(f"\n{score.model}: rows what was predicted, columns what it truly was", escape=False)
+        output.table(*_confusion(score))
+        qualities = labels(score.pairs)
+        if len(qualities) <= _MOST_LABELS:
+            output.line("")
+            output.table(_LABELS, [_label(each) for each in qualities])
+    if (off := calibration_error(score.bins)) is not None:
+        output.line(f"{score.model}: confidence and accuracy lie {off:.3f} apart (expected calibration error)")
+    if score.periods:
+        output.line("")
+        output.table(_TREND, [_of_period(score, each) for each in score.periods])
+
+
 def _row(score: ModelScore) -> list[str]:
     bounds = interval(score.right, score.judged)
     return [
@@ -116,6 +156,23 @@ def _row(score: ModelScore) -> list[str]:
         str(score.judged) if score.judged else "",
         number(score.right / score.judged if score.judged else None, 3),
         f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "",
+    ]
+
+
+def _label(quality: LabelQuality) -> list[str]:
+    shares = (number(each, 3) for each in (quality.precision, quality.recall, quality.f1))
+    return [quality.label, str(quality.predicted), str(quality.truly), *shares]
+
+
+def _of_period(score: ModelScore, period: Period) -> list[str]:
+    bounds = interval(period.right, period.judged)
+    return [
+        str(score.model),
+        shown(period.start_ns, 0).replace(".Z", "Z"),
+        *map(str, (period.predictions, period.judged)),
+        number(period.right / period.judged if period.judged else None, 3),
+        f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "",
+        "" if period.absolute_error is None else f"{period.absolute_error:.6g}",
     ]
 
 
@@ -152,8 +209,23 @@ def _json(score: ModelScore) -> dict[str, Any]:
             {"predicted": called, "truly": truly, "predictions": count}
             for (called, truly), count in score.pairs.items()
         ],
+        "labels": [
+            {**each._asdict(), "precision": each.precision, "recall": each.recall, "f1": each.f1}
+            for each in labels(score.pairs)
+        ],
+        "calibration_error": calibration_error(score.bins),
+        "calibration": [
+            {"from": each.place / 10, **{name: value for name, value in each._asdict().items() if name != "place"}}
+            for each in score.bins
+        ],
+        "trend": [{"time": shown(each.start_ns, 0).replace(".Z", "Z"), **_trend(each)} for each in score.periods],
         "numbers": _numbers(score.numbers) if score.numbers else None,
     }
+
+
+def _trend(period: Period) -> dict[str, Any]:
+    said = {name: value for name, value in period._asdict().items() if name != "start_ns"}
+    return said | {"accuracy": period.right / period.judged if period.judged else None}
 
 
 def _numbers(numbers: FeedbackNumbers) -> dict[str, Any]:
@@ -161,4 +233,10 @@ def _numbers(numbers: FeedbackNumbers) -> dict[str, Any]:
     return {name: value for name, value in vars(numbers).items() if numbers.compared or name in _OF_FEEDBACK}
 
 
-VERB = Verb("accuracy, confusion and coverage of each model, by feedback", _options, _run)
+VERB = Verb(
+    "accuracy, precision, recall, calibration and errors of each model, by feedback",
+    _options,
+    _run,
+    place=True,
+    lists=True,
+)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.rows import rows_of
+from predictor.reader.score.quality import CalibrationBin, Period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
     from predictor.reader.record import Entry, ModelVersion
 
+_COLUMNS = "job, row INT, model INT, label TEXT, n REAL, k, c REAL, t INT"
 _PREPARE = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
     "PRAGMA cache_size = -8192",
-    "CREATE TABLE prediction (job, row INT, model INT, label TEXT, n REAL, k, PRIMARY KEY (job, row)) WITHOUT ROWID",
+    f"CREATE TABLE prediction ({_COLUMNS}, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE label (job TEXT, row INT, at INT, said TEXT, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE value (job TEXT, row INT, at INT, said REAL, PRIMARY KEY (job, row)) WITHOUT ROWID",
     "CREATE TABLE key_label (k TEXT PRIMARY KEY, at INT, said TEXT) WITHOUT ROWID",
@@ -56,6 +58,7 @@ _STRAY_KEYS = (
     "SELECT count(*) FROM (SELECT k FROM key_label UNION SELECT k FROM key_value) "
     "WHERE k NOT IN (SELECT k FROM prediction WHERE k IS NOT NULL)"
 )
+_ADD = "INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _SAID = "(SELECT job, row FROM label UNION SELECT job, row FROM value)"
 _COUNTED = "SELECT model, count(*) FROM prediction GROUP BY model ORDER BY 2 DESC, 1"
 _COVERED = f"SELECT model, count(*) FROM {_SAID} JOIN prediction USING (job, row) GROUP BY model"  # noqa: S608
@@ -67,6 +70,16 @@ _PAIRS = (
 _NUMBERS = (
     "SELECT model, count(*), avg(said), min(said), max(said), avg(abs(n - said)), "
     "avg((n - said) * (n - said)), count(n) FROM value JOIN prediction USING (job, row) GROUP BY 1"
+)
+_CALIBRATION = (
+    "SELECT model, CAST(min(c * 10, 9) AS INT), count(*), avg(c), avg(prediction.label = said) "
+    "FROM label JOIN prediction USING (job, row) WHERE c IS NOT NULL AND prediction.label IS NOT NULL "
+    "GROUP BY 1, 2 ORDER BY 1, 2"
+)
+_PERIODS = (
+    "SELECT model, t / ?1 * ?1, count(*), count(label.said), sum(prediction.label = label.said), "
+    "count(value.said + n), avg(abs(n - value.said)) "
+    "FROM prediction LEFT JOIN label USING (job, row) LEFT JOIN value USING (job, row) GROUP BY 1, 2 ORDER BY 1, 2"
 )
 
 
@@ -96,6 +109,9 @@ class ModelScore:
     pairs: dict[tuple[str, str], int] = field(default_factory=dict)
     """How many were called the first and truly were the second."""
     numbers: FeedbackNumbers | None = None
+    bins: list[CalibrationBin] = field(default_factory=list)
+    """Those with a true label by their confidence."""
+    periods: list[Period] = field(default_factory=list)
 
     @property
     def judged(self) -> int:
@@ -138,7 +154,7 @@ class ScoreTable:
             model = self._models.setdefault(entry.model, len(self._models))
             answer = (said.get("prediction.label"), said.get("prediction.value"))
             whose = (row.job_id, row.row or 0, model)
-            self._do("INSERT OR IGNORE INTO prediction VALUES (?, ?, ?, ?, ?, ?)", *whose, *answer, row.join_key)
+            self._do(_ADD, *whose, *answer, row.join_key, said.get("prediction.confidence"), row.time_ns)
 
     def add_feedback(self, entry: Entry) -> None:
         """Take feedback; the latest label of a row counts, and the latest number."""
@@ -149,8 +165,8 @@ class ScoreTable:
                 whose = (key,) if key else (entry.job_id, entry.row or 0)
                 self._do(statement, *whose, entry.time_ns, said)
 
-    def scores(self) -> list[ModelScore]:
-        """Return what each model has come to, the one with the most predictions first."""
+    def scores(self, period_ns: int | None = None) -> list[ModelScore]:
+        """Return what each model has come to, the one with the most predictions first; over time too, by a period."""
         if self._by_key:
             for statement in _SPREAD:
                 self._do(statement)
@@ -162,6 +178,10 @@ class ScoreTable:
             found[model].pairs[called, truly] = count
         for model, *numbers in self._do(_NUMBERS):
             found[model].numbers = FeedbackNumbers(*numbers)
+        for model, *calibrated in self._do(_CALIBRATION):
+            found[model].bins.append(CalibrationBin(*calibrated))
+        for model, start, count, judged, right, *errors in self._do(_PERIODS, period_ns) if period_ns else ():
+            found[model].periods.append(Period(start, count, judged, right or 0, *errors))
         return list(found.values())
 
     def stray(self) -> int:

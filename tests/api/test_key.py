@@ -198,6 +198,15 @@ async def test_readers_join_by_it(outbox: Path, tmp_path: Path, capsys: pytest.C
     assert [each["feedback_value"] for each in exported] == [2.0, 9.0, 2.0]
 
 
+async def test_many_rows_have_a_record_each(outbox: Path, tmp_path: Path) -> None:
+    """Rows with a key have a record each, whatever `[log] rows` says: records are looked for by it."""
+    toml = HEAD + '[log]\nrows = "per_request"\n' + features("a") + KEY + features("b", "c")
+    async with serve(outbox, price(tmp_path / "m", toml)) as here:
+        rows = [[row[0], key, *row[1:]] for row, key in zip(NUMBERS, KEYS, strict=True)]
+        await here.post("/predict/batch", json={"data": rows})
+    assert [each["prediction.key"] for each in predictions(outbox)] == KEYS
+
+
 @pytest.mark.parametrize(
     ("toml", "sentence"),
     [

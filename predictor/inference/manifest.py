@@ -45,10 +45,12 @@
     execution = "sequential"               # or "parallel"
     optimization = "all"                   # "extended", "basic", "off"
     arena = true
+    extensions = true                      # operators of onnxruntime-extensions
     providers = ["CPUExecutionProvider"]
 
     [batching]
     rows = 64                              # run together at most; PREDICTOR_BATCH_ROWS if that is less
+    wait = 0.005                           # seconds that fewer rows wait for company; else they do not wait
 
 `kind = "classifier"` with a table `[classifier]` (`file`, `probabilities`, `label`) says the same as these keys do.
 No other key is allowed: a misspelt key must not become a default.
@@ -63,8 +65,8 @@ from typing import TYPE_CHECKING, Literal, cast
 from predictor.inference.feature_tables import features as _features
 from predictor.inference.log_rules import KEEP_OUTPUTS, LogRules, OutputLog, RowsMode, log_rules, tensor_logs
 from predictor.inference.model_name import PATTERN, name_of
-from predictor.inference.runtime_options import Runtime
-from predictor.inference.session_tables import batch_rows, runtime
+from predictor.inference.runtime_options import Batching, Runtime
+from predictor.inference.session_tables import batching, runtime
 from predictor.inference.toml_table import DescriptionError, TomlTable, is_text, one_of, texts
 
 if TYPE_CHECKING:
@@ -130,6 +132,8 @@ class Manifest:
     gives: Gives = "probabilities"
     """What a row's answer is, in a loaded model."""
     batch_rows: int | None = None
+    batch_wait: float = 0.0
+    """Seconds that fewer rows wait for company."""
     threshold: float | None = None
     """Of two labels: from this probability on the answer is the second; None: the more probable one."""
     key: Key | None = None
@@ -166,6 +170,7 @@ def read(path: Path, name: str | None = None, version: str | None = None) -> Man
 
 def _description(top: TomlTable, folder: Path, name: str | None, version: str | None) -> Manifest:
     features, key = _features(top) if "features" in top else ((), None)
+    together = batching(top.table("batching")) if "batching" in top else Batching()
     rules = log_rules(top.table("log")) if "log" in top else LogRules()
     description = Manifest(
         name=_name(top, name),
@@ -184,7 +189,8 @@ def _description(top: TomlTable, folder: Path, name: str | None, version: str | 
         log_rows=rules.rows,
         tensor_logs=(tensor_logs(top, "inputs"), tensor_logs(top, "outputs")),
         runtime=runtime(top.table("session")) if "session" in top else Runtime(),
-        batch_rows=batch_rows(top.table("batching")) if "batching" in top else None,
+        batch_rows=together.rows,
+        batch_wait=together.wait,
     )
     top.close()
     return description

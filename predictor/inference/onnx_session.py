@@ -61,6 +61,8 @@ class Session:
             if provider not in there:
                 self.refuse(f"the execution provider {provider!r} is not there; this ONNX Runtime has {_listed(there)}")
         options = ort.SessionOptions()
+        if runtime.extensions:
+            options.register_custom_ops_library(self._extensions())
         options.intra_op_num_threads = options.inter_op_num_threads = runtime.threads
         mode = ort.ExecutionMode.ORT_PARALLEL if runtime.parallel else ort.ExecutionMode.ORT_SEQUENTIAL
         options.execution_mode = mode
@@ -78,6 +80,17 @@ class Session:
             return ort.InferenceSession(content, options, providers=list(runtime.providers))
         except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no other base
             self.refuse(why_not_loaded(self._path, content, error, ort.__version__, others))
+
+    def _extensions(self) -> str:
+        """Return the library with the operators of onnxruntime-extensions; raises ModelError without it."""
+        try:
+            from onnxruntime_extensions import get_library_path  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            self.refuse(
+                f"extensions = true needs onnxruntime-extensions ({error}); "
+                "pip install 'prediction-log-server[extensions]'"
+            )
+        return str(get_library_path())
 
     def table(self, features: Sequence[Feature]) -> TableInput:
         """Return what feeds the file with rows of these features; raises ModelError if it does not take them."""

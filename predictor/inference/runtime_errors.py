@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NOWHERE = "/dev/null"
 """A folder that cannot be, where the runtime looks for weights in other files, which the digest would not cover."""
 
+_EXTENSIONS = "ai.onnx.contrib"
 _LONGEST_REASON = 1000  # characters: some of the runtime's messages quote a whole graph
 _BEGINNING = b"\x08"  # the key of `ir_version`, which every exporter writes first
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -156,9 +157,13 @@ def _missing_operator(text: str, version: str) -> str:
     names = found.groupdict()
     domain = names.get("domain", "")
     name = f"{domain}.{names['name']}" if domain else names["name"]
-    of = " of onnxruntime-extensions" if domain == "ai.onnx.contrib" else ""
+    if domain == _EXTENSIONS:
+        return (
+            f"it needs the operator {name} of onnxruntime-extensions; say extensions = true below [session] in its "
+            "model.toml, or, if that is so, install a version that has it"
+        )
     return (
-        f"it needs the operator {name}{of}, of which ONNX Runtime {version} has no implementation; "
+        f"it needs the operator {name}, of which ONNX Runtime {version} has no implementation; "
         "export the model without it"
     )
 

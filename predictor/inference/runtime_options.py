@@ -10,6 +10,16 @@ OPTIMIZATION = ("all", "extended", "basic", "off")
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """Which rows of several requests run together."""
+
+    rows: int | None = None
+    """So many at most; None: as many as the server allows."""
+    wait: float = 0.0
+    """Seconds that rows wait for company, while they are fewer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """How sessions are made."""
 
@@ -20,5 +30,7 @@ class Runtime:
     optimization: str = "all"
     arena: bool = True
     """Whether memory that was needed once is kept for the next run."""
+    extensions: bool = False
+    """Whether the operators of onnxruntime-extensions are there."""
     providers: tuple[str, ...] = (CPU,)
     """Execution providers in the order in which they may take a part of the graph."""

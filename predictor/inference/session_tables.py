@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from predictor.inference.runtime_options import CPU, OPTIMIZATION, Runtime
+from predictor.inference.runtime_options import CPU, OPTIMIZATION, Batching, Runtime
 from predictor.inference.toml_table import one_of, texts
 
 if TYPE_CHECKING:
     from predictor.inference.toml_table import TomlTable
 
 _MOST_ROWS = 4096
+_LONGEST_WAIT = 1
+"""Seconds: a tenth of the usual deadline of a request, PREDICTOR_DEADLINE."""
 
 
 def runtime(table: TomlTable) -> Runtime:
@@ -20,6 +22,7 @@ def runtime(table: TomlTable) -> Runtime:
         threads=table.count("threads", 256) if "threads" in table else 1,
         parallel="execution" in table and table.text("execution", one_of(modes), "|".join(modes)) == "parallel",
         optimization=table.text("optimization", one_of(levels), "|".join(levels)) if "optimization" in table else "all",
+        extensions=table.flag("extensions") if "extensions" in table else False,
         arena=table.flag("arena") if "arena" in table else True,
         providers=texts(table, "providers", "names of execution providers") if "providers" in table else (CPU,),
     )
@@ -27,8 +30,17 @@ def runtime(table: TomlTable) -> Runtime:
     return found
 
 
-def batch_rows(table: TomlTable) -> int | None:
-    """Return how many rows may run together, None if it does not say."""
+def batching(table: TomlTable) -> Batching:
+    """Return what is said of rows that run together."""
     rows = table.count("rows", _MOST_ROWS) if "rows" in table else None
+    found = Batching(rows, _wait(table) if "wait" in table else 0.0)
     table.close()
-    return rows
+    return found
+
+
+def _wait(table: TomlTable) -> float:
+    wanted = f"seconds from 0 to {_LONGEST_WAIT}"
+    wait = table.take("wait", wanted)
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait <= _LONGEST_WAIT:
+        table.refuse("wait", wait, wanted)
+    return float(wait)

@@ -67,6 +67,7 @@ class VersionMaker:
             threads=self._threads,
             queue_rows=settings.queue_rows,
             slow=settings.slow,
+            wait=about.batch_wait if loaded.model.together else 0.0,
             pool=self._pool,
             rate=self._rate,
             observe=observer,

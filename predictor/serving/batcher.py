@@ -1,4 +1,4 @@
-"""Adaptive micro-batching without a timer: what queues while a batch runs becomes the next one.
+"""Adaptive micro-batching without a timer, unless one is asked for: what queues while a batch runs becomes the next.
 
 `run` works in a pool thread, `commit` on the event loop, and only then do the callers learn the outcome.
 Knows neither ONNX nor HTTP nor logs: `pipeline.py` supplies both functions.
@@ -77,6 +77,7 @@ class Batcher(Generic[J, R]):
         max_rows: int,
         threads: int,
         pool: Executor | None = None,
+        wait: float = 0.0,
     ) -> None:
         """Take `run(jobs)` for the pool and `commit(batch)` for the loop.
 
@@ -84,6 +85,7 @@ class Batcher(Generic[J, R]):
         A commit that raises fails the jobs of its batch with that error.
         The batches run in `pool`, which others may use too; without one all threads are started here, which raises
         OSError if the system has none.
+        Jobs that are fewer rows than `max_rows` wait up to `wait` seconds for company, also while a thread is free.
         """
         self._run = run
         self._commit = commit
@@ -93,6 +95,11 @@ class Batcher(Generic[J, R]):
         self._owns_pool = pool is None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[J] = deque()
+        self._wait = wait
+        self._due: deque[float] = deque()  # until when each of the queue waits for company, if any does
+        self._alone = not wait
+        """Whether no company is waited for."""
+        self._timer: asyncio.TimerHandle | None = None
         self._running: set[Batch[J, R]] = set()
         self._moved = 0.0  # when a batch last ended, or the first job came to an idle batcher
         self._last = 0
@@ -109,6 +116,8 @@ class Batcher(Generic[J, R]):
             self._idle.clear()
         self._queue.append(job)
         self.queued_rows += job.size
+        if self._wait:
+            self._due.append(self._loop.time() + self._wait)
         if not self._scheduled and len(self._running) < self._threads:
             # At the end of this turn of the loop, so that all requests that came in with it run together.
             self._scheduled = True
@@ -123,7 +132,11 @@ class Batcher(Generic[J, R]):
         return time.monotonic() - self._moved if self._queue or self._running else 0.0
 
     async def quiet(self) -> None:
-        """Return when nothing is queued, runs or is being committed."""
+        """Return when nothing is queued, runs or is being committed; nothing waits for company any more."""
+        self._alone = True
+        if self._timer:
+            self._timer.cancel()
+            self._end_wait()
         while self._committing or not self._idle.is_set():
             await self._idle.wait()
             if self._committing:
@@ -159,12 +172,25 @@ class Batcher(Generic[J, R]):
 
     def _dispatch(self) -> None:
         self._scheduled = False
-        while self._queue and len(self._running) < self._threads:
+        while self._queue and len(self._running) < self._threads and (self._alone or not self._waits()):
             jobs, size = self._take()
             if jobs:
                 self._last = size
                 self._start(Batch(jobs, size))
         self._note_idle()
+
+    def _waits(self) -> bool:
+        """Tell whether what is queued is to wait for company; then a timer ends that."""
+        if self.queued_rows >= self._max_rows or self._loop.time() >= self._due[0]:
+            return False
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due[0], self._end_wait)
+        return True
+
+    def _end_wait(self) -> None:
+        self._timer = None
+        if not self._scheduled:
+            self._dispatch()
 
     def _start(self, batch: Batch[J, R]) -> None:
         self._running.add(batch)
@@ -184,6 +210,8 @@ class Batcher(Generic[J, R]):
         queue = self._queue
         while queue and (not jobs or size + queue[0].size <= self._max_rows):
             job = queue.popleft()
+            if self._wait:
+                self._due.popleft()
             self.queued_rows -= job.size
             if not job.future.done():
                 jobs.append(job)

@@ -51,11 +51,15 @@ class Pipeline:
         threads: int,
         queue_rows: int,
         slow: float,
+        wait: float = 0.0,
         pool: Executor | None = None,
         rate: TokenBucket | None = None,
         observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:
-        """Take the parts; without `rate` nothing bounds the rows, without `pool` batches have threads of their own."""
+        """Take the parts; without `rate` nothing bounds the rows, without `pool` batches have threads of their own.
+
+        Up to `batch_rows` rows run together; fewer wait `wait` seconds for company.
+        """
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
         self.deadlines = Deadlines(self._expire)
@@ -68,7 +72,7 @@ class Pipeline:
         self._rate = rate
         self._observe = observe
         self._throttle = Throttle()
-        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads, pool=pool)
+        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads, pool=pool, wait=wait)
 
     def admit(self) -> None:
         """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""

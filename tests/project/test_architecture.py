@@ -24,7 +24,7 @@ _MAY_IMPORT = {
     "core.*": ["core.*", "msgspec"],
     "otlp.*": ["otlp", "otlp.*", "msgspec"],
     "config.*": ["config.*"],
-    "inference.*": ["inference", "inference.*", "core.features", "numpy", "onnxruntime"],
+    "inference.*": ["inference", "inference.*", "core.features", "numpy", "onnxruntime", "onnxruntime_extensions"],
     "outbox.*": ["outbox.*", "otlp", "core.*", "msgspec"],
     "recording.*": [
         *("recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__"),

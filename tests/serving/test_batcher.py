@@ -80,9 +80,10 @@ async def batcher(
     *,
     max_rows: int = 4,
     threads: int = 1,
+    wait: float = 0.0,
 ) -> AsyncIterator[Batcher[Job, str]]:
     """Make a batcher and close it, the gate open."""
-    made: Batcher[Job, str] = Batcher(model.run, commit, max_rows=max_rows, threads=threads)
+    made: Batcher[Job, str] = Batcher(model.run, commit, max_rows=max_rows, threads=threads, wait=wait)
     try:
         yield made
     finally:
@@ -115,6 +116,58 @@ async def test_a_lone_request_waits_for_nobody() -> None:
         await job.done()
     assert job.batch
     assert job.batch.size == 1
+
+
+async def _turns(count: int = 20) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_rows_wait_for_company_until_they_are_enough() -> None:
+    """With a wait fewer rows than a batch holds wait though a thread is free, and go as soon as they are enough."""
+    model = Model()
+    async with batcher(model, wait=600) as made:
+        jobs = submit(made, 1)
+        await _turns()
+        assert (model.batches, made.queued_rows) == ([], 1)
+        jobs += submit(made, 2)
+        await _turns()
+        assert model.batches == []
+        jobs += submit(made, 1)
+        await asyncio.gather(*(job.done() for job in jobs))
+        assert model.batches == [jobs]
+        (large,) = submit(made, 9)
+        await large.done()
+
+
+async def test_rows_do_not_wait_longer() -> None:
+    """A lone request that nobody joins runs alone when its wait is over, and so does the next one."""
+    model = Model()
+    async with batcher(model, wait=0.01) as made:
+        for _ in range(2):
+            (job,) = submit(made, 1)
+            await job.done()
+    assert [len(jobs) for jobs in model.batches] == [1, 1]
+
+
+async def test_what_is_left_over_has_a_wait_of_its_own() -> None:
+    """Rows that did not fit into a full batch wait in their turn, and go at the latest when theirs is over."""
+    model = Model()
+    async with batcher(model, max_rows=2, wait=0.01) as made:
+        jobs = submit(made, 1, 1, 1)
+        await asyncio.gather(*(job.done() for job in jobs))
+    assert model.batches == [jobs[:2], jobs[2:]]
+
+
+async def test_nobody_waits_for_company_at_the_end() -> None:
+    """Closing runs what still waits at once: nobody else will come."""
+    model = Model()
+    made: Batcher[Job, str] = Batcher(model.run, commit, max_rows=4, threads=1, wait=600)
+    jobs = submit(made, 1)
+    await _turns()
+    assert await made.close(_PATIENCE) == []
+    assert model.batches == [jobs]
 
 
 async def test_what_queued_while_a_batch_ran_goes_next_up_to_the_limit() -> None:

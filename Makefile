@@ -20,7 +20,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
 .PHONY: help run test lint lock train image images collector kustomize manifests bench chaos
-.PHONY: sbom provenance audit
+.PHONY: sbom sbom-image provenance audit
 .PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics
 
 help: ## Explain the targets
@@ -53,6 +53,10 @@ sbom: ## Write dist/sbom.cdx.json (CycloneDX): every package of the image with i
 	@mkdir -p dist
 	$(SUPPLY)/bin/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml --sv 1.6 \
 	  --output-reproducible --validate --of JSON -o dist/sbom.cdx.json
+
+sbom-image: ## Write dist/sbom-image.cdx.json (CycloneDX): the Debian packages of IMAGE, which must be built
+	@mkdir -p dist
+	@scripts/image-packages "$(IMAGE)" | python3 scripts/image_packages.py "$(IMAGE)" >dist/sbom-image.cdx.json
 
 provenance: ## Write dist/provenance.json (SLSA 1): of which sources and which base IMAGE_ARGS say that the image is made
 	@mkdir -p dist

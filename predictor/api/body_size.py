@@ -19,6 +19,10 @@ _NUMBER = 32
 """Bytes of one number as JSON, with what stands around it: the longest double has 24."""
 
 
+_TEXT = 16
+"""A text counts as so many numbers: 512 bytes, and in a record it has 256."""
+
+
 def default_body_bytes(elements: int, rows: int) -> int:
     """Return the bytes of a request of so many rows, of so many elements each: 1 to 8 MiB, and one row always."""
     row = elements * _NUMBER + 1024
@@ -26,9 +30,15 @@ def default_body_bytes(elements: int, rows: int) -> int:
 
 
 def elements_of_a_row(model: Model) -> int:
-    """Return how many values a row has, or a request without rows; of axes of any length, what is usual."""
-    shapes = [spec.shape for spec in model.signature.inputs]
+    """Return how many values a row has, or a request without rows, as numbers; of axes of any length, what is usual."""
     if model.tensors is None:
-        return len(model.description.features)
+        return sum(_weight(each.datatype) for each in model.description.features)
     skipped = 1 if model.tensors.row_axis else 0
-    return sum(math.prod(_USUAL if size == FREE else size for size in shape[skipped:]) for shape in shapes)
+    return sum(
+        _weight(spec.datatype) * math.prod(_USUAL if size == FREE else size for size in spec.shape[skipped:])
+        for spec in model.signature.inputs
+    )
+
+
+def _weight(datatype: str) -> int:
+    return _TEXT if datatype == "BYTES" else 1

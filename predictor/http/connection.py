@@ -201,11 +201,15 @@ class Connection(web.RequestHandler):
 
     def _refusal(self, error: BaseException | None, message: str) -> Problem:
         if self._too_long:
-            return head_too_large()
+            return _target_too_long() if self._meter.in_line else head_too_large()
         if isinstance(error, LineTooLong):
             if MOST_TARGET_BYTES in error.args:
-                return Problem(Kind.URI_TOO_LONG, f"path and query have more than {MOST_TARGET_BYTES} bytes")
+                return _target_too_long()
             return Problem(Kind.HEADERS_TOO_LARGE, f"a header has more than {MOST_FIELD_BYTES} bytes")
         if message.startswith("Too many headers"):
             return Problem(Kind.HEADERS_TOO_LARGE, f"there are more than {MOST_HEADERS} headers")
         return Problem(Kind.BAD_REQUEST, not_http(message.splitlines()[0].rstrip(":")))
+
+
+def _target_too_long() -> Problem:
+    return Problem(Kind.URI_TOO_LONG, f"path and query have more than {MOST_TARGET_BYTES} bytes")

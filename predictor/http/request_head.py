@@ -191,6 +191,8 @@ class HeadMeter:
         self._size = 0
         self.ended = 0
         """How many requests of what was measured last have come whole."""
+        self.in_line = True
+        """Whether the request line of the head that is coming has not ended."""
         self.lost = False
         """Whether what comes cannot be followed any more: another protocol, or what is no HTTP."""
 
@@ -205,6 +207,7 @@ class HeadMeter:
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
                 self.lost = True
                 break
+            self.in_line = (self.in_line or not self._size) and b"\n" not in piece
             self._size = 0 if self._ended or not self._in_head else self._size + len(piece)
             if self._size > MOST_HEAD_BYTES:
                 return at

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from predictor.api.body_size import default_body_bytes
+from predictor.api.body_size import default_body_bytes, elements_of_a_row
+from predictor.inference.model import load
+from tests.support import bare_models
+from tests.support.server import model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MIB = 1 << 20
 IMAGE = 3 * 224 * 224
@@ -21,3 +29,11 @@ def test_one_row_always_fits(elements: int) -> None:
     """One row of the longest doubles fits, an image among them."""
     row = b'{"data":[[' + b", ".join([b"-2.2250738585072014e-308"] * elements) + b"]]}"
     assert default_body_bytes(elements, 1) > len(row)
+
+
+def test_texts_need_more_than_numbers(tmp_path: Path) -> None:
+    """A text of 500 bytes has room wherever a number has its own, so the default follows the kinds of the columns."""
+    texts = elements_of_a_row(load(bare_models.churn(tmp_path / "churn.onnx")))
+    assert elements_of_a_row(model()) == 4
+    row = b'["%b","%b",1,1.5],' % (b"x" * 500, b"y" * 500)
+    assert default_body_bytes(texts, 4096) >= min(4096 * len(row), 8 * MIB) > default_body_bytes(4, 4096)

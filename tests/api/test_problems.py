@@ -291,10 +291,11 @@ async def test_headers_that_fit(here: Here) -> None:
             assert (await line.answer()).status == 200
 
 
+@pytest.mark.parametrize("length", [8192, 40_000, 200_000])
 @pytest.mark.parametrize("end", [b"", b" HTTP/1.1\r\nHost: test\r\n\r\n"])
-async def test_path_that_is_too_long(here: Here, outbox: Path, end: bytes) -> None:
+async def test_path_that_is_too_long(here: Here, outbox: Path, end: bytes, length: int) -> None:
     """A path of more than 8 kB is a 414 and the end of the connection, without a record."""
-    (answer,) = answers(await raw(here.port, b"POST /" + b"x" * 8192 + end))
+    (answer,) = answers(await raw(here.port, b"POST /" + b"x" * length + end))
     problem(answer, 414, "uri-too-long")
     assert len(records(outbox)) == 1
 

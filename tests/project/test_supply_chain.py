@@ -81,3 +81,19 @@ def test_bill_of_materials(tmp_path: Path) -> None:
     lock = (ROOT / "requirements" / "runtime.txt").read_text()
     assert {(each["name"], each["version"]) for each in components} == set(_PIN.findall(lock))
     assert all(each["externalReferences"][0]["hashes"] for each in components)
+
+
+def test_bill_of_the_base_image() -> None:
+    """Each Debian package is there with its version and source, in one order; a line that is none is an error."""
+    bill = runpy.run_path(str(ROOT / "scripts" / "image_packages.py"))["bill"]
+    lines = ["zlib1g\t1:1.2.13.dfsg-1\tamd64\tzlib\t1:1.2.13.dfsg-1\n", "libstdc++6\t12.2\tamd64\tgcc-12\t12.2+b1\n"]
+    found = bill("predictor:dev", lines)
+    assert found == bill("predictor:dev", lines[::-1])
+    assert [(each["name"], each["version"]) for each in found["components"]] == [
+        ("libstdc++6", "12.2"),
+        ("zlib1g", "1:1.2.13.dfsg-1"),
+    ]
+    assert found["components"][0]["purl"] == "pkg:deb/debian/libstdc++6@12.2?arch=amd64&upstream=gcc-12%4012.2+b1"
+    assert found["bomFormat"] == "CycloneDX"
+    with pytest.raises(ValueError, match="wanted 5"):
+        bill("predictor:dev", ["nothing"])

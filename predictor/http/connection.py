@@ -25,6 +25,7 @@ from predictor.http.limits import (
     MOST_TARGET_BYTES,
     bound_unread,
 )
+from predictor.http.lingering_close import LingeringTransport
 from predictor.http.request_faults import head_too_large, not_http
 from predictor.http.request_head import HeadMeter
 from predictor.http.responses import SERVER_NAME, problem_response
@@ -197,6 +198,8 @@ class Connection(web.RequestHandler):
         response = problem_response(problem)
         response.headers["Server"] = SERVER_NAME  # no application that would name it has seen the request
         response.force_close()
+        if self.transport and not self.lent:
+            self.transport = LingeringTransport(self.transport, self)
         return response
 
     def _refusal(self, error: BaseException | None, message: str) -> Problem:

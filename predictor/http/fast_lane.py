@@ -16,6 +16,7 @@ from predictor.core.problems import Kind, Problem
 from predictor.http.lane_bounds import BoundedConnection
 from predictor.http.lent_transport import LentTransport
 from predictor.http.limits import MOST_HEAD_BYTES
+from predictor.http.lingering_close import LINGER
 from predictor.http.request_head import may_become_plain, more_than_one
 from predictor.http.waiting_bodies import WaitingBodies
 from predictor.http.wire import encode_answer
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from predictor.http.server import HttpServer
 
 _END = b"\r\n\r\n"
-_LINGER = 2.0
-"""Seconds for the rest of a body that was refused, before its connection is closed."""
 
 
 class FastLane:
@@ -240,7 +239,7 @@ class LaneConnection(BoundedConnection):
         self._unwanted, self.missing = self.missing, 0
         self._body.clear()
         self._lane.bodies.discard(self)
-        self._linger = self.loop.call_later(_LINGER, self.end)
+        self._linger = self.loop.call_later(LINGER, self.end)
         self._answer(self._lane.plane.refuse(error, self._context))
 
     def _drop(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from predictor.core.operator_log import Throttle
 from predictor.http.connection import Connection
 from predictor.http.limits import most_connections
+from predictor.http.lingering_close import LINGER
 from predictor.http.request_faults import checked
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("predictor")
 _throttle = Throttle()
-_LINGER = 2.0
-"""Seconds for the rest of a body that was refused, before its connection is closed."""
 _AT_ONCE = 100
 """At the bound a hundredth of all connections is closed at once: to look at each of them for one would take long."""
 _LOOK = 0.005
@@ -112,7 +111,7 @@ class HttpServer:
             memory=self.memory,
             loop=self._loop,
             access_log=None,
-            lingering_time=_LINGER,
+            lingering_time=LINGER,
             logger=_server_log,
         )
         self._handlers.add(connection)

@@ -55,11 +55,22 @@ def _lines(model: Model, file: str) -> Iterator[str]:
         yield f"labels = [{listed}]  # in the order of the probabilities: say what they mean"
     if len(about.labels) == _TWO:
         yield f"# threshold = 0.5                # from this probability on the answer is {_text(about.labels[1])}"
+    if model.tensors:
+        yield from _tensors(model)
     if len(about.features) > _FREE:
         yield f"# {len(about.features)} features are read from the file; [[features]] would name them"
         return
     for feature in about.features:
         yield from _feature(feature)
+
+
+def _tensors(model: Model) -> Iterator[str]:
+    for key, specs in (("inputs", model.signature.inputs), ("outputs", model.own_outputs)):
+        for spec in specs:
+            yield ""
+            yield f"[[{key}]]"
+            yield f"name = {_text(spec.name)}  # {spec.datatype} {[*spec.shape]}"
+            yield '# log = "drop"                   # keeps it out of the log; "hash" keeps a keyed hash'
 
 
 def _feature(feature: Feature) -> Iterator[str]:

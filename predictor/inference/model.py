@@ -110,7 +110,8 @@ class Model:
         Raises what the runtime raises (its exceptions share no base but Exception): then no row has an output.
         """
         feed = self.feed(rows)
-        return self._scored(self._answer(self._run(feed)), feed, rows)
+        outputs = self._answer(self._run(feed))
+        return outputs if self._limit is None and self._score is None else self._scored(outputs, feed, rows)
 
     def feed(self, rows: Sequence[Sequence[Any]] | NDArray[Any]) -> Feed:
         """Return rows as the runtime takes them."""
@@ -146,7 +147,8 @@ class Model:
         (scores,) = self._score(
             feed if self._table_detector is None else self._table_detector.feed(self._without_key(rows))
         )
-        return outputs._replace(outliers=scores < self._threshold, scores=scores)
+        probabilities, labels, _, _, values, own = outputs
+        return Outputs(probabilities, labels, scores < self._threshold, scores, values, own)
 
 
 def _summary(about: Manifest) -> str:

@@ -14,7 +14,7 @@ from predictor.recording.encoder import RecordEncoder, encode_event
 from predictor.recording.rows_encoder import RowsEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from predictor.core.problems import Kind
     from predictor.core.result import Tensors, TensorTexts
@@ -27,6 +27,8 @@ _REFUSALS_A_SECOND = 10
 """Records of requests refused before their rows were known: enough to see them, too few to fill a disk with."""
 
 RECORD_BYTES = 16 << 10
+_LINE_BYTES = 8 << 20
+"""As much as is sent at once; a batch of records with tensors may be much more."""
 _SAY_AGAIN = 3600.0
 """Seconds after which the log says again what its model is: who reads an hour of it has it there."""
 
@@ -107,7 +109,7 @@ class PredictionLog:
             records = self._encoder.encode(predictions, now_ns)  # type: ignore[arg-type]
         else:
             records = [record for each in predictions for record in self._records(each, now_ns)]
-        logged = self._append(records)
+        logged = self._append(records, sum(map(_rows_of, predictions)) if self._rows else None)
         for prediction in predictions:
             prediction.origin.recorded = logged
         return logged
@@ -148,15 +150,19 @@ class PredictionLog:
             return None  # counted
         return refusal
 
-    def _append(self, records: Sequence[bytes]) -> bool:
+    def _append(self, records: Sequence[bytes], rows: int | None = None) -> bool:
         now = time.monotonic()
         # Of a log that takes nothing it would only be one more record that is lost.
         say = self._about and now - self._said >= _SAY_AGAIN and self._outbox.full is None
         whole = [self._about(), *records] if say and self._about else records
+        taken, written = True, 0
         try:
-            taken = self._stream.append(self._head, whole)
+            for line in _lines(whole) if self._tensors else (whole,):
+                taken = self._stream.append(self._head, line) and taken
+                written += len(line)
         except OutboxError:
-            self._refusals.unrecorded += len(records)
+            left = len(whole) - max(written, len(whole) - len(records))
+            self._refusals.unrecorded += left if rows is None else rows
             raise
         if say and taken:
             self._said = now
@@ -165,6 +171,25 @@ class PredictionLog:
     async def synced(self) -> None:
         """Return when what was written is on disk; raises OutboxError."""
         await self._outbox.synced()
+
+
+def _rows_of(prediction: Prediction | ManyPredictions) -> int:
+    return len(prediction.features) if isinstance(prediction, ManyPredictions) else 1
+
+
+def _lines(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield records in parts that make lines of no more than a few mebibytes: whoever reads one holds all of it.
+
+    A part that is written stays, if the next one cannot be: its callers are told that nothing was done, and its
+    records say what they would have been told.
+    """
+    begin = size = 0
+    for at, record in enumerate(records):
+        size += len(record)
+        if size > _LINE_BYTES and at > begin:
+            yield records[begin:at]
+            begin, size = at, len(record)
+    yield records[begin:]
 
 
 class NoPredictionLog:

@@ -104,6 +104,9 @@ def _model(source: Source, settings: Settings, before: list[Loaded]) -> str:
     given = f"{len(about.labels)} labels" if about.labels else f"{len(about.values) or 'no'} values"
     if about.threshold is not None:
         given += f", {about.labels[1]} from a probability of {about.threshold:g} on,"
+    if model.tensors:
+        inputs, outputs = len(model.signature.inputs), len(model.own_outputs)
+        return f"{about.name}@{about.version} with {inputs} inputs and {outputs} outputs of tensors runs{notes}"
     return f"{about.name}@{about.version} with {len(about.features)} features and {given} runs{notes}"
 
 

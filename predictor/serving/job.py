@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.core.problems import Kind
@@ -35,7 +35,7 @@ class Job:
     """The rows as arrays by the names of the inputs; where there are no `rows`, all that came."""
     own_outputs: bool = False
     """Whether `outputs` are wanted."""
-    answered: list[Prediction] = field(default_factory=list)
+    answered: Sequence[Prediction] = ()
     """A prediction for each row, or for all rows of tensors; see `predictions`."""
     many: ManyPredictions | None = None
     """The same by column instead, where a record has many rows."""
@@ -49,7 +49,7 @@ class Job:
     """False if the log declared them lost instead."""
 
     @property
-    def predictions(self) -> list[Prediction]:
+    def predictions(self) -> Sequence[Prediction]:
         """The prediction of each row; of tensors as many as there are records."""
         if self.many and not self.answered:
             self.answered = [self.many.row(at) for at in range(self.size)]
@@ -59,6 +59,11 @@ class Job:
     def records(self) -> Sequence[Prediction | ManyPredictions]:
         """What is written into the log."""
         return (self.many,) if self.many else self.answered
+
+    @property
+    def total(self) -> float:
+        """Seconds from its arrival to the writing of the record."""
+        return (self.many or self.answered[0]).total
 
     @property
     def error(self) -> Kind | None:
@@ -89,13 +94,13 @@ def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
     A job with an output that is not finite has failed, its batch-mates have not.
     """
     jobs, outputs, started, finished = ran
-    live = [job for job in jobs if not job.future.done()]
-    if outputs is None:
+    if outputs is None or not jobs[0].rows:
+        live = [job for job in jobs if not job.future.done()]
+        if outputs is not None:
+            return _of_tensors(live, started, finished, sum(job.size for job in jobs))
         for job in live:
             job.answered = failures_of(job, Kind.MODEL_FAILED)
         return live
-    if not jobs[0].rows:
-        return _of_tensors(live, started, finished, sum(job.size for job in jobs))
     broken = broken_rows(outputs)
     probabilities = None if outputs.probabilities is None else outputs.probabilities.tolist()
     labels = None if outputs.labels is None else outputs.labels.tolist()
@@ -103,53 +108,54 @@ def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
     outliers = None if outputs.outliers is None else outputs.outliers.tolist()
     scores = None if outputs.scores is None else outputs.scores.tolist()
     now, inference, batch_size = time.monotonic(), finished - started, len(labels or values or ())
+    live = []
     row = 0
     for job in jobs:
-        end = row + job.size
+        begin, row = row, row + job.size
         if job.future.done():
-            row = end
             continue
+        live.append(job)
         if job.own_outputs and outputs.own is not None:
-            job.outputs = {name: part[row:end] for name, part in outputs.own.items()}
+            job.outputs = {name: part[begin:row] for name, part in outputs.own.items()}
         origin = job.origin
-        if broken is not None and broken[row:end].any():
+        if broken is not None and broken[begin:row].any():
             job.answered = failures_of(job, Kind.MODEL_FAILED)
         elif by_column:
             job.many = ManyPredictions(
                 job.job_id,
                 origin,
                 job.rows,
-                probabilities[row:end] if probabilities else None,
-                labels[row:end] if labels else None,
-                outliers[row:end] if outliers else None,
-                scores[row:end] if scores else None,
-                values[row:end] if values else None,
+                probabilities[begin:row] if probabilities else None,
+                labels[begin:row] if labels else None,
+                outliers[begin:row] if outliers else None,
+                scores[begin:row] if scores else None,
+                values[begin:row] if values else None,
                 started - origin.received,
                 inference,
                 now - origin.received,
                 batch_size,
             )
         else:
-            job.answered = [
-                Prediction(
-                    job.job_id,
-                    origin,
-                    at - row,
-                    features,
-                    probabilities[at] if probabilities else None,
-                    labels[at] if labels else None,
-                    outliers[at] if outliers else None,
-                    scores[at] if scores else None,
-                    started - origin.received,
-                    inference,
-                    now - origin.received,
-                    batch_size,
-                    None,
-                    values[at] if values else None,
+            answered = job.answered = []
+            for at, features in enumerate(job.rows, begin):
+                answered.append(
+                    Prediction(
+                        job.job_id,
+                        origin,
+                        at - begin,
+                        features,
+                        probabilities[at] if probabilities else None,
+                        labels[at] if labels else None,
+                        outliers[at] if outliers else None,
+                        scores[at] if scores else None,
+                        started - origin.received,
+                        inference,
+                        now - origin.received,
+                        batch_size,
+                        None,
+                        values[at] if values else None,
+                    )
                 )
-                for at, features in enumerate(job.rows, row)
-            ]
-        row = end
     return live
 
 

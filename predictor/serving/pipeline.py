@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from predictor.core.rate_limit import TokenBucket
-    from predictor.core.result import Origin, Prediction
+    from predictor.core.result import ManyPredictions, Origin, Prediction
     from predictor.inference.model import Model
     from predictor.serving.batcher import ResultFuture
     from predictor.serving.contracts import PredictionWriter, Requested, Traces
@@ -65,6 +65,7 @@ class Pipeline:
         self.deadlines = Deadlines(self._expire)
         self.model = model
         self.schema = schema_of(model.description)
+        self._by_column = self.schema.many_rows
         self._log = log
         self._traces = traces
         self._queue_rows = queue_rows
@@ -166,23 +167,27 @@ class Pipeline:
         if batch.result is None:
             self._failed(batch)
             return None
-        by_column = self.schema.many_rows
-        live = [job for ran in batch.result for job in predictions_of(ran, by_column=by_column)]
+        live = [job for ran in batch.result for job in predictions_of(ran, by_column=self._by_column)]
+        failed = []
         for job in live:
-            first = job.many or job.answered[0]
-            slow, error, outlier = first.total > self._slow, bool(job.error), job.outlier
+            if job.size == 1 and job.many is None:  # by far the most frequent
+                first = job.answered[0]
+                slow, error, outlier = first.total > self._slow, first.error, bool(first.outlier)
+            else:
+                slow, error, outlier = job.total > self._slow, job.error, job.outlier
             if outlier or slow or error or job.size > 1:
-                self._traces.keep(job.origin, outlier=outlier, slow=slow, error=error)
+                self._traces.keep(job.origin, outlier=outlier, slow=slow, error=error is not None)
+            if error:
+                failed.append(job)
         pending = self._write(live) if live else None
         self._tell(live)
-        for job in live:
-            if job.error:
-                job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
+        for job in failed:
+            job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
 
     def _write(self, jobs: Sequence[Job]) -> Awaitable[None] | None:
         try:
-            logged = self._log.write([record for job in jobs for record in job.records])
+            logged = self._log.write(_records(jobs) if self._by_column else [p for job in jobs for p in job.answered])
         except OutboxError as error:
             raise _not_logged(error) from error
         for job in jobs:
@@ -235,10 +240,14 @@ class Pipeline:
         if not jobs or kind is Kind.OUTBOX_FULL:  # that one is counted, not recorded
             return
         try:
-            self._log.write([record for job in jobs for record in job.records])
+            self._log.write(_records(jobs))
         except OutboxError:
             return  # the caller learns of the failure all the same, and the refusal was counted
         self._tell(jobs)
+
+
+def _records(jobs: Sequence[Job]) -> list[Prediction | ManyPredictions]:
+    return [record for job in jobs for record in job.records]
 
 
 def _too_fast(seconds: float) -> Problem:

@@ -141,7 +141,7 @@ def _predict(schema: Schema, predictions: Sequence[Prediction]) -> JSON:
     pairs: dict[str, Any] = {
         "prediction.job_id": first.job_id,
         "prediction.model": schema.model,
-        "prediction.rows": len(predictions),
+        "prediction.rows": sum(each.rows or 1 for each in predictions),
         "prediction.batch.size": first.batch_size,
         "prediction.kept": first.origin.kept,
         "error.type": first.error.word if first.error else None,

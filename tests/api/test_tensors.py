@@ -15,12 +15,14 @@ import pytest
 from predictor.api.dataplane import DataPlane, Pending
 from predictor.api.tensor_requests import TensorRequests
 from predictor.core.problems import Problem
+from predictor.inference.manifest_template import init
 from predictor.inference.model import ModelError, load
+from predictor.outbox.layout import streams
 from predictor.server import app
 from predictor.server.otel_resource import resource
 from predictor.tracing.tracer import Tracer
 from tests.support import bare_models, tensor_models
-from tests.support.server import predictions, problem, serve
+from tests.support.server import predictions, problem, run, serve
 from tests.support.tensor_models import KINDS
 
 if TYPE_CHECKING:
@@ -304,3 +306,28 @@ def test_descriptions_that_do_not_fit(tmp_path: Path, lines: str, words: str) ->
     with pytest.raises(ModelError) as raised:
         load(tmp_path)
     assert words in str(raised.value)
+
+
+def test_check_and_init(tmp_path: Path, outbox: Path) -> None:
+    """`check` says how many inputs and outputs a model has, `init` writes a description of them that loads."""
+    path = tensor_models.several(tmp_path / "m.onnx")
+    checked = run("check", outbox=outbox, PREDICTOR_MODEL=str(path))
+    assert "m@" in checked.stderr
+    assert "with 3 inputs and 3 outputs of tensors runs" in checked.stderr
+    folder = tmp_path / "described"
+    init(path, folder)
+    assert load(folder).description.task == "tensors"
+    assert '[[inputs]]\nname = "words"  # BYTES [-1, 2]' in (folder / "model.toml").read_text()
+
+
+async def test_lines_of_large_records(outbox: Path, tmp_path: Path) -> None:
+    """Records of one batch that are large together are several lines, so that nobody has to hold all of them."""
+    path = tensor_models.shapeless(tmp_path / "m.onnx")
+    big = {"inputs": {"x": [0.5] * 90_000}}
+    async with serve(outbox, path, PREDICTOR_RECORD_BYTES="1MiB", PREDICTOR_THREADS="1") as here:
+        answers = await asyncio.gather(*[here.post("/predict", json=big) for _ in range(24)])
+    assert {each.status for each in answers} == {200}
+    assert len(predictions(outbox)) == 24
+    lines = [line for stream in streams(outbox) for line in stream.signal("logs").lines()]
+    assert max(map(len, lines)) < 9 << 20
+    assert len(lines) < 24

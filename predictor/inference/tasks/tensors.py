@@ -8,6 +8,7 @@ from predictor.inference.batch_trial import Mode
 from predictor.inference.checked_file import Checked
 from predictor.inference.onnx_graph import shapeless_inputs
 from predictor.inference.outputs import Outputs
+from predictor.inference.signature import DTYPES
 from predictor.inference.tensor_trial import try_tensors
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def load(session: Session, content: bytes, most: int) -> Tensors:
     for what, specs in (("input", inputs), ("output", outputs)):
         if strange := next((spec for spec in specs if not spec.is_tensor), None):
             session.refuse(
-                f"its {what} {strange.name!r} is a {strange.datatype}; wanted tensors: "
-                "a sequence or a map has no form that requests and records could give it"
+                f"its {what} {strange.name!r} is a {strange.datatype}; wanted tensors of "
+                f"{', '.join(DTYPES)}: nothing else, no sequence and no map, has a form in requests and records"
             )
     if not inputs or not outputs:
         session.refuse("it has no inputs or no outputs; wanted at least one of each")

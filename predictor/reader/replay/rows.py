@@ -23,7 +23,7 @@ WHY: dict[SkipReason, str] = {
     "failed": "had failed: there is no output to compare with",
     "redacted": "a feature that the model wants is dropped or hashed in the log",
     "outputs": "the model's outputs are dropped, hashed or rounded in the log: there is nothing to compare with",
-    "truncated": "the row was too long for its record and is cut",
+    "truncated": "the row, or a tensor, was too long for its record and is cut",
     "features": "has no feature of a name, or not as many features, as the model wants",
     "unreadable": "input or output is no list of numbers",
 }

@@ -23,8 +23,13 @@ _WORDS = 100
 _OWN_SITE = frozenset({"same-origin", "none"})
 """Of Sec-Fetch-Site: a page of this server, or a person (an address that was typed, a bookmark)."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-_REQUEST_HEADERS = "Authorization, Content-Type, X-Request-Id, traceparent, tracestate, baggage"
-_ANSWER_HEADERS = "Retry-After, WWW-Authenticate, X-Prediction-Logged, X-Request-Id, X-Trace-Id"
+_REQUEST_HEADERS = (
+    "Authorization, Content-Type, Inference-Header-Content-Length, X-Request-Id, traceparent, tracestate, baggage"
+)
+_ANSWER_HEADERS = (
+    "Inference-Header-Content-Length, Retry-After, WWW-Authenticate, X-Job-Id, X-Prediction-Logged, X-Request-Id, "
+    "X-Trace-Id"
+)
 _PREFLIGHT_SECONDS = "600"
 
 
@@ -122,6 +127,13 @@ class Access:
         self.check_page(headers, method)
         if tokens:
             tokens.check(headers.get("Authorization", ""))
+
+    def check_control(self, headers: Mapping[str, str], method: str) -> None:
+        """Refuse a call that changes what is served, unless there are tokens for it and it has one; raises Problem."""
+        if self.control_tokens is None:
+            detail = "nobody may load or unload models here: PREDICTOR_CONTROL_TOKEN_FILE is not set"
+            raise Problem(Kind.FORBIDDEN, detail, recorded=True)
+        self.check_caller(headers, method, self.control_tokens)
 
     def answers_at_once(self, headers: Mapping[str, str], method: str) -> bool:
         """Tell whether a call to predict passes every check; nothing is counted."""

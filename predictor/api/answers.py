@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
     status: int
     headers: Headers
-    buffers: tuple[bytes, ...]
+    buffers: tuple[bytes | memoryview, ...]
 
 
 def json_answer(value: object, status: int = 200) -> Answer:

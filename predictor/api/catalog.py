@@ -39,6 +39,8 @@ class VersionFacts(NamedTuple):
     """As `GET /metadata` answers it."""
     labels: Mapping[str, str]
     """As `GET /label` answers it."""
+    tensors: Mapping[str, object]
+    """What it takes and gives, as `GET /v2/models/{model}` answers it."""
     number: int | None = None
     """The version, where the layout of the files says it."""
 

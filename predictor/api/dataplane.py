@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
 
@@ -51,6 +51,8 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     """`prediction.id` of its records."""
     own_outputs: bool = False
     """Whether `Job.outputs` shall have the file's own outputs; for a model that takes tensors it has them always."""
+    form: Any = None
+    """What the codec has to know once more when it encodes the answer: `Job.form`."""
 
     @property
     def held_bytes(self) -> int:

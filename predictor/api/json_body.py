@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import codecs
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from predictor.core.problems import Kind, Problem
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 JSON = "application/json"
+JSON_LENGTH = "Inference-Header-Content-Length"
 _WORDS = 100
 """Characters of a caller's header that an answer repeats."""
 
@@ -27,6 +31,13 @@ class BodyHead(NamedTuple):
     content_type: str | None
     length: int | None
     """None if it is not declared."""
+    json_length: str | None = None
+    """Where binary data begins behind the JSON, as `Inference-Header-Content-Length` has it."""
+
+
+def body_head(headers: Mapping[str, str], length: int | None) -> BodyHead:
+    """Return what the headers of a request say of its body."""
+    return BodyHead(headers.get("Content-Type"), length, headers.get(JSON_LENGTH))
 
 
 def check_head(head: BodyHead, limit: int, setting: str) -> None:

@@ -39,11 +39,16 @@ def encode_problem(problem: Problem, instance: str | None = None) -> Answer:
     }
     if instance is not None:
         fields["instance"] = _text(instance)
+    headers: Headers = [*problem_headers(problem), ("Content-Type", "application/problem+json"), NO_STORE]
+    return Answer(problem.kind.status, headers, (encode(fields),))
+
+
+def problem_headers(problem: Problem) -> Headers:
+    """Return what an answer with a problem has in its head, whatever form its body has."""
     headers: Headers = [*problem.headers.items()]
     if problem.retry_after is not None:
         headers.append(("Retry-After", str(problem.retry_after)))
-    headers += [("Content-Type", "application/problem+json"), NO_STORE]
-    return Answer(problem.kind.status, headers, (encode(fields),))
+    return headers
 
 
 def _text(value: str) -> str:

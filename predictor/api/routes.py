@@ -6,15 +6,18 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from predictor.api.answers import Answer, json_answer
+from predictor.api.codecs import CALLS
 from predictor.api.pattern.metadata import models
-from predictor.api.pattern.predict import CALLS
+from predictor.api.v2 import metadata as v2
+from predictor.api.v2.repository import RepositoryCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from predictor.api.catalog import Catalog
     from predictor.api.dataplane import CallKey
     from predictor.api.pattern.feedback import FeedbackCall
+    from predictor.api.v2.repository import Repository
 
 
 class Predict(NamedTuple):
@@ -30,6 +33,12 @@ class Document(NamedTuple):
     answer: Callable[[], Answer]
 
 
+class ModelDocument(NamedTuple):
+    """The same of a model, and perhaps a version, that the path names; the answer raises Problem if it is not there."""
+
+    answer: Callable[[str | None, str | None], Answer]
+
+
 class Probe(NamedTuple):
     """A call without ids and traces: probes come often and mean nothing."""
 
@@ -42,13 +51,20 @@ class FeedbackMeaning(NamedTuple):
     call: FeedbackCall
 
 
+class Control(NamedTuple):
+    """A call that changes what is served, or tells what could be: it wants a token of its own."""
+
+    answer: Callable[[str, bytes], Awaitable[Answer]]
+    """Takes the model that the path names, if it does, and the body; raises Problem."""
+
+
 class Route(NamedTuple):
     """One call; a GET that does not predict also answers HEAD."""
 
     method: str
     path: str
     """`{model}` and `{version}` in it are those that the call means; without them it means the default model."""
-    meaning: Predict | Document | Probe | FeedbackMeaning
+    meaning: Predict | Document | ModelDocument | Probe | FeedbackMeaning | Control
 
 
 def paths_of(route: Route) -> tuple[str, str]:
@@ -105,7 +121,9 @@ class PredictingCalls:
         return None
 
 
-def routes(catalog: Catalog, health: HealthSource, *, feedback: Sequence[FeedbackCall] = ()) -> tuple[Route, ...]:
+def routes(
+    catalog: Catalog, health: HealthSource, repository: Repository, *, feedback: Sequence[FeedbackCall] = ()
+) -> tuple[Route, ...]:
     """Return every call of a server, but those of the page."""
     return (
         *(Route(method, path, Predict((method, path))) for method, path in CALLS),
@@ -115,6 +133,27 @@ def routes(catalog: Catalog, health: HealthSource, *, feedback: Sequence[Feedbac
         Route("GET", "/health", Probe(_constant({"health": "ok"}))),
         Route("GET", "/livez", Probe(_constant({"live": True}))),
         Route("GET", "/readyz", Probe(lambda: _readiness(health))),
+        *_inference_protocol(catalog, health, repository),
+    )
+
+
+def _inference_protocol(catalog: Catalog, health: HealthSource, repository: Repository) -> tuple[Route, ...]:
+    """Return what the protocols of KServe, Triton and MLServer have beside the calls that predict."""
+    told, calls = v2.ModelDocuments(catalog, health.unready), RepositoryCalls(repository)
+    return (
+        Route("GET", "/v2", Document(v2.server)),
+        Route("GET", "/v2/health/live", Probe(_constant({"live": True}))),
+        Route("GET", "/v2/health/ready", Probe(told.ready)),
+        Route("GET", "/v2/models", Document(told.names)),
+        Route("GET", "/v2/models/{model}", ModelDocument(told.metadata)),
+        Route("GET", "/v2/models/{model}/versions/{version}", ModelDocument(told.metadata)),
+        Route("GET", "/v2/models/{model}/ready", ModelDocument(told.model_ready)),
+        Route("GET", "/v2/models/{model}/versions/{version}/ready", ModelDocument(told.model_ready)),
+        Route("POST", "/v2/repository/index", Control(calls.index)),
+        Route("POST", "/v2/repository/models/{model}/load", Control(calls.load)),
+        Route("POST", "/v2/repository/models/{model}/unload", Control(calls.unload)),
+        Route("GET", "/v1/models", Document(told.names)),
+        Route("GET", "/v1/models/{model}", ModelDocument(told.model_ready)),
     )
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from predictor.inference.signature import TensorSpec
 
 FREE = -1
+_CHARACTERS = 100
+"""Of a caller's name that an answer repeats."""
 _LISTED = 8
 """Names in a refusal."""
 
@@ -29,26 +31,63 @@ class TensorRequests:
 
     def __init__(self, model: Model, most: int) -> None:
         """Take the model, and how many rows a request may have."""
-        self.inputs: Mapping[str, TensorSpec] = {spec.name: spec for spec in model.signature.inputs}
         self._most = most
         self._any_shape = model.shapeless
         self._features = model.description.features
         self._rows = model.tensors is None
+        self.inputs: Mapping[str, TensorSpec] = {spec.name: self._taken(spec) for spec in model.signature.inputs}
+        """With the shapes that requests may have."""
         self._row_axis = model.tensors is None or model.tensors.row_axis
 
     def request(
-        self, tensors: Mapping[str, NDArray[Any]], *, request_id: str | None = None, own_outputs: bool = True
+        self,
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        request_id: str | None = None,
+        own_outputs: bool = True,
+        form: object = None,
     ) -> InferRequest:
         """Return a request of arrays that have the inputs' own types; raises Problem that names what does not fit.
 
         Texts are Python strings in arrays of objects. A model of rows has its rows made of them, for the record.
+        `form` is the codec's own, see InferRequest.
         """
         found = self._checked(tensors)
         size = len(next(iter(found.values()))) if self._row_axis else 1
         if self._row_axis:
             self._check_rows(found, size)
         rows = self._as_rows(found, size) if self._rows else []
-        return InferRequest(rows, found, size, request_id, own_outputs)
+        return InferRequest(rows, found, size, request_id, own_outputs, form)
+
+    def check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        """Refuse an input that does not fit by what is declared of it, before its data is read; raises Problem."""
+        spec = self.inputs.get(name)
+        if spec is None:
+            raise Problem(Kind.INVALID_DATA, f"there is no input {name[:_CHARACTERS]!r}; wanted {self.wanted()}")
+        if datatype != spec.datatype:
+            came = f"the input {name!r} is {datatype[:_CHARACTERS]}"
+            raise Problem(Kind.INVALID_DATA, f"{came}, wanted {spec.datatype}")
+        if name in self._any_shape:
+            return
+        scalar = not spec.shape and [*shape] == [1]  # many clients have no form for a scalar
+        fits = len(shape) == len(spec.shape) and all(
+            want in {FREE, have} for want, have in zip(spec.shape, shape, strict=True)
+        )
+        if not fits and not scalar:
+            came = f"the input {name!r} has the shape {_shown(shape)}"
+            raise Problem(Kind.INVALID_DATA, f"{came}, wanted {_shown(spec.shape)}")
+        if self._row_axis and shape[0] > self._most:
+            raise self._too_many(shape[0])
+
+    def _taken(self, spec: TensorSpec) -> TensorSpec:
+        if not self._rows:
+            return spec
+        # A file for one row at a time is given them one by one. The runtime has the same empty list for a scalar and
+        # for a shape that is not declared: a model of rows has no scalars.
+        width = len(self._features)
+        if not spec.shape:
+            return spec._replace(shape=(FREE, width))
+        return spec._replace(shape=(FREE, *(width if size == FREE else size for size in spec.shape[1:])))
 
     def _checked(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if unknown := [name for name in tensors if name not in self.inputs]:
@@ -57,26 +96,10 @@ class TensorRequests:
         for name, spec in self.inputs.items():
             if name not in tensors:
                 raise Problem(Kind.INVALID_DATA, f"the input {name!r} is missing; wanted {self.wanted()}")
-            found[name] = self._fitting(spec, tensors[name])
+            tensor = tensors[name]
+            self.check(name, _datatype(tensor), tensor.shape)
+            found[name] = tensor if spec.shape or name in self._any_shape else tensor.reshape(())
         return found
-
-    def _fitting(self, spec: TensorSpec, tensor: NDArray[Any]) -> NDArray[Any]:
-        if _datatype(tensor) != spec.datatype:
-            came = f"the input {spec.name!r} is {_datatype(tensor)}"
-            raise Problem(Kind.INVALID_DATA, f"{came}, wanted {spec.datatype}")
-        if spec.name in self._any_shape:
-            return tensor
-        shape = spec.shape
-        if self._rows:  # a file for one row at a time is given them one by one
-            shape = (FREE, *spec.shape[1:]) if spec.shape else (FREE, len(self._features))
-        if not shape and tensor.shape == (1,):
-            return tensor.reshape(())  # many clients have no form for a scalar
-        if len(tensor.shape) != len(shape) or any(
-            want not in {FREE, have} for want, have in zip(shape, tensor.shape, strict=True)
-        ):
-            came = f"the input {spec.name!r} has the shape {_shown(tensor.shape)}"
-            raise Problem(Kind.INVALID_DATA, f"{came}, wanted {_shown(shape)}")
-        return tensor
 
     def _check_rows(self, found: Mapping[str, NDArray[Any]], size: int) -> None:
         if unequal := [name for name, tensor in found.items() if len(tensor) != size]:
@@ -86,8 +109,11 @@ class TensorRequests:
         if not size:
             raise Problem(Kind.INVALID_DATA, "the inputs have no rows; wanted one at least")
         if size > self._most:
-            detail = f"the inputs have {size} rows, this server takes at most {self._most} a request"
-            raise Problem(Kind.CONTENT_TOO_LARGE, f"{detail} (PREDICTOR_BATCH_ROWS)")
+            raise self._too_many(size)
+
+    def _too_many(self, rows: int) -> Problem:
+        detail = f"the inputs have {rows} rows, this server takes at most {self._most} a request"
+        return Problem(Kind.CONTENT_TOO_LARGE, f"{detail} (PREDICTOR_BATCH_ROWS)")
 
     def _as_rows(self, found: Mapping[str, NDArray[Any]], size: int) -> Rows:
         """Return the rows of a table; raises Problem for a number that is not finite where none may be missing."""

@@ -11,11 +11,13 @@ from multidict import CIMultiDict
 
 from predictor.api.answers import NO_STORE, identify
 from predictor.api.dataplane import Pending
-from predictor.api.json_body import BodyHead
-from predictor.api.problem_details import encode_problem, own_fault
-from predictor.api.routes import Document, FeedbackMeaning, Predict, Probe, paths_of
+from predictor.api.json_body import body_head
+from predictor.api.problem_details import own_fault
+from predictor.api.routes import Control, Document, FeedbackMeaning, ModelDocument, Predict, Probe, paths_of
+from predictor.api.v2.errors import encode_refusal
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import Connection
+from predictor.http.documents import document, model_document, model_in_path, probe
 from predictor.http.limits import FREE_BYTES
 from predictor.http.missing_calls import methods_at, no_such_call
 from predictor.http.request_body import decoded, read_body
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
     Call = Callable[[web.Request, RequestContext], Awaitable[web.Response]]
 
+_CONTROL_BYTES = 64 << 10
+"""Of the body of a call that loads or unloads."""
 _ANY = r"/{path:[\s\S]*}"  # a path may hold an escaped newline
 
 
@@ -82,7 +86,7 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
             request.app[ACCESS].check_host(request.headers)
             response = await handler(request)
     except Problem as problem:  # of the check
-        response = problem_response(problem, request.path)
+        response = response_of(encode_refusal(problem, request.path))
     except web.HTTPException as error:  # `OPTIONS *`, `CONNECT`
         kind = Kind.NOT_FOUND if error.status == Kind.NOT_FOUND.status else Kind.BAD_REQUEST
         response = problem_response(Problem(kind, error.text or error.reason))
@@ -135,10 +139,14 @@ class _Handlers:
                 return self._surround(self._predict(call), route.path, predicts=True)
             case FeedbackMeaning(call):
                 return self._surround(self._feedback(call), route.path)
+            case Control(answer):
+                return self._surround(self._control(answer), route.path)
+            case ModelDocument(answer):
+                return self._surround(model_document(answer), route.path)
             case Document(answer):
-                return self._surround(_document(answer), route.path)
+                return self._surround(document(answer), route.path)
             case Probe(answer):
-                return _probe(answer)
+                return probe(answer)
 
     def unmatched(self) -> Handler:
         async def unmatched(request: web.Request, context: RequestContext) -> web.Response:
@@ -157,7 +165,7 @@ class _Handlers:
         async def predict(request: web.Request, context: RequestContext) -> web.Response:
             self._access.check_caller(request.headers, request.method, self._access.tokens)
             if context.served is None:
-                raise self._catalog.unknown(*_meant(request))
+                raise self._catalog.unknown(*model_in_path(request))
             codec = context.served.codecs.get(call)
             if codec is None:
                 raise no_such_call(request, set(), recorded=True)
@@ -173,7 +181,7 @@ class _Handlers:
     def _feedback(self, call: FeedbackCall) -> Call:
         async def feedback(request: web.Request, context: RequestContext) -> web.Response:
             self._access.check_caller(request.headers, request.method, self._access.feedback_tokens)
-            head = BodyHead(request.headers.get("Content-Type"), request.content_length)
+            head = body_head(request.headers, request.content_length)
             job_id = call.check(request.match_info.get("job_id", ""), head)
             with self._memory.share(FREE_BYTES) as share:
                 body = await read_body(request, context.deadline, call.limit, call.setting, share)
@@ -182,6 +190,17 @@ class _Handlers:
             return response_of(answer)
 
         return feedback
+
+    def _control(self, call: Callable[[str, bytes], Awaitable[Answer]]) -> Call:
+        async def control(request: web.Request, context: RequestContext) -> web.Response:
+            self._access.check_control(request.headers, request.method)
+            with self._memory.share(FREE_BYTES) as share:
+                body = await read_body(request, context.deadline, _CONTROL_BYTES, "this call", share)
+                answer = await call(request.match_info.get("model", ""), body)
+            identify(answer.headers, context.origin)
+            return response_of(answer)
+
+        return control
 
     def _answers(self, call: Call, *, predicts: bool) -> Call:
         """Return a call that answers with a problem what it raises, and says which pages may read its answer."""
@@ -192,7 +211,7 @@ class _Handlers:
                 response = await call(request, context)
             except Exception as error:  # noqa: BLE001 - every request gets an answer
                 reply = plane.refuse(_known(error), context, predicts=predicts)
-                answer = encode_problem(reply.problem or own_fault(), context.path)
+                answer = encode_refusal(reply.problem or own_fault(), context.path)
                 identify(answer.headers, context.origin)
                 response = response_of(answer)
             response.headers.extend(access.answer_headers(request.headers))
@@ -207,7 +226,7 @@ class _Handlers:
         answered = self._answers(call, predicts=predicts)
 
         async def of_a_version(request: web.Request) -> web.StreamResponse:
-            served = catalog.find(*_meant(request))
+            served = catalog.find(*model_in_path(request))
             if served is None:
                 return await traced(request)
             served.hold()
@@ -245,11 +264,6 @@ class _Handlers:
         return measured if measure else handler
 
 
-def _meant(request: web.Request) -> tuple[str | None, str | None]:
-    """Return the model and the version that a path names, as far as it does."""
-    return request.match_info.get("model"), request.match_info.get("version")
-
-
 async def _settled(pending: Pending) -> Reply:
     future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
@@ -268,19 +282,3 @@ async def _settled(pending: Pending) -> Reply:
 def _known(error: Exception) -> Exception:
     """Return what aiohttp raises for a caller's fault as a problem, anything else as it is."""
     return Problem(Kind.BAD_REQUEST, error.reason) if isinstance(error, web.HTTPException) else error
-
-
-def _document(answer: Callable[[], Answer]) -> Call:
-    async def document(_: web.Request, context: RequestContext) -> web.Response:
-        found = answer()
-        identify(found.headers, context.origin)
-        return response_of(found)
-
-    return document
-
-
-def _probe(answer: Callable[[], Answer]) -> Handler:
-    async def probe(_: web.Request) -> web.Response:
-        return response_of(answer())
-
-    return probe

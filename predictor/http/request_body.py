@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aiohttp import web
 
 from predictor.api.content_coding import coding_of, decompress
-from predictor.api.json_body import BODY_BROKEN, BODY_LATE, BodyHead, check_size
+from predictor.api.json_body import BODY_BROKEN, BODY_LATE, body_head, check_size
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import Connection
 from predictor.http.limits import FREE_BYTES
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 async def decoded(request: web.Request, deadline: float, codec: Codec, share: Share) -> InferRequest | Problem:
     """Return what is wanted; a function of its own, so that nothing holds the body while its rows wait."""
-    head = BodyHead(request.headers.get("Content-Type"), request.content_length)
+    head = body_head(request.headers, request.content_length)
     if not codec.takes_body:
         return codec.decode(head, b"")
     codec.check(head)

@@ -13,7 +13,7 @@ import httptools
 import msgspec
 from multidict import CIMultiDict
 
-from predictor.api.json_body import BodyHead
+from predictor.api.json_body import BodyHead, body_head
 from predictor.api.routes import PredictingCalls
 from predictor.core.problems import Problem
 from predictor.http.limits import FREE_BYTES, MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS
@@ -118,7 +118,7 @@ class HeadReader:
         if not (declared.isascii() and declared.isdigit()):
             return None
         method, path, length = parser.get_method().decode(), parts.url.decode(), int(declared)
-        body = BodyHead(headers.get("Content-Type"), length)
+        body = body_head(headers, length)
         route, codec, served = path, None, None
         if match := self._calls.find(method, path):
             route, served = match.route, self._catalog.find(match.model, match.version)

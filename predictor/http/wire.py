@@ -34,7 +34,8 @@ class _Date:
 def encode_answer(answer: Answer, *, last: bool) -> bytes:
     """Return an answer as bytes; the last one of a connection says so."""
     status, headers, buffers = answer
-    body = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+    length = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     end = f"{_MORE}{_LAST}\r\n" if last else f"{_MORE}\r\n"
-    return f"{_LINES[status]}{lines}Content-Length: {len(body)}\r\nDate: {_Date.now()}{end}".encode() + body
+    head = f"{_LINES[status]}{lines}Content-Length: {length}\r\nDate: {_Date.now()}{end}".encode()
+    return head + buffers[0] if len(buffers) == 1 else b"".join((head, *buffers))

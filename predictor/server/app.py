@@ -113,7 +113,7 @@ def application(
         app[PLANE] = plane
         takes = settings.feedback and log_service
         feedback = feedback_calls(catalog, limit=settings.feedback_bytes) if takes else ()
-        calls = routes(catalog, health, feedback=feedback)
+        calls = routes(catalog, health, service, feedback=feedback)
         add_routes(app.router, plane, catalog, calls, callers.access, memory)  # last: it also answers the rest
         if settings.fast_lane == "on":
             heads = HeadReader(calls, catalog, tracer.fields, callers.access)

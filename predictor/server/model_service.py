@@ -183,7 +183,7 @@ class ModelService:
         if place.unloaded:
             return
         now = await asyncio.to_thread(source.fingerprint)
-        if now == place.tried and (not place.reason if asked else place.served or place.reason):
+        if now == place.tried and (place.served and not place.reason if asked else place.served or place.reason):
             return
         if not asked and now != place.seen:
             place.seen = now  # perhaps they are being written

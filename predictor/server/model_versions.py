@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from predictor.api.body_size import default_body_bytes, elements_of_a_row
 from predictor.api.catalog import ServedVersion
-from predictor.api.pattern.predict import codecs
+from predictor.api.codecs import codecs
 from predictor.core import cpu_quota, thread_pools
 from predictor.core.rate_limit import TokenBucket
 from predictor.recording import model_event, record_schema

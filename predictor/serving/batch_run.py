@@ -59,7 +59,7 @@ def _apart(model: Model, jobs: Sequence[Job]) -> Iterator[tuple[Ran, Exception |
 
 def _tables(model: Model, jobs: Sequence[Job]) -> Outputs:
     rows = [row for job in jobs for row in job.rows]
-    if not [job for job in jobs if job.tensors]:
+    if not [job for job in jobs if job.tensors or job.own_outputs]:
         return model.run(rows)
     feeds = [model.feed(job.rows) if job.tensors is None else _as_feed(model, job.tensors) for job in jobs]
     return model.run_feed(_one_after_the_other(feeds), rows, own=any(job.own_outputs for job in jobs))

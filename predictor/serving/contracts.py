@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,10 @@ class Requested(Protocol):
     @property
     def own_outputs(self) -> bool:
         """Whether the file's own outputs are wanted."""
+
+    @property
+    def form(self) -> Any:  # noqa: ANN401 - of whoever asks
+        """What it says of its answer, for `Job.form`."""
 
 
 class Traces(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from predictor.core.problems import Kind
 from predictor.core.result import ManyPredictions, Prediction
@@ -12,7 +12,6 @@ from predictor.inference.outputs import broken_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -35,6 +34,8 @@ class Job:
     """The rows as arrays by the names of the inputs; where there are no `rows`, all that came."""
     own_outputs: bool = False
     """Whether `outputs` are wanted."""
+    form: Any = None
+    """What the request says of its answer, for who encodes that."""
     answered: Sequence[Prediction] = ()
     """A prediction for each row, or for all rows of tensors; see `predictions`."""
     many: ManyPredictions | None = None

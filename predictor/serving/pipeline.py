@@ -108,7 +108,7 @@ class Pipeline:
         if self._rate and (seconds := self._rate.take(size)):
             raise _too_fast(seconds)
         job_id = uuid7(origin.received_ns)
-        job = Job(origin, rows, future, job_id, size, request.tensors, request.own_outputs)
+        job = Job(origin, rows, future, job_id, size, request.tensors, request.own_outputs, request.form)
         try:
             self.check_room()  # once more: the body was read meanwhile
         except Problem as problem:

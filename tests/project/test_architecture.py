@@ -60,7 +60,7 @@ _MAY_IMPORT = {
         *("shipping.otlp_http", "msgspec", "pyarrow", "rich"),
     ],
     # Meanings without sockets: no door, and of the work below only what a request and its result are.
-    "api.*": ["api", "api.*", "core.*", "msgspec", "numpy"],
+    "api.*": ["api", "api.*", "core.*", "__version__", "msgspec", "numpy"],
     # Of the tracer a door needs the form of a server span.
     "http.*": [
         *("http", "http.*", "api.*", "core.*", "serving.deadlines", "tracing.server_spans"),

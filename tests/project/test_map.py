@@ -17,7 +17,7 @@ GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEVELOPMENT = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
 FOLDERS = {str(path.parent.relative_to(PACKAGE)) for path in PACKAGE.rglob("__init__.py")} - {"."}
-TREE = dict(re.findall(r"^\| `([a-z/]+)/` \| .* \| (.*) \|$", ARCHITECTURE, flags=re.MULTILINE))
+TREE = dict(re.findall(r"^\| `([a-z0-9/]+)/` \| .* \| (.*) \|$", ARCHITECTURE, flags=re.MULTILINE))
 TERMS = re.findall(r"^\| ([a-z][a-z ]*) \| (?!meaning)", GLOSSARY, flags=re.MULTILINE)
 _TOP = ("predictor", "tests", "docs", "otel", "kustomize", "models", "bench", "chaos", "scripts")
 
@@ -34,13 +34,13 @@ def picture(page: str) -> str:
 def test_every_folder_is_named() -> None:
     """The tree of docs/architecture.md has one line for each folder of predictor/, and none for what is not there."""
     assert set(TREE) == FOLDERS
-    assert len(re.findall(r"^\| `[a-z/]+/` \|", ARCHITECTURE, flags=re.MULTILINE)) == len(FOLDERS)
+    assert len(re.findall(r"^\| `[a-z0-9/]+/` \|", ARCHITECTURE, flags=re.MULTILINE)) == len(FOLDERS)
 
 
 @pytest.mark.parametrize("folder", sorted(TREE))
 def test_modules_to_begin_with_are_there(folder: str) -> None:
     """The modules that the tree names in a folder lie in that folder."""
-    named = re.findall(r"`([a-z_]+\.py)`", TREE[folder])
+    named = re.findall(r"`([a-z0-9_]+\.py)`", TREE[folder])
     assert named
     for name in named:
         assert (PACKAGE / folder / name).is_file(), f"{folder}/{name}"

@@ -1,0 +1,191 @@
+"""`POST /v2/models/{model}/infer`: requests and answers in JSON, with the data of tensors in it or behind it.
+
+Behind the JSON (the binary tensor data extension) `Inference-Header-Content-Length` is the length of the JSON, and the
+tensors whose parameters have a `binary_data_size` follow in their order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from predictor.api.answers import NO_STORE, Answer, Headers, identify
+from predictor.api.json_body import JSON, JSON_LENGTH, check_size, encode
+from predictor.api.problem_details import own_fault
+from predictor.api.slices import at_once
+from predictor.api.tensor_requests import TensorRequests
+from predictor.api.v2.errors import encode_error
+from predictor.api.v2.messages import read
+from predictor.api.v2.tensor_data import from_binary, from_json, to_binary, to_json
+from predictor.core.problems import Kind, Problem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from predictor.api.dataplane import InferRequest, Reply
+    from predictor.api.json_body import BodyHead
+    from predictor.api.slices import Slices
+    from predictor.api.v2.messages import InferMessage, InputTensor
+    from predictor.inference.model import Model
+    from predictor.serving.job import Job
+
+CALLS = (("POST", "/v2/models/{model}/infer"), ("POST", "/v2/models/{model}/versions/{version}/infer"))
+_BODY_BYTES = "PREDICTOR_BODY_BYTES"
+_BINARY = "application/octet-stream"
+_ABSENT = {b"", b"null"}
+_DIGITS = 20
+"""More than a length has; so much of a wrong one is repeated."""
+
+
+class Wanted(NamedTuple):
+    """An output that the answer has, and whether behind the JSON."""
+
+    name: str
+    binary: bool
+
+
+class AnswerForm(NamedTuple):
+    """What a request says of its answer."""
+
+    outputs: tuple[Wanted, ...]
+
+
+class InferCodec:
+    """The call that infers, of one model version."""
+
+    takes_body = True
+
+    def __init__(self, model: Model, *, batch_rows: int, body_bytes: int) -> None:
+        """Take the model, how many rows a request may have, and the largest body."""
+        self.body_bytes = body_bytes
+        self._requests = TensorRequests(model, batch_rows)
+        self._name = model.description.name
+        self._version = model.description.version
+        self._datatypes = {spec.name: spec.datatype for spec in model.own_outputs}
+
+    def check(self, head: BodyHead) -> None:
+        """Refuse what is too large; clients declare all kinds of Content-Type; raises Problem."""
+        check_size(head.length or 0, self.body_bytes, _BODY_BYTES)
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
+        """Return what a body asks for."""
+        return at_once(self.decode_in_slices(head, body))
+
+    def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:
+        """Return the same, slice by slice."""
+        try:
+            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            length = _json_length(head, body)
+            message = read(memoryview(body)[:length] if length < len(body) else body)
+            tensors = yield from self._tensors(message.inputs, memoryview(body)[length:])
+            return self._requests.request(tensors, request_id=message.id, form=self._form(message))
+        except Problem as problem:
+            return problem
+
+    def encode(self, reply: Reply) -> Answer:
+        """Return the outputs that are wanted, or the error."""
+        job, origin = reply.job, reply.context.origin
+        if job is None:
+            answer = encode_error(reply.problem or own_fault())
+            identify(answer.headers, origin)
+            return answer
+        outputs, binary = self._outputs(job)
+        message: dict[str, Any] = {"model_name": self._name, "model_version": self._version}
+        if origin.infer_id is not None:
+            message["id"] = origin.infer_id
+        text = encode(message | {"parameters": {"job_id": job.job_id}, "outputs": outputs})
+        headers: Headers = [("Content-Type", _BINARY if binary else JSON), NO_STORE]
+        if binary:
+            headers.append((JSON_LENGTH, str(len(text))))
+        headers.append(("X-Job-Id", job.job_id))
+        if not job.logged:
+            headers.append(("X-Prediction-Logged", "false"))
+        identify(headers, origin)
+        return Answer(200, headers, (text, *binary))
+
+    def _tensors(self, inputs: list[InputTensor], binary: memoryview) -> Slices[dict[str, NDArray[Any]]]:
+        found: dict[str, NDArray[Any]] = {}
+        at = 0
+        for tensor in inputs:
+            if tensor.name in found:
+                raise Problem(Kind.INVALID_DATA, f"the input {tensor.name!r} is there twice")
+            self._requests.check(tensor.name, tensor.datatype, tensor.shape)
+            size = (tensor.parameters or {}).get("binary_data_size")
+            try:
+                if size is None:
+                    found[tensor.name] = yield from _of_json(tensor)
+                else:
+                    found[tensor.name] = yield from _of_binary(tensor, size, binary[at:])
+                    at += size
+            except (ValueError, msgspec.ValidationError) as error:
+                shape = ", ".join(map(str, tensor.shape))
+                wanted = f"wanted {math.prod(tensor.shape)} values of {tensor.datatype} for the shape [{shape}]"
+                raise Problem(Kind.INVALID_DATA, f"the input {tensor.name!r} {_said(error)}; {wanted}") from None
+        if at != len(binary):
+            detail = f"{len(binary)} bytes are behind the JSON, but the inputs' binary_data_size are {at} together"
+            raise Problem(Kind.INVALID_DATA, detail)
+        return found
+
+    def _form(self, message: InferMessage) -> AnswerForm:
+        default = (message.parameters or {}).get("binary_data_output") is True
+        if not message.outputs:
+            return AnswerForm(tuple(Wanted(name, default) for name in self._datatypes))
+        found = []
+        for output in message.outputs:
+            if output.name not in self._datatypes:
+                wanted = ", ".join(map(repr, self._datatypes))
+                raise Problem(Kind.INVALID_DATA, f"there is no output {output.name!r}; wanted one of {wanted}")
+            found.append(Wanted(output.name, (output.parameters or {}).get("binary_data", default) is True))
+        return AnswerForm(tuple(found))
+
+    def _outputs(self, job: Job) -> tuple[list[dict[str, Any]], list[bytes | memoryview]]:
+        """Return the outputs as JSON has them, and the data behind it."""
+        parts = job.outputs or {}
+        outputs, binary = [], []
+        for name, behind in job.form.outputs:
+            part = parts[name]
+            output = {"name": name, "datatype": self._datatypes[name], "shape": list(part.shape)}
+            if behind:
+                data = to_binary(part)
+                binary.append(data)
+                output["parameters"] = {"binary_data_size": len(data)}
+            else:
+                output["data"] = to_json(part)
+            outputs.append(output)
+        return outputs, binary
+
+
+def _json_length(head: BodyHead, body: bytes) -> int:
+    """Return how many bytes of a body are JSON; raises Problem."""
+    declared = head.json_length
+    if declared is None:
+        return len(body)
+    length = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < _DIGITS else len(body) + 1
+    if length > len(body):
+        detail = f"{JSON_LENGTH} is {declared[:_DIGITS]!r}, wanted a number up to the {len(body)} bytes of the body"
+        raise Problem(Kind.INVALID_DATA, detail)
+    return length
+
+
+def _of_json(tensor: InputTensor) -> Slices[NDArray[Any]]:
+    data = bytes(tensor.data)
+    if data in _ABSENT:
+        msg = "has neither data nor binary_data_size"
+        raise ValueError(msg)
+    return from_json(data, tensor.datatype, tensor.shape)
+
+
+def _of_binary(tensor: InputTensor, size: object, rest: memoryview) -> Slices[NDArray[Any]]:
+    if bytes(tensor.data) not in _ABSENT:
+        msg = "has both data and binary_data_size"
+        raise ValueError(msg)
+    if not isinstance(size, int) or not 0 <= size <= len(rest):
+        msg = f"has binary_data_size {str(size)[:_DIGITS]}, but {len(rest)} bytes are left behind the JSON"
+        raise ValueError(msg)
+    return from_binary(rest[:size], tensor.datatype, tensor.shape)
+
+
+def _said(error: Exception) -> str:
+    return f"has other data: {error}" if isinstance(error, msgspec.MsgspecError) else str(error)

@@ -1,0 +1,100 @@
+"""The messages of the protocol as they are read: requests to infer, and what their parameters may not ask for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from predictor.api.json_body import undecodable
+from predictor.core.problems import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WANTED = '{"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}'
+_MOST_AXES = 32
+_MOST_ID = 256
+"""Characters of an id: it is in every record of the request."""
+_TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
+_REFUSED = {
+    "sequence_id": "sequences of requests are not kept here: pass the state as an input",
+    "sequence_start": "sequences of requests are not kept here: pass the state as an input",
+    "sequence_end": "sequences of requests are not kept here: pass the state as an input",
+    "classification": "the classification extension is not served: the outputs have all numbers",
+    "shared_memory_region": "shared memory is not served: send and take the data in the body",
+}
+"""What would change the meaning of an answer, and is not done. Other parameters are hints, and change none."""
+
+_NOTHING = msgspec.Raw()
+_Axis = Annotated[int, msgspec.Meta(ge=0)]
+_Shape = Annotated[list[_Axis], msgspec.Meta(max_length=_MOST_AXES)]
+_Parameters = dict[str, Any] | None
+
+
+class InputTensor(msgspec.Struct):
+    """One input: its data in JSON, or `binary_data_size` among its parameters."""
+
+    name: str
+    datatype: str
+    shape: _Shape
+    parameters: _Parameters = None
+    data: msgspec.Raw = _NOTHING
+    """Empty if it is not there."""
+
+
+class RequestedOutput(msgspec.Struct):
+    """An output that is wanted."""
+
+    name: str
+    parameters: _Parameters = None
+
+
+class InferMessage(msgspec.Struct):
+    """A request to infer; fields that are not known here are none of ours."""
+
+    inputs: list[InputTensor]
+    id: Annotated[str, msgspec.Meta(max_length=_MOST_ID)] | None = None
+    parameters: _Parameters = None
+    outputs: list[RequestedOutput] | None = None
+
+
+_decode = msgspec.json.Decoder(InferMessage).decode
+
+
+def read(text: bytes | memoryview) -> InferMessage:
+    """Return a request; raises Problem for what is none, or asks for what is not served.
+
+    JSON has no NaN, but clients write it for missing values, so it is taken as null is.
+    """
+    try:
+        message = _read(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable(bytes(text), error, _WANTED) from None
+    refuse_unserved(message.parameters)
+    for part in (*message.inputs, *(message.outputs or ())):
+        refuse_unserved(part.parameters)
+    return message
+
+
+def refuse_unserved(parameters: Mapping[str, Any] | None) -> None:
+    """Refuse parameters that would change what an answer means; raises Problem."""
+    for name in parameters or ():
+        if reason := _REFUSED.get(name):
+            raise Problem(Kind.INVALID_DATA, f"the parameter {name!r} was given, but {reason}")
+
+
+def _read(text: bytes | memoryview) -> InferMessage:
+    try:
+        return _decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"NaN" not in bytes(text):
+            raise
+    return _decode(_TEXT_OR_NAN.sub(_without_nan, bytes(text)))
+
+
+def _without_nan(found: re.Match[bytes]) -> bytes:
+    return b"null" if found[0] == b"NaN" else found[0]

@@ -1,0 +1,108 @@
+"""The model repository extension: which models lie there, and loading and unloading them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from predictor.api.answers import json_answer
+from predictor.api.json_body import undecodable
+from predictor.core.problems import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from predictor.api.answers import Answer
+
+_WANTED = "a JSON object, or nothing"
+_NOT_TAKEN = ("config", "file:")
+"""Parameters of a load that would bring another model than the one in the repository."""
+
+
+class Entry(Protocol):
+    """A version that lies in the repository."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is served."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not, or why newer files of it are not."""
+
+
+class Repository(Protocol):
+    """Where models lie."""
+
+    def check_control(self) -> None:
+        """Refuse calls that reach one of several processes only; raises Problem."""
+
+    def index(self) -> Sequence[Entry]:
+        """Return every version that lies there."""
+
+    async def load(self, name: str) -> None:
+        """Serve the newest files of a model; raises Problem."""
+
+    async def unload(self, name: str) -> None:
+        """Serve a model no more; raises Problem."""
+
+
+class _Message(msgspec.Struct):
+    ready: bool | None = None
+    parameters: dict[str, Any] | None = None
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+class RepositoryCalls:
+    """The three calls."""
+
+    def __init__(self, repository: Repository) -> None:
+        """Take the repository."""
+        self._repository = repository
+
+    async def index(self, _: str, body: bytes) -> Answer:
+        """Return all versions, of which `ready` in the body asks for those that are served."""
+        message = _read(body)
+        self._repository.check_control()
+        entries = [entry for entry in self._repository.index() if entry.ready or not message.ready]
+        return json_answer([_entry(each) for each in entries])
+
+    async def load(self, model: str, body: bytes) -> Answer:
+        """Serve the newest files of a model; raises Problem."""
+        for name in _read(body).parameters or ():
+            if name.startswith(_NOT_TAKEN):
+                detail = f"the parameter {name[:100]!r} was given, but only what lies in the repository is loaded"
+                raise Problem(Kind.INVALID_DATA, detail)
+        await self._repository.load(model)
+        return json_answer({"name": model, "load": True})
+
+    async def unload(self, model: str, body: bytes) -> Answer:
+        """Serve a model no more; raises Problem."""
+        _read(body)
+        await self._repository.unload(model)
+        return json_answer({"name": model, "unload": True})
+
+
+def _read(body: bytes) -> _Message:
+    if not body:
+        return _Message()
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable(body, error, _WANTED) from None
+
+
+def _entry(entry: Entry) -> dict[str, str]:
+    state = "READY" if entry.ready else "UNAVAILABLE"
+    return {"name": entry.name, "version": entry.version, "state": state, "reason": entry.reason}

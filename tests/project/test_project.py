@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-LOCKS = sorted((ROOT / "requirements").glob("*.txt")) + sorted((ROOT / "bench" / "peers").glob("*.txt"))
+LOCKS = (
+    sorted((ROOT / "requirements").glob("*.txt"))
+    + sorted((ROOT / "bench" / "peers").glob("*.txt"))
+    + sorted((ROOT / "tests" / "clients").glob("*.txt"))
+)
 MAKEFILE = (ROOT / "Makefile").read_text()
 PIN = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?==\S+(?: ; [^\\]+)?) ?\\$", re.MULTILINE)
 
@@ -63,7 +67,15 @@ esac
 def test_locks_pin_every_package_with_its_hashes_and_name_no_place() -> None:
     """A lock works with any registry and on any machine: it holds versions and hashes, no address and no path."""
     ours = ["dev", "lowest", "manifests", "pip", "runtime", "supply-chain", "train", "uv"]
-    assert [lock.stem for lock in LOCKS] == [*ours, "bentoml", "kserve", "litserve", "mlserver"]
+    assert [lock.stem for lock in LOCKS] == [
+        *ours,
+        "bentoml",
+        "kserve",
+        "litserve",
+        "mlserver",
+        "open-inference",
+        "tritonclient",
+    ]
     for lock in LOCKS:
         text = lock.read_text()
         assert "://" not in text

@@ -1,0 +1,290 @@
+"""Clients that were written for Triton, KServe and MLServer work here as they are, over every kind of model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.api.test_open_inference import ROWS, TABLES, alone
+from tests.support import model_repository
+from tests.support.inference_protocol import datatype, tensor
+from tests.support.protocol_clients import (
+    KSERVE,
+    KSERVE_V1,
+    OPEN_INFERENCE,
+    OPEN_INFERENCE_ASYNCIO,
+    TRITON,
+    TRITON_ASYNCIO,
+)
+from tests.support.server import Server, predictions
+from tests.support.tensor_models import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.support.protocol_clients import Client
+
+CONTROL = {"Authorization": "Bearer control-of-sixteen-characters"}
+CLIENTS = [
+    pytest.param(TRITON, True, id="tritonclient-binary"),
+    pytest.param(TRITON, False, id="tritonclient-json"),
+    pytest.param(TRITON_ASYNCIO, True, id="tritonclient-asyncio-binary"),
+    pytest.param(TRITON_ASYNCIO, False, id="tritonclient-asyncio-json"),
+    pytest.param(KSERVE, True, id="kserve-binary"),
+    pytest.param(KSERVE, False, id="kserve-json"),
+    pytest.param(OPEN_INFERENCE, False, id="open-inference"),
+    pytest.param(OPEN_INFERENCE_ASYNCIO, False, id="open-inference-asyncio"),
+]
+INPUTS = {
+    **{name: request(2) for name, (_, request, _, _) in KINDS.items()},
+    **{name: inputs for name, (_, inputs) in TABLES.items()},
+}
+_CANNOT = {
+    ("open-inference", "missing"): "its messages have no form for a missing value",
+    ("kserve-json", "half"): "it refuses to send FP16 in JSON, or to read it",
+    ("kserve-json", "several"): "it refuses to send FP16 in JSON, or to read it",
+}
+"""What a client itself cannot do, whatever server it speaks to."""
+
+
+class Repository:
+    """A server over a repository of every kind of model, in Triton's layout."""
+
+    def __init__(self, root: Path) -> None:
+        """Write the models, and the file of a token."""
+        self.outbox = root / "outbox"
+        self.models = root / "models"
+        tokens = root / "control"
+        tokens.write_text(CONTROL["Authorization"].removeprefix("Bearer ") + "\n")
+        made = {name: kind.make for name, kind in KINDS.items()} | {name: make for name, (make, _) in TABLES.items()}
+        for name, make in made.items():
+            make(self.file(name))
+        for number in (1, 2):
+            model_repository.version(self.models, "sum", number, float(number))
+        self.server = Server(self.outbox, PREDICTOR_MODEL=str(self.models), PREDICTOR_CONTROL_TOKEN_FILE=str(tokens))
+
+    def file(self, model: str) -> Path:
+        """Return where the file of a model lies."""
+        folder = self.models / model / "1"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "model.onnx"
+
+    def run(self, client: Client, *cases: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what came of the cases."""
+        return client.run(self.server.url, cases)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """A server over a repository of every kind of model."""
+    found = Repository(tmp_path_factory.mktemp("clients"))
+    with found.server:
+        yield found
+
+
+def case(model: str, inputs: Mapping[str, NDArray[Any]], *, binary: bool, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return an inference as the clients' scripts take it."""
+    described = [tensor(*each) for each in inputs.items()]
+    return {"do": "infer", "model": model, "inputs": described, "binary": binary, **more}
+
+
+def assert_equal(found: dict[str, Any], wanted: NDArray[Any]) -> None:
+    """Check what a client made of an output against the runtime's own."""
+    assert (found["datatype"], tuple(found["shape"])) == (datatype(wanted), wanted.shape)
+    for ours, theirs in zip(found["data"], wanted.reshape(-1).tolist(), strict=True):
+        assert ours == theirs or (isinstance(theirs, float) and math.isnan(theirs)), (ours, theirs)
+
+
+@pytest.mark.parametrize(("client", "binary"), CLIENTS)
+def test_every_model(repository: Repository, client: Client, request: pytest.FixtureRequest, *, binary: bool) -> None:
+    """Each client gets ONNX Runtime's own numbers from every kind of model, with the types and shapes of its file."""
+    called = request.node.callspec.id
+    able = {
+        name: inputs
+        for name, inputs in INPUTS.items()
+        if not any(called.startswith(who) and name == model for who, model in _CANNOT)
+    }
+    assert len(able) >= len(INPUTS) - 2
+    cases = [case(name, inputs, binary=binary, id=f"{name} {called}") for name, inputs in able.items()]
+    for (name, inputs), result in zip(able.items(), repository.run(client, *cases), strict=True):
+        assert "raised" not in result, (name, result)
+        wanted = alone(repository.file(name), inputs)
+        assert [*result["outputs"]] == [*wanted]
+        for output, values in wanted.items():
+            assert_equal(result["outputs"][output], values)
+        assert result["id"] == f"{name} {called}"
+        jobs = {
+            row["prediction.job_id"]
+            for row in predictions(repository.outbox)
+            if row.get("prediction.id") == result["id"]
+        }
+        assert jobs == {result["parameters"]["job_id"]}
+
+
+_OWN = {
+    "tritonclient": {
+        400: "tritonclient.utils.InferenceServerException",
+        404: "tritonclient.utils.InferenceServerException",
+    },
+    "kserve": {400: "httpx.HTTPStatusError", 404: "httpx.HTTPStatusError"},
+    "open-inference": {
+        400: "open_inference.openapi.errors.bad_request_error.BadRequestError",
+        404: "open_inference.openapi.core.api_error.ApiError",
+    },
+}
+_X = np.zeros((2, 3), np.float32)
+_WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
+    "model": (case("nothing", {"x": _X}, binary=False), 404, "there is no model 'nothing'"),
+    "input": (case("sum", {"y": _X}, binary=False), 400, "there is no input 'y'; wanted x (FP32 [-1, 3])"),
+    "missing input": (case("tokens", {"input_ids": np.array([[1]])}, binary=False), 400, "'attention_mask' is missing"),
+    "output": (case("sum", {"x": _X}, binary=False, outputs=["z"]), 400, "there is no output 'z'; wanted one of 'y'"),
+    "shape": (case("sum", {"x": np.zeros((2, 4), np.float32)}, binary=False), 400, "has the shape [2, 4], wanted"),
+    "axes": (case("sum", {"x": np.zeros(3, np.float32)}, binary=False), 400, "has the shape [3], wanted [-1, 3]"),
+    "type": (case("sum", {"x": np.zeros((2, 3))}, binary=False), 400, "is FP64, wanted FP32"),
+}
+
+
+@pytest.mark.parametrize(("client", "binary"), CLIENTS)
+def test_errors(repository: Repository, client: Client, *, binary: bool) -> None:
+    """Wrong names, shapes, types and versions raise each client's own exception, with our sentence in it."""
+    wrong = dict(_WRONG)
+    if client.name != "kserve":  # that one names no versions
+        version = case("sum", {"x": _X}, binary=False, version="9")
+        wrong["version"] = (version, 404, "sum has no version '9', only 2, 1")
+    results = repository.run(client, *({**each, "binary": binary} for each, _, _ in wrong.values()))
+    for (name, (_, status, said)), result in zip(wrong.items(), results, strict=True):
+        assert "raised" in result, (name, result)
+        assert (result["raised"], int(result["status"])) == (_OWN[client.name][status], status), name
+        assert said in result["message"], (name, result)
+
+
+@pytest.mark.parametrize("client", [TRITON, TRITON_ASYNCIO], ids=["plain", "asyncio"])
+def test_tritonclient(repository: Repository, client: Client) -> None:
+    """Triton's client learns of server and models, picks versions and outputs; what is not served raises."""
+    x = {"x": np.array([model_repository.ROW], np.float32)}
+    calls: list[dict[str, Any]] = [
+        {"do": "is_server_live"},
+        {"do": "is_server_ready"},
+        {"do": "is_model_ready", "arguments": ["sum"]},
+        {"do": "is_model_ready", "arguments": ["sum", "1"]},
+        {"do": "is_model_ready", "arguments": ["nothing"]},
+        {"do": "get_server_metadata"},
+        {"do": "get_model_metadata", "arguments": ["sum", "1"]},
+        case("sum", x, binary=True, version="1"),
+        case("sum", x, binary=True),
+        case("quantiles", TABLES["quantiles"][1], binary=True, outputs=["p90", "p10"], compressed="gzip"),
+        case("sum", x, binary=False, outputs=["y"], compressed="deflate"),
+    ]
+    *ready, server, model, first, newest, two, deflated = repository.run(client, *calls)
+    assert [each["returned"] for each in ready] == [True, True, True, True, False]
+    assert server["returned"]["extensions"] == ["binary_tensor_data", "model_repository"]
+    assert model["returned"] == {
+        "name": "sum",
+        "versions": ["2", "1"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
+    }
+    assert [each["outputs"]["y"]["data"][0] - sum(model_repository.ROW) for each in (first, newest, deflated)] == [
+        1,
+        2,
+        2,
+    ]
+    assert [*two["outputs"]] == ["p90", "p10"]
+    assert all(each["binary"] for each in two["outputs"].values())
+    refused: list[dict[str, Any]] = [
+        case("sum", x, binary=True, outputs=["y"], classes=2),
+        case("sum", x, binary=True, sequence=3),
+        {"do": "get_inference_statistics"},
+        {"do": "get_model_config", "arguments": ["sum"]},
+        {"do": "get_trace_settings"},
+        {"do": "get_log_settings"},
+        {"do": "register_system_shared_memory", "arguments": ["a", "/a", 8]},
+        {"do": "load_model", "arguments": ["sum"]},
+        {"do": "load_model", "arguments": ["nothing"], "more": {"headers": CONTROL}},
+    ]
+    statuses = [400, 400, 404, 404, 404, 404, 404, 401, 404]
+    for result, status in zip(repository.run(client, *refused), statuses, strict=True):
+        assert (result["raised"], result["status"]) == ("tritonclient.utils.InferenceServerException", str(status))
+        assert "decoding" not in result["message"], result
+
+
+@pytest.mark.parametrize("client", [TRITON, TRITON_ASYNCIO], ids=["plain", "asyncio"])
+def test_tritonclient_changes_models(repository: Repository, client: Client) -> None:
+    """Triton's client lists, unloads and loads models, with the token in its headers."""
+    control = {"headers": CONTROL}
+    index, unloaded, gone, after, loaded, back = repository.run(
+        client,
+        {"do": "get_model_repository_index", "more": control},
+        {"do": "unload_model", "arguments": ["price"], "more": control},
+        {"do": "is_model_ready", "arguments": ["price"]},
+        {"do": "get_model_repository_index", "more": control},
+        {"do": "load_model", "arguments": ["price"], "more": control},
+        {"do": "is_model_ready", "arguments": ["price"]},
+    )
+    assert {each["name"] for each in index["returned"]} == {*INPUTS, "sum"}
+    assert (unloaded["returned"], gone["returned"], loaded["returned"], back["returned"]) == (None, False, None, True)
+    states = {each["name"]: each["state"] for each in after["returned"] if each["name"] in {"price", "tokens"}}
+    assert states == {"price": "UNAVAILABLE", "tokens": "READY"}
+
+
+def test_kserve(repository: Repository) -> None:
+    """KServe's client learns what is live and ready, by either version, and predicts by V1."""
+    calls: list[dict[str, Any]] = [
+        {"do": "is_server_live"},
+        {"do": "is_server_ready"},
+        {"do": "is_model_ready", "arguments": ["sum"]},
+        {"do": "is_model_ready", "arguments": ["nothing"]},
+    ]
+    assert [each["returned"] for each in repository.run(KSERVE, *calls)] == [True, True, True, False]
+    row = model_repository.ROW
+    ready, sums, quantiles, missing, wrong = repository.run(
+        KSERVE_V1,
+        {"do": "is_model_ready", "arguments": ["sum"]},
+        {"do": "infer", "model": "sum", "instances": [row, row]},
+        {"do": "infer", "model": "quantiles", "instances": [row]},
+        {"do": "is_model_ready", "arguments": ["nothing"]},
+        {"do": "infer", "model": "sum", "instances": [[1, 2]]},
+    )
+    assert ready["returned"] is True
+    assert sums["returned"] == {"predictions": [[model_repository.answer(2.0)]] * 2}
+    assert quantiles["returned"] == {"predictions": [{"p10": [1.0], "p50": 2.0, "p90": [3.0]}]}
+    for result, status, said in ((missing, 404, "there is no model"), (wrong, 400, "instances[0] has 2 numbers")):
+        assert (result["raised"], result["status"]) == ("httpx.HTTPStatusError", status)
+        assert said in result["message"]
+
+
+@pytest.mark.parametrize("client", [OPEN_INFERENCE, OPEN_INFERENCE_ASYNCIO], ids=["plain", "asyncio"])
+def test_open_inference(repository: Repository, client: Client) -> None:
+    """open-inference-openapi's client reads every document, and raises its own errors for what is not there."""
+    live, ready, model, version, server, metadata, nothing, unknown = repository.run(
+        client,
+        {"do": "check_server_liveness"},
+        {"do": "check_server_readiness"},
+        {"do": "check_model_readiness", "arguments": ["sum"]},
+        {"do": "check_model_version_readiness", "arguments": ["sum", "1"]},
+        {"do": "read_server_metadata"},
+        {"do": "read_model_version_metadata", "arguments": ["sum", "1"]},
+        {"do": "check_model_readiness", "arguments": ["nothing"]},
+        {"do": "read_model_metadata", "arguments": ["nothing"]},
+    )
+    assert [each["returned"] for each in (live, ready, model, version)] == [None] * 4
+    assert server["returned"]["name"] == "prediction-log-server"
+    assert metadata["returned"]["versions"] == ["2", "1"]
+    assert nothing["raised"] == "open_inference.openapi.errors.not_found_error.NotFoundError"
+    assert (unknown["raised"], unknown["status"]) == ("open_inference.openapi.core.api_error.ApiError", 404)
+
+
+def test_iris_and_its_log(repository: Repository) -> None:
+    """The numbers of the rows that a client sent in binary are in the log, one record a row."""
+    inputs = {"x": ROWS[:, :3].copy()}
+    (result,) = repository.run(TRITON, case("sum", inputs, binary=True, id="by binary"))
+    rows = [row for row in predictions(repository.outbox) if row.get("prediction.id") == "by binary"]
+    assert [[row[f"prediction.input.x_{at}"] for at in range(3)] for row in rows] == inputs["x"].tolist()
+    assert [row["prediction.value"] for row in rows] == result["outputs"]["y"]["data"]

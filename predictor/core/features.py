@@ -36,6 +36,8 @@ class Feature:
     """In the words of the Open Inference Protocol; found in the file."""
     alias: str = ""
     """What records call it."""
+    choices: tuple[str, ...] = ()
+    """The categories that the file knows of a text, as far as that is found there."""
 
 
 @dataclass(frozen=True, slots=True)

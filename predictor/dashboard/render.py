@@ -14,10 +14,12 @@ from predictor.dashboard.view import MOST_FEATURES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from predictor.core.features import Feature
     from predictor.inference.model import Model
     from predictor.inference.signature import TensorSpec
     from predictor.inference.training_ranges import Range
 
+FLOATS = frozenset({"FP16", "FP32", "FP64"})
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -46,6 +48,23 @@ def _shown(spec: TensorSpec) -> str:
     return f"{spec.name} {spec.datatype} {[*spec.shape]}"
 
 
+def _feature(feature: Feature, ranges: Mapping[str, Range]) -> dict[str, object]:
+    """Return what the page needs of a column; `id` is what scripts and labels call its field."""
+    kind = {"BYTES": "text", "BOOL": "bool"}.get(feature.datatype)
+    choices = [*dict.fromkeys((str(feature.sample), *feature.choices))] if feature.choices else []
+    return {
+        "id": feature.alias or feature.name,
+        "name": feature.name,
+        "unit": "" if feature.unit == "1" else feature.unit,
+        "sample": feature.sample,
+        "type": kind or ("number" if feature.datatype in FLOATS else "integer"),
+        "choices": choices,
+        "missing": feature.missing,
+        "range": ranges.get(feature.name),
+        "log": feature.log,
+    }
+
+
 def files() -> dict[str, File]:
     """Return by name the files that the page loads."""
     found = {}
@@ -59,16 +78,8 @@ def files() -> dict[str, File]:
 def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, tokens: bool) -> bytes:
     """Return the page for a model; `stream_id` names this start's log, if any; with `tokens` the form asks for one."""
     about = model.description
-    features = [
-        {
-            "name": each.name,
-            "unit": "" if each.unit == "1" else each.unit,
-            "sample": each.sample,
-            "range": ranges.get(each.name),
-            "log": each.log,
-        }
-        for each in about.features
-    ]
+    features = [_feature(each, ranges) for each in about.features]
+    columns = [_feature(each, ranges) for each in about.columns]
     environment = Environment(
         loader=PackageLoader(__package__, "files"),
         autoescape=True,
@@ -83,10 +94,15 @@ def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, to
             about=about,
             digest=model.digest,
             features=features,
+            columns=columns,
             wide=len(features) > MOST_FEATURES,
             script={
                 "labels": about.labels,
                 "features": features[:MOST_FEATURES],
+                "columns": [{name: each[name] for name in ("id", "type")} for each in columns[: MOST_FEATURES + 1]],
+                "gives": about.gives,
+                "values": about.values[:MOST_FEATURES],
+                "shares": about.gives == "values" and about.task == "classification",
                 "width": len(features),
                 "ownLabel": model.own_label,
                 "tensors": model.tensors is not None,
@@ -94,7 +110,7 @@ def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, to
                 "version": about.version,
                 "digest": model.digest,
             },
-            samples=[each.sample for each in about.features],
+            samples=[each.sample for each in about.columns],
             body=_body(model),
             takes=[_shown(each) for each in model.signature.inputs],
             gives=[_shown(each) for each in model.own_outputs],

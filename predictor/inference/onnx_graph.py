@@ -99,6 +99,24 @@ def texts_of(content: bytes, most: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def choices_of(content: bytes, most: int) -> dict[str, tuple[str, ...]]:
+    """Return the categories that the file knows of an input, by its name, where an encoder is right behind it."""
+    found: dict[str, tuple[str, ...]] = {}
+    inputs: dict[str, str] = {}
+    try:
+        for node in _nodes(content):
+            name = inputs.get(node.inputs[0], node.inputs[0]) if node.inputs else ""
+            if node.operator in _SHAPES_ONLY:
+                inputs[node.outputs[0]] = name
+            for _, values in _attributes(content, node, _TEXTS):
+                texts = tuple(_text(content, field) for field in values if field.number == _STRINGS)
+                if 0 < len(texts) <= most:
+                    found.setdefault(name, texts)
+    except ValueError:
+        return {}
+    return found
+
+
 def takes_missing(content: bytes) -> bool:
     """Tell whether the file says what it does with missing values: an imputer, or trees with a way for them."""
     try:

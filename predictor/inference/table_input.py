@@ -121,6 +121,10 @@ class TableInput:
             arrays[spec.name] = found.reshape(-1) if len(spec.shape) == 1 else found
         return Columns(arrays)
 
+    def names(self) -> list[str]:
+        """Return the input of each column."""
+        return [part.spec.name for part in self._parts for _ in range(part.width)]
+
     def datatypes(self) -> list[str]:
         """Return the datatype of each column."""
         return [part.spec.datatype for part in self._parts for _ in range(part.width)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.core.features import aliases
-from predictor.inference.onnx_graph import takes_missing, texts_of
+from predictor.inference.onnx_graph import choices_of, takes_missing, texts_of
 from predictor.inference.signature import FLOATS
 from predictor.inference.table_input import found_features
 from predictor.inference.tasks import tensors
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from predictor.inference.training_ranges import Ranges
 
 _KNOWN_TEXTS = 200
+_CHOICES = 100
+"""Categories that a person may choose from."""
 _NAMED = frozenset({"BYTES", "BOOL"})
 
 
@@ -54,6 +56,11 @@ def as_table(opened: Session, about: Manifest, content: bytes, ranges: Ranges, m
         opened.refuse(f"it takes a feature {about.key.name!r} itself, so the key in model.toml needs another name")
     table = opened.table(features)
     features = _with_types(opened, features, table)
+    choices = choices_of(content, _CHOICES)
+    features = tuple(
+        replace(each, choices=choices.get(name, ())) if each.datatype == "BYTES" else each
+        for each, name in zip(features, table.names(), strict=True)
+    )
     by_column = {at: ranges[each.name] for at, each in enumerate(features) if each.name in ranges}
     texts = texts_of(content, _KNOWN_TEXTS)
 

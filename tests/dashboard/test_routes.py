@@ -101,7 +101,7 @@ async def test_the_form_asks_for_a_label_of_the_models_own(outbox: Path, tmp_pat
     for own, folder in ((True, with_threshold(tmp_path / "own")), (False, IRIS)):
         async with serve(outbox, folder) as here:
             assert Links((await here.get("/")).body.decode()).model["ownLabel"] is own
-    assert 'model.ownLabel ? "predict/label" : "predict"' in (_FILES / "form.js").read_text()
+    assert 'asksForLabel ? "predict/label" : "predict"' in (_FILES / "form.js").read_text()
 
 
 async def test_off(outbox: Path) -> None:

@@ -1,7 +1,7 @@
 // One prediction in full.
 
 import { duration, element, percent, short, track } from "./dom.js";
-import { beyond, labelled, model, probabilities } from "./model.js";
+import { beyond, brief, model, numbers, probabilities } from "./model.js";
 
 const place = document.querySelector("#chosen");
 const title = document.querySelector("#detail-title");
@@ -11,6 +11,7 @@ export function show(p, go) {
   place.replaceChildren(
     verdict(p),
     ...(p.probabilities ? [probabilities(p.probabilities, track, percent)] : []),
+    numbers(p.values ?? [], track) ?? "",
     heading("Where the time went"),
     ...timings(p),
     ...(p.features ? [heading("Input"), input(p)] : []),
@@ -26,7 +27,7 @@ const heading = (text) => element("h3", {}, text);
 function verdict(p) {
   const score = p.score === undefined ? "" : `, score ${short(p.score)}`;
   const badge = p.outlier ? element("span", { class: "badge" }, `outlier${score}`) : null;
-  const said = p.error ? element("span", { class: "badge" }, p.error) : element("span", {}, ...labelled(p.label));
+  const said = p.error ? element("span", { class: "badge" }, p.error) : element("span", {}, ...brief(p));
   const fine = p.outlier === false ? element("span", { class: "muted" }, `no outlier${score}`) : null;
   return element("p", { class: "verdict" }, said, badge, fine);
 }
@@ -57,7 +58,7 @@ function input(p) {
     const feature = model.features[place_];
     const unit = feature.unit && value !== null ? ` ${feature.unit}` : "";
     const badge = value !== null && beyond(feature, value) ? element("span", { class: "badge" }, "beyond training") : null;
-    const shown = value === null ? element("span", { class: "muted" }, "not shown") : `${value}${unit} `;
+    const shown = value === null ? element("span", { class: "muted" }, feature.log === "keep" ? "missing" : "not shown") : `${value}${unit} `;
     list.append(element("dt", {}, feature.name), element("dd", {}, shown, badge));
   }
   if (p.features.length < model.width) {

@@ -1,25 +1,33 @@
 // The form: one prediction, asked for as any client asks.
 
 import { element, percent, short, track } from "./dom.js";
-import { beyond, labelled, model, probabilities } from "./model.js";
+import { beyond, labelled, model, numbers, probabilities } from "./model.js";
 
 const form = document.querySelector("#try form");
 const answer = document.querySelector("#answer");
 const wide = document.querySelector("#row");
 const LONGEST = 2000; // characters of an answer that are shown
 const token = document.querySelector("#token"); // only where predictions want one; it is kept nowhere else
-const field = ({ name }) => document.getElementById(`f-${name}`);
+const field = ({ id }) => document.getElementById(`f-${id}`);
+const asksForLabel = model.ownLabel && model.gives === "probabilities";
 const button = form.querySelector("[type=submit]");
 
 /** Return the row that the form holds; raises SyntaxError. */
 function row() {
-  return wide ? JSON.parse(wide.value) : model.features.map((feature) => field(feature).valueAsNumber);
+  return wide ? JSON.parse(wide.value) : model.columns.map((column) => valueOf(column, field(column)));
+}
+
+/** Return what a field holds as JSON has it; a number that is left out is missing. */
+function valueOf({ type }, input) {
+  if (type === "text") return input.value;
+  if (type === "bool") return input.value === "true";
+  return input.value === "" ? null : input.valueAsNumber;
 }
 
 async function predict() {
   const headers = { "Content-Type": "application/json" };
   if (token) headers.Authorization = `Bearer ${token.value.trim()}`;
-  const response = await fetch(model.ownLabel ? "predict/label" : "predict", {
+  const response = await fetch(asksForLabel ? "predict/label" : "predict", {
     method: "POST",
     headers,
     body: JSON.stringify(model.tensors ? row() : { data: [row()] }),
@@ -31,15 +39,25 @@ async function predict() {
 
 function verdict(said) {
   if (model.tensors) return [element("pre", {}, JSON.stringify(said.outputs).slice(0, LONGEST))];
-  const pairs = model.ownLabel ? [] : [...said.prediction.entries()].sort(([, a], [, b]) => b - a).slice(0, 10);
-  const [label, share] = model.ownLabel ? [model.labels.indexOf(said.prediction), ""] : pairs[0];
-  const name = element("span", {}, ...labelled(label), model.ownLabel ? "" : ` ${percent(share)}`);
+  const pairs = model.gives !== "probabilities" || asksForLabel ? [] : mostProbable(said.prediction);
   const outlier = said.is_outlier
     ? element("span", { class: "badge" }, `outlier, score ${short(said.outlier_score)}`)
     : said.is_outlier === false
       ? element("span", { class: "muted" }, `no outlier, score ${short(said.outlier_score)}`)
       : null;
-  return [element("p", { class: "verdict" }, name, outlier), probabilities(pairs, track, percent)];
+  const bars = model.gives === "probabilities" ? probabilities(pairs, track, percent) : null;
+  return [element("p", { class: "verdict" }, headline(said, pairs), outlier), bars ?? numbers(valuesOf(said), track)];
+}
+
+const mostProbable = (shares) => [...shares.entries()].sort(([, a], [, b]) => b - a).slice(0, 10);
+const valuesOf = (said) => (Array.isArray(said.prediction) ? said.prediction : []);
+
+/** Return what is said first: the label, or the only number. */
+function headline(said, pairs) {
+  if (pairs.length) return element("span", {}, ...labelled(pairs[0][0]), ` ${percent(pairs[0][1])}`);
+  if (asksForLabel) return element("span", {}, ...labelled(model.labels.indexOf(said.prediction)));
+  const [only, ...more] = valuesOf(said);
+  return element("span", {}, ...(said.label === undefined ? [more.length ? "" : short(only)] : labelled(said.label)));
 }
 
 /** Call `done(job_id)` after each prediction of the form. */
@@ -67,7 +85,7 @@ export function start(done) {
 
 function hints() {
   for (const feature of wide ? [] : model.features) {
-    const hint = document.getElementById(`h-${feature.name}`);
+    const hint = document.getElementById(`h-${feature.id}`);
     hint?.classList.toggle("beyond", beyond(feature, field(feature).valueAsNumber));
   }
 }

@@ -1,7 +1,7 @@
 // The table of the last predictions. It holds still while somebody points at it, has the focus in it, or says so.
 
 import { count, duration, element, percent, time, track } from "./dom.js";
-import { colour, labelled } from "./model.js";
+import { brief, colour } from "./model.js";
 
 const SHOWN = matchMedia("(min-width: 60rem)").matches ? 28 : 8; // so that the form is not far away on a phone
 
@@ -52,7 +52,7 @@ function draw() {
 }
 
 function rowOf(p, moving) {
-  const button = element("button", { type: "button" }, ...(p.error ? [p.error] : labelled(p.label)));
+  const button = element("button", { type: "button" }, ...(p.error ? [p.error] : brief(p)));
   button.addEventListener("click", () => choose(p));
   const cells = [
     element("td", {}, time(p.time)),

@@ -12,7 +12,7 @@ export async function listModels() {
   const { models } = await response.json();
   const meant = models.find((each) => each.default);
   if (meant && !same(meant, model)) {
-    for (const control of document.querySelectorAll("#try form :is(input, textarea, button)")) control.disabled = true;
+    for (const control of document.querySelectorAll("#try form :is(input, select, textarea, button)")) control.disabled = true;
     document.querySelector("#form-note").textContent = `The form asks the default model, ${meant.name}; this is the page of another.`;
   }
   if (models.length < 2) return;

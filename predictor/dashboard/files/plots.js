@@ -9,8 +9,11 @@ const BINS = 40;
 
 const labels = document.querySelector("#labels ul");
 const figures = [...document.querySelectorAll("figure[data-name]")].map((figure) => ({
-  place: model.features.findIndex((feature) => feature.name === figure.dataset.name),
+  feature: model.features.find(({ id }) => id === figure.dataset.feature) ?? { range: null },
+  value: figure.dataset.value, // the place of a number of the answer, else undefined
+  place: Number(figure.dataset.value ?? model.features.findIndex(({ id }) => id === figure.dataset.feature)),
   svg: figure.querySelector("svg"),
+  list: figure.querySelector("ul"),
   said: figure.querySelector("p"),
 }));
 
@@ -18,15 +21,29 @@ const figures = [...document.querySelectorAll("figure[data-name]")].map((figure)
 export function draw(predictions, chosen) {
   drawLabels(predictions.filter((p) => p.label !== undefined));
   for (const figure of figures) {
-    const points = predictions.filter((p) => p.features).map((p) => [p.features[figure.place], p.label ?? model.labels.length]);
-    drawFeature(figure, model.features[figure.place], points, chosen?.features?.[figure.place]);
+    const at = (p) => (figure.value === undefined ? p.features : p.values)?.[figure.place];
+    const points = predictions.map((p) => [at(p), p.label ?? model.labels.length]).filter(([value]) => value !== undefined && value !== null);
+    if (figure.list) drawTexts(figure, points);
+    else drawFeature(figure, figure.feature, points, chosen ? at(chosen) : undefined);
   }
+}
+
+/** Show how often each text was there, the most frequent first. */
+function drawTexts({ list, said }, points) {
+  const counts = new Map();
+  for (const [value] of points) counts.set(String(value), (counts.get(String(value)) ?? 0) + 1);
+  const shown = [...counts].sort(([, a], [, b]) => b - a).slice(0, 5);
+  const items = shown.map(([text, number]) =>
+    element("li", {}, element("span", {}, text || "(empty)"), track(number / points.length, "c0"), count(number)),
+  );
+  list.replaceChildren(...items);
+  said.textContent = points.length ? `${count(points.length)} with ${count(counts.size)} different values.` : "Nothing yet.";
 }
 
 function drawLabels(predictions) {
   const counts = new Map();
   for (const { label } of predictions) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const few = model.labels.length <= 10; // else those that were predicted
+  const few = model.labels.length > 0 && model.labels.length <= 10; // else those that were predicted
   const shown = few ? [...model.labels.keys()] : [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a)).slice(0, 10);
   const items = shown.map((label) => {
     const number = counts.get(label) ?? 0;
@@ -86,7 +103,7 @@ function bars(points, feature, x) {
   const parts = [];
   for (const [bin, content] of bins) {
     let y = FLOOR;
-    for (const [label, number] of [...content.counts].sort(([a], [b]) => a - b)) {
+    for (const [label, number] of [...content.counts].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const height = (number / highest) * (FLOOR - 14);
       y -= height;
       parts.push(drawn("rect", { class: `bar ${colour(label)}`, x: 4.5 + bin * step, y, width: step - 1, height }));

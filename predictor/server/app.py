@@ -15,6 +15,7 @@ from predictor.api.pattern.feedback import feedback_calls
 from predictor.api.routes import routes
 from predictor.config.settings import load as load_settings
 from predictor.core import memory_limit, operator_log, thread_pools
+from predictor.core.heap import give_back
 from predictor.core.memory_budget import MemoryBudget
 from predictor.http.fast_lane import FastLane
 from predictor.http.handlers import ACCESS, IN_FLIGHT, MEMORY, SERVER, InFlight, add_routes, outermost
@@ -76,6 +77,7 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    give_back()  # what the models' trials took
     return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=settings.connections)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from predictor.api.catalog import Catalog
-from predictor.core import operator_log
+from predictor.core import operator_log, thread_pools
+from predictor.core.heap import give_back
 from predictor.core.problems import Kind, Problem
 from predictor.inference.repository import find
 from predictor.inference.runtime_errors import ModelError
@@ -19,7 +21,7 @@ from predictor.server.model_loading import Failed, namesake, try_version
 from predictor.server.model_places import ModelPlace, entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from pathlib import Path
 
     from predictor.api.catalog import ServedVersion
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from predictor.server.model_places import IndexEntry
     from predictor.server.model_versions import VersionMaker
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _logger = logging.getLogger("predictor.models")
 
 
@@ -45,6 +49,8 @@ class ModelService:
         self._maker = maker
         self._places: dict[Path, ModelPlace] = {}
         self._lock = asyncio.Lock()
+        # One thread for all that is loaded, ever: each thread has a heap of its own, which keeps what it once took.
+        self._loading = thread_pools.pool(1, "loading")
         self._waiting = False  # a reload that was asked for has not begun
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[ServedVersion] = set()
@@ -90,7 +96,7 @@ class ModelService:
         self.check_control()
         async with self._lock:
             try:
-                found = await asyncio.to_thread(find, self._settings.model)
+                found = await self._apart(find, self._settings.model)
             except ModelError as error:
                 raise Problem(Kind.NOT_FOUND, str(error), recorded=True) from None
             named = [source for source in found.sources if self._place(source).name == name]
@@ -135,6 +141,7 @@ class ModelService:
             task.cancel()
         left = {*self.catalog.versions(), *self._retiring}
         await asyncio.gather(*(version.pipeline.close() for version in left))
+        self._loading.shutdown(wait=False, cancel_futures=True)
         self._maker.close()
 
     # How it is done
@@ -157,7 +164,7 @@ class ModelService:
 
     async def _reload(self, *, asked: bool) -> None:
         try:
-            found = await asyncio.to_thread(find, self._settings.model)
+            found = await self._apart(find, self._settings.model)
             self._check_layout(found.sources)
         except ModelError as error:
             self._say_once(str(error))
@@ -182,13 +189,13 @@ class ModelService:
         place.source = source
         if place.unloaded:
             return
-        now = await asyncio.to_thread(source.fingerprint)
+        now = await self._apart(source.fingerprint)
         if now == place.tried and (place.served and not place.reason if asked else place.served or place.reason):
             return
         if not asked and now != place.seen:
             place.seen = now  # perhaps they are being written
             return
-        outcome = await asyncio.to_thread(try_version, source, self._settings)
+        outcome = await self._apart(try_version, source, self._settings)
         place.tried = outcome.fingerprint
         if isinstance(outcome, Failed):
             self._refuse(place, outcome.reason)
@@ -235,6 +242,11 @@ class ModelService:
         # The types that its rows were decoded to are cycles by nature, and the collector hardly ever runs by itself.
         # What was there at the start is frozen, so this takes a millisecond or two.
         gc.collect()
+        await self._apart(give_back)
+
+    async def _apart(self, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
+        """Do what is slow, off the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._loading, partial(work, *given, **named))
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

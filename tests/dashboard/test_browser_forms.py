@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+    from tests.support.bare_models import Inputs
     from tests.support.onnx_graphs import Node
 
 KEY = '[[features]]\nname = "order"\nrole = "key"\nsample = "A-1"\n'
@@ -58,7 +59,7 @@ def mixed(folder: Path) -> Path:
         ("Concat", ["cities", "years", "m", "i"], ["all"], {"axis": 1}),
         ("ReduceSum", ["all", "axis"], ["price"], {"keepdims": 1}),
     ]
-    inputs = {
+    inputs: Inputs = {
         "City of birth": (STRING, ["N", 1]),
         "age": (INT64, ["N", 1]),
         "member": (BOOL, ["N", 1]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from pyarrow import dataset
 
+from predictor.outbox.layout import streams
 from predictor.reader import cli
+from tests.support import model_folders
+from tests.support.fake_loki import Loki
 from tests.support.server import IRIS, predictions, serve
 
 if TYPE_CHECKING:
@@ -53,10 +57,10 @@ def run(capsys: pytest.CaptureFixture[str], verb: str, outbox: Path, *arguments:
     return capsys.readouterr().out
 
 
-def table(outbox: Path, tmp_path: Path) -> list[dict[str, Any]]:
+def table(source: Path | str, tmp_path: Path) -> list[dict[str, Any]]:
     """Return an export without what two runs of a server have not in common."""
     path = tmp_path / "out.jsonl"
-    assert cli.main(["export", str(path), "--from", str(outbox)]) == 0
+    assert cli.main(["export", str(path), "--from", str(source)]) == 0
     own = {"time", "job_id", "sequence", "stream", "trace_id", "batch_size", "feedback_time"}
     rows = [json.loads(text) for text in path.read_text().splitlines()]
     return [
@@ -84,6 +88,14 @@ async def test_answers_are_the_same(outbox: Path, tmp_path: Path, per_request: P
     assert [row["feedback_label"] for row in rows if row["feedback_label"]] == ["virginica", "setosa"]
 
 
+async def test_from_loki(outbox: Path, tmp_path: Path, per_request: Path) -> None:
+    """Loki gives the same rows, of the same types."""
+    await fill(outbox, per_request)
+    with Loki() as loki:
+        loki.add(*(line for stream in streams(outbox) for line in stream.signal("logs").lines()))
+        assert table(loki.url, tmp_path) == table(outbox, tmp_path)
+
+
 async def test_appended(outbox: Path, tmp_path: Path, per_request: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A table that is added to has a row for each row, too."""
     await fill(outbox, per_request)
@@ -106,6 +118,27 @@ async def test_records_say_which_rows_they_have(outbox: Path, per_request: Path)
         assert sum(rows for _, rows in parts) == size
     assert len(found) == len(SIZES)
     assert max(len(parts) for parts in found.values()) > 1  # 256 rows are more than 16 KiB
+
+
+async def test_rows_of_a_failure(outbox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A request that fails has a record a row with its inputs, beside the one record of its batch-mates."""
+    folder = model_folders.giving_nan(tmp_path / "model")
+    with (folder / "model.toml").open("a") as file:
+        file.write('\n[log]\nrows = "per_request"\n')
+    good, bad = [[1.0, 2.0]] * 3, [[1.0, 2.0], [2 * model_folders.NAN_BELOW, 2.0]]
+    async with serve(outbox, folder) as here:
+        answers = await asyncio.gather(*[here.post("/predict/batch", json={"data": rows}) for rows in (good, bad)])
+    assert [each.status for each in answers] == [200, 500]
+    one, *failed = sorted(predictions(outbox), key=lambda each: each.get("error.type", ""))
+    assert one["prediction.rows"] == 3
+    assert [(each["prediction.index"], each["error.type"]) for each in failed] == [
+        (0, "model-failed"),
+        (1, "model-failed"),
+    ]
+    inputs = [[value for name, value in each.items() if name.startswith("prediction.input.")] for each in failed]
+    assert inputs == bad
+    listed = [json.loads(line) for line in run(capsys, "list", outbox, "--json").splitlines()]
+    assert len(listed) == 5
 
 
 async def test_listed_and_shown(outbox: Path, per_request: Path, capsys: pytest.CaptureFixture[str]) -> None:

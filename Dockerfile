@@ -3,15 +3,17 @@
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
+# Which lock it is filled from: `log` has rich and pyarrow too, for `predictor log export` to Parquet.
+ARG LOCK=runtime
 WORKDIR /src
 # pip stays outside of the environment that it fills, and is the one that the locks were tried with.
 # Wheels only: there is no compiler.
 RUN python -m venv --without-pip /opt/predictor
-COPY requirements/pip.txt requirements/runtime.txt requirements/
+COPY requirements/pip.txt requirements/${LOCK}.txt requirements/
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
       --require-hashes --requirement requirements/pip.txt \
  && python -m pip --python /opt/predictor/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-      --require-hashes --only-binary :all: --requirement requirements/runtime.txt
+      --require-hashes --only-binary :all: --requirement requirements/${LOCK}.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY predictor predictor
 # The build backend has done its work then. Bytecode is made here, since the root is read-only later;

@@ -66,7 +66,7 @@ esac
 
 def test_locks_pin_every_package_with_its_hashes_and_name_no_place() -> None:
     """A lock works with any registry and on any machine: it holds versions and hashes, no address and no path."""
-    ours = ["dev", "lowest", "manifests", "pip", "runtime", "supply-chain", "train", "uv"]
+    ours = ["dev", "log", "lowest", "manifests", "pip", "runtime", "supply-chain", "train", "uv"]
     assert [lock.stem for lock in LOCKS] == [
         *ours,
         "bentoml",
@@ -103,6 +103,7 @@ def test_locks_answer_what_pyproject_asks_for() -> None:
         "uv": groups["uv"],
         "lowest": runtime + project["project"]["optional-dependencies"]["log"] + groups["build"] + groups["dev"],
         "runtime": runtime + groups["build"],
+        "log": runtime + project["project"]["optional-dependencies"]["log"] + groups["build"],
         "dev": runtime + groups["build"] + groups["dev"],
         "train": runtime + groups["build"] + groups["train"],
         "manifests": groups["build"] + groups["manifests"],

@@ -107,6 +107,19 @@ def test_layout(table: Table) -> None:
     assert {"error", "request_id", "outlier"} <= set(schema.names), "files are of one form, whatever their rows lack"
 
 
+def test_feedback_on_a_key(table: Table) -> None:
+    """Feedback that speaks of a caller's own key has that in a column, and no job."""
+    stream = Stream()
+    told = stream.feedback("", label="setosa")
+    whose = {"prediction.job_id", "prediction.index"}
+    told["attributes"] = [pair for pair in told["attributes"] if pair["key"] not in whose]
+    told["attributes"] += pairs({"prediction.key": "order 7"})
+    table.log(*lines(stream, [told]))
+    table.append()
+    (row,) = table.rows("feedback")
+    assert (row["key"], row["job_id"], row["label"]) == ("order 7", None, "setosa")
+
+
 def test_goes_on(table: Table) -> None:
     """A run adds what has come since the last one, whatever was sent again; a run with nothing new adds no file."""
     stream = Stream()

@@ -61,6 +61,7 @@ class Rendering:
     def pods(self) -> list[Pod]:
         """Return the pods of every workload."""
         templates = [(one, one["spec"]["template"]) for one in self.kind("Deployment", "StatefulSet", "DaemonSet")]
+        templates += [(one, one["spec"]["jobTemplate"]["spec"]["template"]) for one in self.kind("CronJob")]
         return [Pod(workload, it["metadata"]["labels"], it["spec"]) for workload, it in templates]
 
     def pod(self, name: str) -> Pod:

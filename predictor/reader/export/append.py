@@ -38,6 +38,8 @@ _BATCH = 512
 _OPEN_DAYS = 2
 """A stream that has not ended and has no record in so many last days of the table is taken for dead."""
 _FEEDBACK = {
+    "prediction.key": ExportColumn("key", "string"),
+    "prediction.hashed_key": ExportColumn("hashed_key", "string"),
     "prediction.feedback.label": ExportColumn("label", "string"),
     "prediction.feedback.value": ExportColumn("value", "double"),
     "prediction.feedback.comment": ExportColumn("comment", "string"),

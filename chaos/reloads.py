@@ -125,7 +125,7 @@ async def _reload_under_load(
             os.kill(server.pid, signal.SIGUSR1 if isinstance(server, Gunicorn) else signal.SIGHUP)
             await asyncio.to_thread(_wait_until_said, server, digest, len(pids))
             before = len(found.answers)
-            while len(found.answers) < before + 2 * _CLIENTS and not found.failed:  # noqa: ASYNC110 - no event for it
+            while len(found.answers) < before + 3 * _CLIENTS and not found.failed:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(_REST)
             found.memory.append(sum(map(_resident, pids)))
         done.set()
@@ -138,19 +138,43 @@ def _wait_until_said(server: Server, digest: str, processes: int) -> None:
 
 
 async def _ask(session: aiohttp.ClientSession, url: str, found: Run, done: asyncio.Event) -> None:
+    """Ask for the default model, a version by its number, and another model, in turn."""
     number = 0.0
     while not done.is_set():
         number = (number + 1.0) % 97
-        try:
-            async with session.post(f"{url}/predict", json={"data": [[number, 0.0, 0.0]]}) as response:
-                body = await response.json(content_type=None)
-                if response.status == 200:
-                    found.answers[body["job_id"]] = round(body["prediction"][0] - number, 3)
-                else:
-                    found.failed.append(f"{response.status} {body}")
-        except aiohttp.ClientError as error:
-            found.failed.append(repr(error))
-        await asyncio.sleep(_REST)
+        for ask in (_pattern, _infer):
+            for path in _PATHS[ask]:
+                try:
+                    await ask(session, f"{url}{path}", number, found)
+                except aiohttp.ClientError as error:
+                    found.failed.append(repr(error))
+                await asyncio.sleep(_REST)
+
+
+async def _pattern(session: aiohttp.ClientSession, url: str, number: float, found: Run) -> None:
+    async with session.post(url, json={"data": [[number, 0.0, 0.0]]}) as response:
+        body = await response.json(content_type=None)
+        if response.ok:
+            found.answers[body["job_id"]] = round(body["prediction"][0] - number, 3)
+        else:
+            found.failed.append(f"{response.status} {body}")
+
+
+async def _infer(session: aiohttp.ClientSession, url: str, number: float, found: Run) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [number, 0.0, 0.0]}
+    async with session.post(url, json={"inputs": [tensor]}) as response:
+        body = await response.json(content_type=None)
+        if response.ok:
+            (output,) = body["outputs"]
+            found.answers[response.headers["X-Job-Id"]] = round(output["data"][0] - number, 3)
+        else:
+            found.failed.append(f"{response.status} {body}")
+
+
+_PATHS = {
+    _pattern: ("/predict",),
+    _infer: ("/v2/models/price/versions/1/infer", "/v2/models/area/infer"),
+}
 
 
 def _resident(pid: int) -> int:

@@ -105,7 +105,7 @@ class _Program:
 
     @property
     def pid(self) -> int:
-        return int(self._program._process.pid)  # noqa: SLF001 - the tests' own wrapper, which never needed it
+        return int(self._program.process.pid)
 
 
 class LokiSink:

@@ -19,7 +19,6 @@ from predictor.outbox.writing import segment_sync, watermark
 from predictor.outbox.writing.segment_contents import Contents
 from predictor.shipping.backlog import Backlog
 from tests.support import scripted_sink
-from tests.support.faulty_disk import Faulty
 from tests.support.server import serve, until
 from tests.support.shipper_rig import Rig
 from tests.support.stream_files import line, make
@@ -30,19 +29,7 @@ if TYPE_CHECKING:
 
     from predictor.outbox.outbox import Fsync
     from predictor.outbox.writing.segment_file import SegmentFile
-
-
-@pytest.fixture
-def disk() -> Faulty:
-    """Return a disk without faults so far."""
-    return Faulty()
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> SignalFiles:
-    """Return an empty folder for segments."""
-    (tmp_path / "logs").mkdir()
-    return SignalFiles(tmp_path / "logs")
+    from tests.support.faulty_disk import Faulty
 
 
 @pytest.fixture

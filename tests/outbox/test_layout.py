@@ -13,12 +13,6 @@ from hypothesis import strategies as st
 from predictor.outbox.layout import LAYOUT, Cursor, LineSlice, SignalFiles, StreamFiles, replace_file, streams
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> SignalFiles:
-    """Return an empty folder for segments."""
-    return SignalFiles(tmp_path)
-
-
 def test_reads_complete_lines_only(files: SignalFiles) -> None:
     """A line that is still being written is not read, and reading goes on where it begins."""
     files.segment(1).write_bytes(b"one\ntwo\nthr")

@@ -20,27 +20,15 @@ from predictor.outbox.quota import Usage
 from predictor.outbox.writing import segment_sync, segment_writer
 from predictor.outbox.writing.segment_file import RESERVE_BYTES
 from tests.support import external_programs
-from tests.support.faulty_disk import Faulty
 from tests.support.server import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.faulty_disk import Faulty
+
 LIMIT = 1 << 30
-
-
-@pytest.fixture
-def disk() -> Faulty:
-    """Return a disk without faults so far."""
-    return Faulty()
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> SignalFiles:
-    """Return an empty folder for segments."""
-    (tmp_path / "logs").mkdir()
-    return SignalFiles(tmp_path / "logs")
 
 
 @pytest.fixture

@@ -42,6 +42,6 @@ class Loki(Program):
 
     def kill(self) -> None:
         """End it at once (SIGKILL); what runs an image is not what runs in it."""
-        if self._process and self._container:
+        if self.process and self._container:
             subprocess.run([self._command[0], "kill", self._container], capture_output=True, check=False)
         super().kill()

@@ -6,19 +6,14 @@ import http.client
 import json
 import socket
 import subprocess
-import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.support import external_programs
+from tests.support.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-_PATIENCE = 30.0  # s
 
 
 def binary() -> Path:
@@ -33,34 +28,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@dataclass
-class Collector:
+class Collector(Program):
     """One Collector, which can be killed and started again on the same port."""
 
-    config: str
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    def __init__(self, config: str, folder: Path, port: int) -> None:
+        """Start nothing yet."""
+        super().__init__("the Collector", folder / "collector.log")
+        self.config = config
+        self.folder = folder
+        self.port = port
 
     @property
     def url(self) -> str:
         """What OTEL_EXPORTER_OTLP_ENDPOINT takes; the signals are at `/v1/logs` and `/v1/traces` under it."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def log(self) -> Path:
-        """What the Collector itself said."""
-        return self.folder / "collector.log"
-
     def start(self) -> None:
         """Start it and return when it answers."""
-        self.process = self.launch()
-        end = time.monotonic() + _PATIENCE
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > end:
-                self.kill()
-                pytest.fail(f"the Collector does not start:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.02)  # another program's start can only be polled
+        super().start()
+        self.wait_ready()
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process."""
@@ -69,23 +55,8 @@ class Collector:
         with self.log.open("ab") as log:
             return subprocess.Popen([binary(), "--config", path], stdout=log, stderr=log)
 
-    def stop(self) -> None:
-        """Let it finish (SIGTERM)."""
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(_PATIENCE)
-            finally:
-                self.kill()
-
-    def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether its receiver answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("POST", "/v1/logs", b"{}", {"Content-Type": "application/json"})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from predictor.inference.table_input import Feed
+    from predictor.inference.tasks.numbers import NamedNumbers
     from predictor.inference.tasks.task import Source, Task
 
 _SECONDS = 0.2
@@ -93,7 +94,7 @@ def _by_look(source: Source, found: _Found) -> Task | None:
     )
 
 
-def _with_hint(source: Source, outputs: Sequence[str], task: regression.Regression) -> regression.Regression:
+def _with_hint(source: Source, outputs: Sequence[str], task: NamedNumbers) -> NamedNumbers:
     """Add to a regression that nobody has asked for what else its numbers may be."""
     makers = {made_by(source.content, name) for name in outputs}
     if makers == {"Sigmoid"}:

@@ -6,40 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictor.inference.checked_file import Checked, Reading, checked, tried
+from predictor.inference.checked_file import Reading, checked, tried
 from predictor.inference.onnx_graph import made_by
-from predictor.inference.outputs import Outputs
 from predictor.inference.tasks import classification
 from predictor.inference.tasks.activation import sigmoid
-from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
+from predictor.inference.tasks.numbers import NamedNumbers, as_matrix, names_of, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from predictor.inference.batch_trial import Parts
-    from predictor.inference.manifest import Gives
     from predictor.inference.tasks.task import Source
 
 
-class MultiLabel:
-    """A number between 0 and 1 for each label; no label is the answer."""
-
-    name = classification.NAME
-    gives: Gives = "values"
-    labels: tuple[str, ...] = ()
-
-    def __init__(self, values: tuple[str, ...], run: Checked) -> None:
-        """Take the labels, and what gives their probabilities."""
-        self.values = values
-        self.checked = run
-
-    def answer(self, parts: Parts) -> Outputs:
-        """Return the probabilities as values."""
-        (values,) = parts
-        return Outputs(None, None, None, None, values)
-
-
-def load(source: Source, outputs: Sequence[str]) -> MultiLabel:
+def load(source: Source, outputs: Sequence[str]) -> NamedNumbers:
     """Return the task; raises ModelError for numbers that are no probabilities."""
     session, labels = source.session, source.about.labels
     found = sizes(session, outputs, source.rows)
@@ -58,7 +38,7 @@ def load(source: Source, outputs: Sequence[str]) -> MultiLabel:
     if beyond.any() or not np.isfinite(numbers[0]).all():
         row = numbers[beyond.any(axis=1).argmax()].tolist()
         session.refuse(f'it gives a row {row}; wanted numbers from 0 to 1: say activation = "sigmoid"')
-    return MultiLabel(names, checked(session, reading, mode, source.rows))
+    return NamedNumbers(classification.NAME, names, checked(session, reading, mode, source.rows))
 
 
 def _made_so(source: Source, outputs: Sequence[str]) -> bool:

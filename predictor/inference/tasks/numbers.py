@@ -7,18 +7,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from predictor.core.features import columns
-from predictor.inference.checked_file import TRIED_ROWS, three_rows
+from predictor.inference.checked_file import TRIED_ROWS, Checked, three_rows
+from predictor.inference.outputs import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from predictor.inference.batch_trial import Parts
+    from predictor.inference.manifest import Gives
     from predictor.inference.onnx_session import Session
     from predictor.inference.table_input import Feed
 
 MOST_VALUES = 32
 """Numbers of a row that a record can name; an output with more is a tensor."""
+
+
+class NamedNumbers:
+    """A task whose answer is a number for each name: of a regression, or of several labels at once."""
+
+    gives: Gives = "values"
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, name: str, values: tuple[str, ...], run: Checked) -> None:
+        """Take the task's name, the numbers' names, and what gives them."""
+        self.name = name
+        self.values = values
+        self.checked = run
+
+    def answer(self, parts: Parts) -> Outputs:
+        """Return the numbers."""
+        (values,) = parts
+        return Outputs(None, None, None, None, values)
 
 
 def sizes(session: Session, outputs: Sequence[str], rows: Feed) -> dict[str, int | None]:

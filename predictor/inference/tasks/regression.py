@@ -4,39 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from predictor.inference.checked_file import Checked, Reading, checked, tried
-from predictor.inference.outputs import Outputs
-from predictor.inference.tasks.numbers import as_matrix, names_of, sizes
+from predictor.inference.checked_file import Reading, checked, tried
+from predictor.inference.tasks.numbers import NamedNumbers, as_matrix, names_of, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from predictor.inference.batch_trial import Parts
-    from predictor.inference.manifest import Gives
     from predictor.inference.tasks.task import Source
 
 NAME = "regression"
 
 
-class Regression:
-    """One number a row, or several."""
-
-    name = NAME
-    gives: Gives = "values"
-    labels: tuple[str, ...] = ()
-
-    def __init__(self, values: tuple[str, ...], run: Checked) -> None:
-        """Take the names of the numbers, and what gives them."""
-        self.values = values
-        self.checked = run
-
-    def answer(self, parts: Parts) -> Outputs:
-        """Return the numbers."""
-        (values,) = parts
-        return Outputs(None, None, None, None, values)
-
-
-def load(source: Source, outputs: Sequence[str], names: Sequence[str] = ()) -> Regression:
+def load(source: Source, outputs: Sequence[str], names: Sequence[str] = ()) -> NamedNumbers:
     """Return the task for these outputs; `names` are the values' own, in the place of the outputs' names."""
     session = source.session
     for name in outputs:
@@ -51,4 +30,4 @@ def load(source: Source, outputs: Sequence[str], names: Sequence[str] = ()) -> R
     mode, _, (numbers,) = tried(session, reading.of(session), source.rows, source.most, "values", (len(values),))
     if not numbers[0].size or not abs(numbers[0].sum()) < float("inf"):
         session.refuse(f"it gives the sample {numbers[0].tolist()}; wanted finite numbers")
-    return Regression(tuple(names) or values, checked(session, reading, mode, source.rows))
+    return NamedNumbers(NAME, tuple(names) or values, checked(session, reading, mode, source.rows))

@@ -98,7 +98,7 @@ async def test_pages(stack: Stack, outbox: Path, namespace: str) -> None:
     finally:
         await asyncio.to_thread(ship_out, server)
     whole = stack.stored(namespace)
-    assert len(whole) == 27 + 2  # opened, closed
+    assert len(whole) == 27 + 3  # opened, the model, closed
     for page in (11, 12, 28, 29, 30):
         assert sorted(stack.stored(namespace, page=page), key=str) == sorted(whole, key=str)
 

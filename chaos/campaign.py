@@ -23,7 +23,8 @@ TRACEBACKS = "tracebacks of the servers"
 LEFT = "files left in the outbox after the end"
 CLIENTS = "clients that could not make sense of an answer"
 DISAGREE = "verdicts of the tests' own check that differ"
-OWN_KINDS = (STUCK, STATUS, ENDED, WORDS, TRACEBACKS, LEFT, CLIENTS, DISAGREE)
+DIGESTS = "records that are not as their digests say"
+OWN_KINDS = (STUCK, STATUS, ENDED, WORDS, TRACEBACKS, LEFT, CLIENTS, DISAGREE, DIGESTS)
 
 _ROWS = 20  # that each server must answer as logged before it counts as working again
 _REFUSALS = {"outbox-full", "draining", "queue-full", "bodies-full", "deadline-exceeded"}

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 
-from chaos import campaign, evidence, judge, machine, plan, report, sinks
+from chaos import campaign, digests, evidence, judge, machine, plan, report, sinks
 from chaos.plan import Fault
 from tests.support import collector, thread_limit
 from tests.support.ledger import Ledger, check
@@ -159,6 +159,8 @@ def _compare(stand: Machine, happening: Campaign) -> Verdict:
         other = str(error)
     if bool(other) == verdict.whole:
         happening.find(campaign.DISAGREE, other or "it finds nothing")
+    for accused in digests.wrong(stand.sink.source()):
+        happening.find(campaign.DIGESTS, accused)
     return verdict
 
 

@@ -7,6 +7,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from predictor.reader.sources.source import Access, source
 from tests.support import collector, external_programs, loki_client
 from tests.support.ledger import records_of
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from predictor.reader.sources.source import Source
     from tests.support.ledger import Record
 
 NAMESPACE = "chaos"
@@ -44,6 +46,9 @@ class Sink(Protocol):
 
     def records(self) -> Iterator[Record]:
         """Yield what has arrived."""
+
+    def source(self) -> Source:
+        """Return the same for the readers of the log."""
 
 
 class FileCollector:
@@ -89,6 +94,10 @@ class FileCollector:
                     if line.endswith("\n"):
                         yield from records_of(json.loads(line))
 
+    def source(self) -> Source:
+        """Return the files."""
+        return source(str(self._folder))
+
 
 class _Program:
     """One program of the stack."""
@@ -124,6 +133,12 @@ class LokiSink:
     def records(self) -> Iterator[Record]:
         """Yield what log queries return."""
         return loki_client.records(self._stack.stored(NAMESPACE))
+
+    def source(self) -> Source:
+        """Return Loki, as far as it has these servers' records."""
+        from tests.stack.stack import of  # noqa: PLC0415 - as above
+
+        return source(self._stack.log.url, Access(selector=of(NAMESPACE)))
 
 
 def has_loki() -> bool:

@@ -170,6 +170,9 @@ class Settings:
     hash_key_file: Path | None = _setting(
         "", optional_file, "the secret for features and outputs that `model.toml` has hashed in the log"
     )
+    signing_key_file: Path | None = _setting(
+        "", optional_file, "an Ed25519 private key in PEM that signs the log's checkpoints; needs the extra `sign`"
+    )
     display: str = _setting(
         "auto", choice("auto", "on", "off"), "prediction lines on stderr; `auto`: if it is a terminal"
     )

@@ -7,6 +7,8 @@ Layout of one stream (the write side is `outbox.py`)::
     <outbox>/v1/<stream id>/{logs,traces}/00000001.jsonl
     <outbox>/v1/<stream id>/{logs,traces}/cursor      how far the sink has accepted
     <outbox>/v1/<stream id>/undeclared                lost numbers that the process could not declare before it ended
+    <outbox>/v1/<stream id>/ended                     a mark: it is, or was, in `ended.jsonl`
+    <outbox>/v1/ended.jsonl                           streams that have ended and that no later one names yet
     <outbox>/v1/<stream id>/rejected/<name>.json      what the sink refused for its content, one file an item
     <outbox>/v1/<stream id>/rejected/<name>.reason.json  what the sink answered to it
     <outbox>/v1/<stream id>/accept-rejections         an operator's word that the refusals which wait are to be believed

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from predictor.core.operator_log import Throttle
+from predictor.outbox import ended
 from predictor.outbox.layout import LAYOUT, SIGNALS, StreamFiles, streams, sync_directory
 from predictor.outbox.modes import make_folder, open_file
 from predictor.outbox.recovery.repair import repair
 from predictor.outbox.recovery.secure import secure
-from predictor.outbox.writing.segment_file import DiskCalls
+from predictor.outbox.writing.segment_file import FULL, DiskCalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,12 +110,19 @@ class Owned:
         """Remove a stream that was shipped (blocking), all but what was rejected; raises OSError.
 
         A stream without its closing record is only released: the next adoption tries again to write it.
-        If the process is killed in the middle, the next adoption goes on.
+        If the process is killed in the middle, the next adoption goes on. Before the folder goes the stream is
+        entered among those that have ended, unless the disk has no room even for that: to keep it would make none.
         """
         if self.lock is None:
             return
         try:
             if not self.incomplete:
+                try:
+                    ended.enter(self.files, kept=False)
+                except OSError as error:
+                    if error.errno not in FULL:
+                        raise
+                    _say("goes, and no room is left to say so: no later stream names it", self.files.path)
                 self.files.lock.rename(self.files.path / _SHIPPED)
                 sync_directory(self.files.path)
                 _remove_shipped(self.files)

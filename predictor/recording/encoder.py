@@ -42,7 +42,11 @@ class RecordEncoder:
         self._outputs = len(schema.labels if self._classifies else schema.values)
         redacted = schema.redaction is not None and schema.redaction.outputs != "keep"
         self._one_by_one = (
-            redacted or schema.many or schema.gives == "tensors" or len(schema.values) > record_schema.VALUES
+            redacted
+            or schema.many
+            or schema.gives == "tensors"
+            or "" in schema.labels
+            or len(schema.values) > record_schema.VALUES
         )
         """Whether there is no template: for outputs that are redacted, or so long that it would save little."""
         self._templates: dict[tuple[bool | None, str, Kept | None], bytes] = {}
@@ -111,7 +115,7 @@ class RecordEncoder:
             _ID % _text(origin.infer_id) if origin.infer_id else b"",
             p.index,
             *(numbers[:width] if width else (self._inputs(p),)),
-            _LABEL % _text(label) if label is not None else b"",
+            _LABEL % _text(label) if label else b"",
             *numbers[width:after],
             *numbers[after + (p.outlier is None) :],
             p.batch_size,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 
 from predictor.recording.record_schema import CHECK, FEEDBACK, MODEL_TABLE, TABLE
-from predictor.recording.stream_events import EVENT_NAME, SEQUENCE
+from predictor.recording.record_scope import SCOPE
 from predictor.recording.stream_events import TABLE as EVENTS
+from predictor.recording.stream_events import whole
 
 FIELDS = frozenset(
     {
@@ -45,7 +46,7 @@ def stored(attribute: str) -> str:
 
 _OURS = frozenset(
     stored(each.name)
-    for table in (TABLE, FEEDBACK, MODEL_TABLE, CHECK, *EVENTS.values(), (SEQUENCE, EVENT_NAME))
+    for table in (SCOPE, TABLE, FEEDBACK, MODEL_TABLE, CHECK, *map(whole, EVENTS))
     for each in table
     if "<" not in each.name  # the features' own, which begin with RESERVED
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from predictor.recording.record_inputs import input_attributes, key_attribute
+from predictor.recording.record_inputs import INPUT, input_attributes, key_attribute
 from predictor.recording.record_model import VALUE, Schema, schema_of
 
 if TYPE_CHECKING:
@@ -156,7 +156,14 @@ def attributes(schema: Schema, prediction: Prediction) -> dict[str, Any]:
         "error.type": error.word if error else None,
         "event.name": EVENT_NAME,
     }
-    return {name: value for name, value in pairs.items() if value is not None}
+    return _held(pairs)
+
+
+def _held(pairs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record has of these: no text that is empty, unless it is a feature's."""
+    return {
+        name: value for name, value in pairs.items() if value is not None and (value != "" or name.startswith(INPUT))
+    }
 
 
 def _answer(schema: Schema, prediction: Prediction) -> dict[str, Any]:
@@ -268,7 +275,7 @@ def feedback_attributes(schema: Schema, feedback: Feedback) -> dict[str, Any]:
         "http.route": feedback.origin.route,
         "event.name": FEEDBACK_EVENT,
     }
-    return {name: value for name, value in pairs.items() if value is not None}
+    return _held(pairs)
 
 
 def feedback_body(schema: Schema, feedback: Feedback) -> str:

@@ -14,6 +14,8 @@ from predictor import otlp
 from predictor.outbox import OutboxError
 from predictor.outbox.recovery.undeclared import Undeclared
 from predictor.recording import record_schema, stream_events
+from predictor.recording.canonical import scope_digest
+from predictor.recording.checkpoints import Chain
 from predictor.recording.encoder import numbered
 from predictor.recording.stream_events import LostRange, Status
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from predictor.otlp import JSON
+    from predictor.recording.checkpoints import Signer
 
 _DECLARE_SECONDS = 60.0
 _IDLE_SECONDS = 570.0
@@ -44,10 +47,14 @@ class LogStream:
         version: str,
         *,
         refuses: bool,
+        signer: Signer | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the stream's id, the resource (`otlp.resource_json`), the package version and the policy."""
+        """Take the stream's id, the resource (`otlp.resource_json`), the package version and the policy.
+
+        `signer` signs checkpoints, if there is a key.
+        """
         self.stream_id = stream_id
         self.sequence = 0
         self.lost = 0
@@ -55,13 +62,18 @@ class LogStream:
         self._resource = resource
         self._version = version
         self._now_ns, self._clock = now_ns, clock
-        self._opened = False
+        self.opened_at = 0
+        """The number of the record that began the stream, 0 before that was written."""
         self._declared: float | None = None  # when, by `clock`: the wall clock may go back by days
         self._undeclared: list[LostRange] = []
         self._said: tuple[int, Status] = (0, Status())
         self._said_backlog = 0
         self._said_at: float | None = None  # when, by `clock`
         self._log: LineWriter | None = None
+        self._previous = ""
+        self._signer = signer
+        self._chain = Chain(stream_id)
+        self._scopes: dict[bytes, bytes] = {}  # digests of scopes by the beginnings of their lines
         self.event_head = self.head({})
 
     def head(self, model: dict[str, str]) -> bytes:
@@ -71,11 +83,21 @@ class LogStream:
             "prediction.stream.id": self.stream_id,
         }
         scope = otlp.scope_json(record_schema.SCOPE_NAME, self._version, pairs)
-        return otlp.head("logs", self._resource, scope)
+        head = otlp.head("logs", self._resource, scope)
+        self._scopes[head] = scope_digest(pairs)
+        return head
 
-    def open(self, log: LineWriter) -> None:
-        """Begin: write `opened`, now or, if the outbox is full, before the first record that it takes."""
-        self._log = log
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether so much was written since the last status that the next should not wait for its minute."""
+        return self._chain.due
+
+    def open(self, log: LineWriter, previous: str = "") -> None:
+        """Begin: write `opened`, now or, if the outbox is full, before the first record that it takes.
+
+        `previous` names the streams before this one, as JSON.
+        """
+        self._log, self._previous = log, previous
         with contextlib.suppress(OutboxError):
             self._begin()
 
@@ -129,7 +151,8 @@ class LogStream:
         if (self.sequence, settled) == self._said and not pending and idle:
             return False
         self.declare_lost()
-        self._event(stream_events.status(self.stream_id, status, self.lost, self._now_ns()))
+        now_ns, lost = self._now_ns(), self.lost
+        self._checkpoint(lambda pairs: stream_events.status(self.stream_id, status, lost, now_ns, pairs))
         self._said, self._said_backlog = (self.sequence, settled), status.backlog_bytes
         self._said_at = self._clock()
         return True
@@ -142,25 +165,38 @@ class LogStream:
     def close(self) -> None:
         """End: write `closed`, after which there are no more records; raises OutboxError."""
         self.declare_lost()
-        self._event(stream_events.closed(self.stream_id, self._now_ns()))
+        now_ns = self._now_ns()
+        self._checkpoint(lambda pairs: stream_events.closed(self.stream_id, now_ns, pairs))
         self._log = None
 
     def _begin(self) -> None:
-        if not self._opened:
-            self._event(stream_events.opened(self.stream_id, self._now_ns()))
-            self._opened = True
+        if not self.opened_at:
+            self._event(stream_events.opened(self.stream_id, self._now_ns(), self._previous))
+            self.opened_at = self.sequence
+
+    def _checkpoint(self, event: Callable[[dict[str, object]], bytes]) -> None:
+        """Write an event with the digest of what was written since the last one; raises OutboxError."""
+        number, signer = self.sequence + 1, self._signer
+        pairs = stream_events.sealing(self._chain.interval(self.sequence), signer.key_id if signer else None)
+        digest = self._chain.digest(self._scopes[self.event_head], numbered(number, event(pairs)))
+        pairs |= stream_events.sealed(digest, signer.sign(digest) if signer else None)
+        self._write(self.event_head, [event(pairs)], urgent=True, digest=digest)
 
     def _event(self, rest: bytes) -> None:
         self._write(self.event_head, [rest], urgent=True)
 
-    def _write(self, head: bytes, records: Sequence[bytes], *, urgent: bool) -> None:
+    def _write(self, head: bytes, records: Sequence[bytes], *, urgent: bool, digest: bytes | None = None) -> None:
+        """Write records as one line, and hash what was written; `digest` is a checkpoint's own."""
         if self._log is None:
             msg = "the stream is not open"
             raise RuntimeError(msg)
         first = self.sequence + 1
-        line = otlp.line(head, [numbered(first + offset, rest) for offset, rest in enumerate(records)])
-        self._log.append(line, urgent=urgent)
+        whole = [numbered(first + offset, rest) for offset, rest in enumerate(records)]
+        self._log.append(otlp.line(head, whole), urgent=urgent)
         self.sequence += len(records)
+        if digest:
+            self._chain.begin_after(digest, first)
+        self._chain.add(self._scopes[head], whole)
 
     def _lose(self, records: int, reason: str) -> None:
         lost = LostRange(self.sequence + 1, self.sequence + records, reason)

@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from predictor import otlp
-from predictor.recording import record_schema
+from predictor.recording import checkpoints, record_schema
 from predictor.recording.encoder import encode_event, numbered
 from predictor.recording.record_schema import Attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from predictor.recording.checkpoints import Interval
 
 EVENTS = "prediction.stream."
 """What the names of all events of a stream begin with."""
@@ -41,11 +43,28 @@ TABLE: Mapping[str, tuple[Attribute, ...]] = {
     CLOSED: (Attribute("prediction.stream.reason", "string", "`shutdown`, or `crash` if the next process wrote it"),),
 }
 """What stands beside SEQUENCE and EVENT_NAME, which every event has."""
+PREVIOUS = Attribute(
+    "prediction.stream.previous",
+    "string",
+    "streams that ended on this outbox before, as a JSON array; absent if there are none",
+)
+CHECKPOINT: tuple[Attribute, ...] = (
+    Attribute(checkpoints.FIRST, "int", "the number of the last checkpoint, 1 if there is none"),
+    Attribute(checkpoints.LAST, "int", "the number before this one"),
+    Attribute(checkpoints.COUNT, "int", "records that were written from first to last"),
+    Attribute(checkpoints.PREVIOUS, "string", "the digest of the last checkpoint, or of the stream's id"),
+    Attribute(checkpoints.KEY_ID, "string", "16 hexadecimal digits of the key that signed; absent without a signature"),
+    Attribute(checkpoints.DIGEST, "string", "SHA-256 of that digest, of these records and of this one"),
+    Attribute(checkpoints.SIGNATURE, "string", "Ed25519 signature of the digest in Base64; absent without a key"),
+)
+"""What a checkpoint says; docs/evidence.md describes it."""
+OPTIONAL: Mapping[str, tuple[Attribute, ...]] = {OPENED: (PREVIOUS,), STATUS: CHECKPOINT, LOST: (), CLOSED: CHECKPOINT}
+"""What stands after TABLE's, in most."""
 
 
 def whole(name: str) -> tuple[Attribute, ...]:
-    """Return all attributes of an event, in their order."""
-    return (SEQUENCE, *TABLE[name], EVENT_NAME)
+    """Return all attributes that an event may have, in their order."""
+    return (SEQUENCE, *TABLE[name], *OPTIONAL[name], EVENT_NAME)
 
 
 class LostRange(NamedTuple):
@@ -65,9 +84,10 @@ class Status(NamedTuple):
     unrecorded: int = 0
 
 
-def opened(stream_id: str, now_ns: int) -> bytes:
-    """Return the event that begins a stream."""
-    return _event(OPENED, {}, f"stream {stream_id} opened", record_schema.INFO, now_ns)
+def opened(stream_id: str, now_ns: int, previous: str = "") -> bytes:
+    """Return the event that begins a stream; `previous` names those before it, as JSON."""
+    pairs = {"prediction.stream.previous": previous} if previous else {}
+    return _event(OPENED, pairs, f"stream {stream_id} opened", record_schema.INFO, now_ns)
 
 
 def lost(stream_id: str, numbers: LostRange, now_ns: int) -> bytes:
@@ -82,8 +102,10 @@ def lost(stream_id: str, numbers: LostRange, now_ns: int) -> bytes:
     return _event(LOST, pairs, f"{stream} lost records {first} to {last}: {reason}", record_schema.ERROR, now_ns)
 
 
-def status(stream_id: str, says: Status, lost_count: int, now_ns: int) -> bytes:
-    """Return the event that says how a stream stands."""
+def status(
+    stream_id: str, says: Status, lost_count: int, now_ns: int, checkpoint: Mapping[str, Any] | None = None
+) -> bytes:
+    """Return the event that says how a stream stands; `checkpoint` is from `sealing` and `sealed`."""
     pairs = {
         "prediction.stream.backlog.size": says.backlog_bytes,
         "prediction.stream.backlog.age": says.backlog_age,
@@ -95,13 +117,29 @@ def status(stream_id: str, says: Status, lost_count: int, now_ns: int) -> bytes:
         f"stream {stream_id}: backlog {says.backlog_bytes} bytes, {says.backlog_age:.0f} s old, "
         f"lost {lost_count}, rejected {says.rejected}, unrecorded {says.unrecorded}"
     )
-    return _event(STATUS, pairs, body, record_schema.INFO, now_ns)
+    return _event(STATUS, {**pairs, **(checkpoint or {})}, body, record_schema.INFO, now_ns)
 
 
-def closed(stream_id: str, now_ns: int) -> bytes:
-    """Return the event that ends a stream."""
-    pairs = {"prediction.stream.reason": "shutdown"}
+def closed(stream_id: str, now_ns: int, checkpoint: Mapping[str, Any] | None = None) -> bytes:
+    """Return the event that ends a stream; `checkpoint` as in `status`."""
+    pairs = {"prediction.stream.reason": "shutdown", **(checkpoint or {})}
     return _event(CLOSED, pairs, f"stream {stream_id} closed: shutdown", record_schema.INFO, now_ns)
+
+
+def sealing(interval: Interval, key_id: str | None) -> dict[str, Any]:
+    """Return what a checkpoint says of its interval, all but the digest and its signature."""
+    pairs = {
+        checkpoints.FIRST: interval.first,
+        checkpoints.LAST: interval.last,
+        checkpoints.COUNT: interval.records,
+        checkpoints.PREVIOUS: interval.previous.hex(),
+    }
+    return pairs | ({checkpoints.KEY_ID: key_id} if key_id else {})
+
+
+def sealed(digest: bytes, signature: str | None) -> dict[str, Any]:
+    """Return the rest of a checkpoint."""
+    return {checkpoints.DIGEST: digest.hex()} | ({checkpoints.SIGNATURE: signature} if signature else {})
 
 
 def closing_line(event_head: bytes, sequence: int, undeclared: Iterable[tuple[int, int, str]] = ()) -> bytes:

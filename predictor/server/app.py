@@ -22,6 +22,7 @@ from predictor.http.handlers import ACCESS, IN_FLIGHT, MEMORY, SERVER, InFlight,
 from predictor.http.request_head import HeadReader
 from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
+from predictor.recording.signatures import FileSigner
 from predictor.server.callers import Callers
 from predictor.server.health import Health
 from predictor.server.log_service import LogService
@@ -90,7 +91,7 @@ def application(
     With `shared_port` a call reaches one of several processes.
     """
     callers = Callers(settings)
-    memory = _memory(settings, models)
+    memory, signer = _memory(settings, models), _signer(settings)
     start = [models]
     del models  # a closure would hold them for ever
 
@@ -99,7 +100,7 @@ def application(
         blocking = await thread_pools.prepare()
         log_service = None
         if settings.log == "on":
-            log_service = app[LOG_SERVICE] = LogService(settings, resource)
+            log_service = app[LOG_SERVICE] = LogService(settings, resource, signer)
             await log_service.open()
         tracer = Tracer(resource, log_service.spans if log_service else None, settings.semconv)
         pages = Pages(settings, log_service.stream.stream_id if log_service else None) if shows_page(settings) else None
@@ -144,6 +145,11 @@ def application(
     app.on_shutdown.append(drain)
     app.on_response_prepare.append(name_server)
     return app
+
+
+def _signer(settings: Settings) -> FileSigner | None:
+    """Return what signs the log, None without a key; raises SigningKeyError."""
+    return FileSigner(settings.signing_key_file) if settings.signing_key_file else None
 
 
 def _memory(settings: Settings, models: LoadedModels) -> MemoryBudget:

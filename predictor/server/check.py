@@ -15,6 +15,7 @@ from predictor.inference.repository import find
 from predictor.inference.runtime_errors import ModelError
 from predictor.outbox.modes import make_folder
 from predictor.recording.record_schema import CHECK_EVENT
+from predictor.recording.signatures import FileSigner
 from predictor.server import check_record
 from predictor.server.callers import Callers
 from predictor.server.model_loading import load_version, namesake, no_default
@@ -49,6 +50,8 @@ def check(settings: Settings) -> int:
     ]
     if any((settings.token_file, settings.feedback_token_file, settings.control_token_file, settings.tls_certificate)):
         findings.append(_found("callers", lambda: _callers(settings)))
+    if key := settings.signing_key_file:
+        findings.append(_found("signing key", lambda: f"checkpoints are signed by {FileSigner(key).key_id}"))
     targets: tuple[tuple[Signal, Endpoint | None], ...] = (
         ("logs", settings.export.logs),
         ("traces", settings.export.traces),

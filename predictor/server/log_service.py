@@ -26,6 +26,7 @@ from predictor.recording.prediction_log import RefusalCounter
 from predictor.recording.stream import LogStream
 from predictor.recording.stream_events import EVENTS, Status
 from predictor.server.owned_streams import OwnedStreams
+from predictor.server.previous_streams import PreviousStreams
 from predictor.shipping.rejected import Rejected
 from predictor.shipping.shipper import Shipper
 from predictor.shipping.status import Counters
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from predictor.config.otel_env import Endpoint
     from predictor.config.settings import Settings
     from predictor.outbox.layout import Signal
+    from predictor.recording.checkpoints import Signer
 
 _logger = logging.getLogger("predictor.server.log_service")
 _SPANS_PART, _LEAST_SPANS, _MOST_SPANS = 16, 4 << 20, 64 << 20
@@ -51,13 +53,13 @@ _TICK, _ADOPT_TICKS, _STATUS_TICKS = 1.0, 30, 60
 class LogService:
     """Owns everything that is written and shipped; `open` and `close` it on the event loop."""
 
-    def __init__(self, settings: Settings, resource: Resource) -> None:
+    def __init__(self, settings: Settings, resource: Resource, signer: Signer | None = None) -> None:
         """Make what needs no disk yet."""
         self._settings = settings
         self._root = settings.outbox
         self._retains = settings.export.logs is None
         self._resource = otlp.resource_json(resource)
-        self.stream = LogStream(uuid7(), self._resource, __version__, refuses=settings.refuses)
+        self.stream = LogStream(uuid7(), self._resource, __version__, refuses=settings.refuses, signer=signer)
         self.refusals = RefusalCounter()
         # Without an endpoint nothing is refused for room: the ring makes it.
         self.usage = Usage(self._root, 1 << 62 if self._retains else settings.outbox_bytes)
@@ -66,6 +68,7 @@ class LogService:
         self._tasks: list[asyncio.Task[None]] = []
         self._declared = (0, 0)
         self._watch = Watch(settings.keep_age)
+        self._previous = PreviousStreams(self._root)
         self._troubles: dict[str, str] = {}  # which step of the upkeep fails, and why
         self._throttle = Throttle()
         self.unwritten = 0
@@ -89,7 +92,7 @@ class LogService:
             for signal, endpoint in endpoints.items()
             if endpoint
         }
-        self._owned_streams = OwnedStreams(self._root, self._shippers.values(), rejected.forget)
+        self._owned_streams = OwnedStreams(self._root, self._shippers.values(), rejected.forget, keeps=self._retains)
         await self._owned_streams.adopt()  # first: it frees the reserves of the dead
         full = await self._owned_streams.create(self.stream)
         self._there = full is None
@@ -110,7 +113,7 @@ class LogService:
             self._shippers["logs"].hold_back(files, self.outbox.durable)
         await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
         self.outbox.keep_pace()
-        self.stream.open(self.outbox)
+        self.stream.open(self.outbox, await self._previous.encoded())
         await self._owned_streams.bound_spans(self._spans_limit)
         if settings.export.traces:
             self._traces = Outbox(
@@ -199,7 +202,8 @@ class LogService:
         if self._there and self.spans:
             yield "spans", self._traces.maintain
         yield "losses", self._declare
-        if ticks % _STATUS_TICKS == 0:
+        yield "ended", lambda: self._previous.forget(self.stream, self.outbox)
+        if ticks % _STATUS_TICKS == 0 or self.stream.checkpoint_due:
             yield "status", self._say_status
         if ticks % _ADOPT_TICKS == 0:
             yield "adoption", self._adopt

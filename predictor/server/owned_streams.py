@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from predictor import otlp
 from predictor.core.operator_log import Throttle
+from predictor.outbox import ended
 from predictor.outbox.ownership import Owned, adopt, create
 from predictor.outbox.quota import bound_spans
 from predictor.outbox.recovery.repair import close_shipped
@@ -31,11 +32,17 @@ _WORD_HOLDS = 60.0  # s
 class OwnedStreams:
     """Every stream here is locked by this process, and known to each shipper."""
 
-    def __init__(self, root: Path, shippers: Collection[Shipper], forget: Callable[[StreamFiles], None]) -> None:
-        """Take the outbox folder and the shippers; `forget` is told of a stream whose directory goes."""
+    def __init__(
+        self, root: Path, shippers: Collection[Shipper], forget: Callable[[StreamFiles], None], *, keeps: bool = False
+    ) -> None:
+        """Take the outbox folder and the shippers; `forget` is told of a stream whose directory goes.
+
+        `keeps`: nothing is shipped, so what has ended stays here.
+        """
         self._root = root
         self._shippers = shippers
         self._forget = forget
+        self._keeps = keeps
         self._throttle = Throttle()
         self.streams: list[Owned] = []
         self._began = time.monotonic()
@@ -71,6 +78,7 @@ class OwnedStreams:
         known = {owned.files for owned in self.streams}
         taken = [o for o in await asyncio.to_thread(adopt, self._root, closing_line) if o.files not in known]
         for owned in taken:
+            await self._enter_ended(owned)
             self._take(owned)
         # One line for all: without an endpoint every stream that is still kept is taken over at every start.
         if len(taken) == 1:
@@ -137,9 +145,20 @@ class OwnedStreams:
         """Remove what is wholly shipped, unless all is to be kept, and leave the rest for the next process."""
         for owned in list(self.streams):
             if keep or not self._drained(owned):
+                await self._enter_ended(owned)
                 owned.release()
             else:
                 await self._remove(owned)
+
+    async def _enter_ended(self, owned: Owned) -> None:
+        """Enter a closed stream among those that the next one names; what fails is tried again before it goes."""
+        if owned.incomplete:
+            return
+        try:
+            await asyncio.to_thread(ended.enter, owned.files, kept=self._keeps)
+        except OSError as error:
+            if self._throttle.due("ended"):
+                _logger.warning("%s: %s", owned.files.path.parent / ended.NAME, error.strerror)
 
     def forget_removed(self) -> None:
         """Forget streams that the ring has removed."""

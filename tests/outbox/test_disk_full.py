@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from predictor.outbox import layout
 from predictor.outbox.writing.segment_file import DiskCalls
 from tests.support import collector, scripted_sink
 from tests.support.ledger import Load, check
@@ -129,7 +130,7 @@ async def test_a_full_disk_that_is_shipped_has_room_again(disk: SmallDisk, tmp_p
         arrived = tmp_path / "arrived"
         arrived.write_bytes(b"\n".join(request.body.strip() for request in taker.accepted) + b"\n")
     assert list(check(load.ledger, arrived).streams.values()) == ["shutdown"]
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
 
 
 async def test_a_full_disk_loses_and_says_so(disk: SmallDisk) -> None:
@@ -182,7 +183,7 @@ async def test_the_bound_of_the_outbox(outbox: Path, tmp_path: Path, policy: str
     assert found.lost == load.ledger.logged[False]
     assert load.ledger.cut == 0
     assert set(load.ledger.refusals) <= {"outbox-full"}
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
 
 
 class Fault:

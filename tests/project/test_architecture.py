@@ -28,7 +28,7 @@ _MAY_IMPORT = {
     "outbox.*": ["outbox.*", "otlp", "core.*", "msgspec"],
     "recording.*": [
         *("recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__"),
-        *("msgspec", "numpy"),
+        *("msgspec", "numpy", "cryptography"),
     ],
     "shipping.*": [
         *("shipping.*", "outbox.layout", "outbox.modes", "otlp", "core.*", "__version__"),
@@ -55,9 +55,11 @@ _MAY_IMPORT = {
     ],
     "reader.*": [
         *("reader", "reader.*", "outbox.layout", "outbox.liveness", "outbox.modes", "otlp", "core.*", "config.*"),
-        *("inference.manifest",),
+        *("inference.manifest", "outbox.ended"),
         *("recording.record_schema", "recording.record_model", "recording.stream_events", "recording.loki_names"),
-        *("shipping.otlp_http", "msgspec", "pyarrow", "rich"),
+        # What a reader computes again is what the writer computed.
+        *("recording.canonical", "recording.checkpoints", "recording.signatures"),
+        *("shipping.otlp_http", "msgspec", "pyarrow", "rich", "cryptography"),
     ],
     # Meanings without sockets: no door, and of the work below only what a request and its result are.
     "api.*": ["api", "api.*", "core.*", "__version__", "msgspec", "numpy"],
@@ -123,6 +125,7 @@ _ONLY_FOR = {
     "server.app": ["app", "worker", "server.lifecycle", "server.banner"],
     "pyarrow": ["reader.sources.zstd", "reader.export.writers", "reader.export.table_folder", "conversion.table_file"],
     "rich": ["reader.output"],
+    "cryptography": ["recording.signatures", "reader.verify.keys"],
     "reader.*": ["reader.*", "__main__"],
 }
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}

@@ -174,13 +174,14 @@ def test_verify(capsys: pytest.CaptureFixture[str], where: str, log: Stream) -> 
     """`verify` of a whole log has a line a stream, a total, and status 0."""
     told = Told(capsys, "verify", "--from", where, *SINCE)
     assert told.status == 0
-    head, stream, total, words = told.out.splitlines()
+    head, stream, total, unproved, words = told.out.splitlines()
     assert head.split() == [
         *("stream", "state", "last", "spoke", "from", "to"),
-        *("records", "copies", "lost", "refused", "missing"),
+        *("records", "copies", "lost", "refused", "missing", "unaltered"),
     ]
     assert stream.split()[:7] == [log.id, "complete", "(shutdown)", "2025-10-09T08:53:20.010Z", "1", "11", "11"]
     assert total.split()[:3] == ["1", "in", "all"]
+    assert unproved == f"not proved to be unaltered, they have no checkpoint: {log.id} 1-11"
     assert words == "nothing is missing"
 
 
@@ -190,7 +191,7 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
     where = lay_out("files", tmp_path, [*texts[:2], *texts[3:], texts[3].replace(b"virginica", b"setosa")])
     told = Told(capsys, "verify", "--from", where)
     assert told.status == 1
-    assert told.out.splitlines()[3:] == [
+    assert told.out.splitlines()[4:] == [
         f"stream {log.id}: missing 3",
         f"stream {log.id}: altered, one number with two contents: 4",
     ]
@@ -217,10 +218,15 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
                 "beyond_closed": False,
                 "unrecorded": 0,
                 "pending_bytes": 0,
+                "unaltered": [],
+                "unproved": [{"from": 1, "to": 11, "reason": "they have no checkpoint"}],
+                "faults": [],
+                "signed_by": [],
             }
         ],
         "twice": [],
         "damaged": [],
+        "gone": [],
         "lacking": [],
         "rejected_spans": 0,
         "passed_over": [],
@@ -232,7 +238,13 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
 def test_verify_says_what_is_true(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """What was declared lost, or refused by the sink, is missing: the last line counts it and does not deny it."""
     stream = Stream()
-    records = [stream.opened(), *stream.predictions(6), stream.lost(3, 5), stream.status(rejected=1), stream.closed()]
+    records = [
+        stream.opened(),
+        *stream.predictions(6),
+        stream.lost(3, 5),
+        stream.status(lost=3, rejected=1),
+        stream.closed(),
+    ]
     kept = [record for number, record in enumerate(records, 1) if number not in {3, 4, 5, 6}]
     told = Told(capsys, "verify", "--from", lay_out("files", tmp_path, lines(stream, kept)))
     assert told.status == 0
@@ -249,7 +261,7 @@ def test_verify_names_what_it_passes_over(capsys: pytest.CaptureFixture[str], tm
     os.utime(where / "old.jsonl", (0, 0))
     told = Told(capsys, "verify", "--from", str(where), *SINCE)
     assert told.status == 0
-    sentences = sorted(told.out.splitlines()[3:-1])
+    sentences = sorted(told.out.splitlines()[4:-1])
     assert sentences == [
         f"{where}/logs.jsonl.bak was not read: its name does not end as one of OTLP JSON lines",
         f"{where}/logs.jsonl.gz was not read: logs.jsonl is there too",
@@ -267,7 +279,7 @@ def test_verify_many(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: St
     where = lay_out("files", tmp_path, [*written(log), *[b"{\n"] * 1000])
     told = Told(capsys, "verify", "--from", where)
     assert told.status == 1
-    assert len(told.out.splitlines()) == 3 + 21
+    assert len(told.out.splitlines()) == 4 + 21
     assert told.out.endswith("and 980 more\n")
     assert told.err == ""
 

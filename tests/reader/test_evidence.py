@@ -8,9 +8,12 @@ import pytest
 
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
+from predictor.reader.verify.command import sentences
 from predictor.reader.verify.completeness import verify
+from tests.reader.test_digests import EDITS
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, changed, lay_out, lines
+from tests.support.sealed_log import SealedStream, Written, records, sealed, written
 from tests.support.server import ROOT
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
+    from predictor.reader.verify.report import VerifyReport
     from tests.support.log_files import Record
 
     Plant: TypeAlias = Callable[[Stream, list[Record]], list[Record]]
@@ -30,12 +34,6 @@ def kept(*gone: int) -> Plant:
     return lambda _, records: [record for number, record in enumerate(records, 1) if number not in gone]
 
 
-def renumbered(_: Stream, records: list[Record]) -> list[Record]:
-    """Remove record 4 and give its number to the next, and so on."""
-    left = [*records[:3], *records[4:]]
-    return [changed(record, stream__sequence=number) for number, record in enumerate(left, 1)]
-
-
 FOUND: dict[str, tuple[str, Plant]] = {
     "middle": ("removes records and nothing else", kept(4, 5)),
     "tail": ("loses the end of a stream", kept(8, 9, 10)),
@@ -46,15 +44,52 @@ FOUND: dict[str, tuple[str, Plant]] = {
     "beyond": ("adds records behind the closing one", lambda stream, r: [*r, stream.prediction()]),
     "again": ("or a row again", lambda stream, r: [*r[:-1], again(stream, r)]),
 }
-NOT_FOUND: dict[str, tuple[str, Plant]] = {
-    "altered": ("changes a record in its only copy", lambda _, r: [*r[:3], changed(r[3], label="other"), *r[4:]]),
-    "renumbered": ("numbers the rest anew", renumbered),
-    "tail and closed": (
-        "cuts the end and writes a closing record",
-        lambda _, r: [*r[:6], changed(r[9], stream__sequence=7)],
-    ),
-    "lost": ("enlarges a declared loss", lambda _, r: [*r[:2], changed(r[8], stream__lost__last=8), r[9]]),
-    "stream": ("removes a whole stream", lambda _stream, _records: []),
+SEALED = {
+    "changes a record in its only copy": ["a label", "a body", "a time", "another version of the model"],
+    "swaps two records": ["two numbers", "a record that was never written"],
+    "numbers the rest anew": ["a removal with renumbering"],
+    "moves the closing record there": ["a tail that was cut with its end"],
+    "enlarges a declared loss": ["a larger loss", "a loss of another interval"],
+    "takes the digest out of a status": ["a checkpoint without its digest"],
+}
+"""Rows of the page and what tests/reader/test_digests.py plants for them."""
+
+
+def unnamed(stream: SealedStream) -> list[Written]:
+    """Remove a whole stream of which no other knows."""
+    del stream
+    return []
+
+
+def after_the_last_checkpoint(stream: SealedStream) -> list[Written]:
+    """Change what a process wrote that was killed before its next status."""
+    stream.predict(count=2)
+    stream.crash()
+    every = records(stream.lines)
+    every[-2].put("prediction.label", {"stringValue": "setosa"})
+    return every
+
+
+def closed_early(stream: SealedStream) -> list[Written]:
+    """Cut a stream behind a checkpoint, and close it as if its process had been killed."""
+    left = records(stream.lines)[:-3]
+    stream.log.sequence = left[-1].number
+    stream.crash()
+    return [*left, *records(stream.lines[-1:])]
+
+
+def resource(stream: SealedStream) -> list[Written]:
+    """Add an attribute as a Collector may."""
+    every = records(stream.lines)
+    for each in every:
+        each.record["attributes"].append({"key": "k8s.pod.name", "value": {"stringValue": "another"}})
+    return every
+
+
+NOT_FOUND: dict[str, Callable[[SealedStream], list[Written]]] = {
+    "removes a stream that nobody names": unnamed,
+    "changes what follows the last checkpoint": after_the_last_checkpoint,
+    "changes attributes of the resource, or those that a Collector added": resource,
 }
 
 
@@ -94,11 +129,54 @@ def test_found(kind: str, fault: str, tmp_path: Path) -> None:
     assert row.split(" | ")[2].startswith("yes")
 
 
-@pytest.mark.parametrize("kind", ["outbox", "files", "loki"])
-@pytest.mark.parametrize("fault", NOT_FOUND)
-def test_not_found(kind: str, fault: str, tmp_path: Path) -> None:
-    """What the page says is not found, is not: nobody may take a verdict for more than it is worth."""
-    words, plant = NOT_FOUND[fault]
-    assert sound(kind, tmp_path, plant)
+@pytest.mark.parametrize(("words", "edits"), SEALED.items(), ids=SEALED)
+def test_found_by_digests(words: str, edits: list[str]) -> None:
+    """Each row that digests account for has its planted faults, which are tried on every source."""
     (row,) = [text for text in PAGE.splitlines() if words in text]
-    assert row.split(" | ")[2] == "**no**"
+    assert row.split(" | ")[2].startswith("yes")
+    assert set(edits) <= EDITS.keys()
+
+
+@pytest.mark.parametrize("kind", ["outbox", "files", "loki"])
+@pytest.mark.parametrize("words", NOT_FOUND)
+def test_not_found(kind: str, words: str, tmp_path: Path) -> None:
+    """What the page says is not found, is not: nobody may take a verdict for more than it is worth."""
+    stream, other = SealedStream(), sealed(SealedStream(BASE + SECOND))
+    stream.predict(count=3)
+    stream.status()
+    if NOT_FOUND[words] is not after_the_last_checkpoint:
+        stream.close()
+    report = judged(kind, tmp_path, [*other.lines, *written(NOT_FOUND[words](stream))])
+    assert not [*sentences(report)]
+    (row,) = [text for text in PAGE.splitlines() if words in text]
+    assert row.split(" | ")[2].startswith("**no**")
+
+
+@pytest.mark.parametrize("kind", ["files", "loki"])
+def test_a_stream_that_was_closed_early(kind: str, tmp_path: Path) -> None:
+    """A stream that ends behind a checkpoint by a forged crash is found if another names it, and else not."""
+    stream = sealed(SealedStream())
+    ended = stream.ended()
+    texts = written(closed_early(stream))
+    alone = judged(kind, tmp_path / "alone", texts)
+    assert not [*sentences(alone)]
+    named = judged(kind, tmp_path / "named", [*texts, *sealed(SealedStream(BASE + 60 * SECOND, None, [ended])).lines])
+    assert len(named.gone) == 1
+
+
+def test_an_interval_with_a_gap(tmp_path: Path) -> None:
+    """Of an interval with a missing record nothing is said to be altered, nor proved."""
+    stream = sealed(SealedStream())
+    every = records(stream.lines)
+    every[2].put("prediction.label", {"stringValue": "setosa"})
+    report = judged("files", tmp_path, written([*every[:3], *every[4:]]))
+    assert [*sentences(report)] == [f"stream {stream.id}: missing 4"]
+    assert report.verdicts[0].proof.unproved[0][:2] == (1, 5)
+
+
+def judged(kind: str, folder: Path, texts: list[bytes]) -> VerifyReport:
+    """Return the report on a log."""
+    with Loki() as loki:
+        loki.add(*texts)
+        where = loki.url if kind == "loki" else lay_out(kind, folder, texts)
+        return verify(source(where), TimeRange(BASE - SECOND), now_ns=BASE + 3600 * SECOND)

@@ -25,6 +25,7 @@ from tests.support.log_files import Stream, line
 from tests.support.loopback_server import Loopback
 from tests.support.rejected_items import keep
 from tests.support.server import ROOT, Server, environment, interruptible
+from tests.support.signing_keys import key_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +67,14 @@ class Place:
         stream = Stream()
         self.refused = stream.id
         keep(folder / "refused", stream.id, "logs-1", line(stream.id, [stream.prediction()])).lock.touch()
-        with Server(folder / "outbox") as server:
+        private, _ = key_pair(folder)
+        with Server(folder / "outbox", PREDICTOR_SIGNING_KEY_FILE=str(private)) as server:
             answers = [post(server.port)[1] for _ in range(3)]
         self.job = str(json.loads(answers[0])["job_id"])
         (folder / "token").write_text("s3cret\n")
         (folder / "collected").mkdir()
         (folder / "models").symlink_to(ROOT / "models")
-        for path in (folder / "outbox").rglob("*.jsonl"):
+        for path in (folder / "outbox").glob("v1/*/logs/*.jsonl"):
             loki.add(*path.read_bytes().splitlines(keepends=True))
             (folder / "collected" / "logs.jsonl").write_bytes(path.read_bytes())
 

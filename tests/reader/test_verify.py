@@ -12,10 +12,11 @@ import pytest
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import VerifyReport, opened_ns, verify
+from predictor.reader.verify.completeness import opened_ns, verify
 from tests.support.log_files import BASE, SECOND, Stream, changed, lay_out, line, lines, said
 
 if TYPE_CHECKING:
+    from predictor.reader.verify.report import VerifyReport
     from tests.support.log_files import Record
 
 LATER = BASE + 3600 * SECOND

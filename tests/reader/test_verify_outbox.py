@@ -10,7 +10,7 @@ from predictor.outbox.layout import Cursor, StreamFiles
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import VerifyReport, verify
+from predictor.reader.verify.completeness import verify
 from tests.reader.test_cli import SINCE, Told
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, lay_out, line, lines
@@ -20,6 +20,8 @@ from tests.support.stream_files import line_of_spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from predictor.reader.verify.report import VerifyReport
 
 LATER = BASE + 3600 * SECOND
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
-    from predictor.reader.verify.completeness import VerifyReport
+    from predictor.reader.verify.report import VerifyReport
     from tests.support.log_files import Record
 
     PutAway: TypeAlias = Callable[[str, Sequence[bytes]], str]
@@ -128,7 +128,7 @@ def test_explained_outside_the_window(put: PutAway) -> None:
     records = [stream.opened(), stream.status(), *stream.predictions(8)]
     edge = stream.now + 5 * MINUTE
     stream.now += 10 * MINUTE
-    records += [stream.lost(4, 5), stream.status(rejected=1), stream.closed()]
+    records += [stream.lost(4, 5), stream.status(lost=2, rejected=1), stream.closed()]
     kept = [record for number, record in enumerate(records, 1) if number not in {4, 5, 7}]
     report = judge(put("a", lines(stream, kept)), START, edge)
     assert report.sound, [*sentences(report)]

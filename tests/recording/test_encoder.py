@@ -78,7 +78,7 @@ def batches(draw: st.DrawFn) -> tuple[Schema, list[Prediction]]:
         source = origin(
             trace_id=f"{draw(st.integers(1, 2**128 - 1)):032x}",
             span_id=f"{draw(st.integers(1, 2**64 - 1)):016x}",
-            route=draw(_texts),
+            route=draw(_texts.filter(bool)),
             received_ns=draw(st.integers(1, 2**63 - 1)),
             request_id=draw(st.none() | _tokens),
             kept=draw(_kept),

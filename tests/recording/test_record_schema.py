@@ -15,9 +15,20 @@ from predictor.core.problems import Kind
 from predictor.outbox import OutboxError
 from predictor.recording import record_schema
 from predictor.recording.encoder import RecordEncoder
+from predictor.recording.record_scope import SCOPE
 from predictor.recording.rows_encoder import RowsEncoder
 from predictor.recording.stream import LogStream
-from predictor.recording.stream_events import EVENT_NAME, SEQUENCE, TABLE, Status, closing_line
+from predictor.recording.stream_events import (
+    CHECKPOINT,
+    EVENT_NAME,
+    OPTIONAL,
+    PREVIOUS,
+    SEQUENCE,
+    TABLE,
+    Status,
+    closing_line,
+    whole,
+)
 from tests.support.official_otlp import RESOURCE, VERSION, Logger, comparable, parsed
 from tests.support.sample_predictions import (
     CASES,
@@ -323,11 +334,12 @@ def test_table_is_the_order_of_the_record() -> None:
 
 
 def test_tables_of_events_are_the_events() -> None:
-    """Every event is written with exactly its table's attributes, of their types."""
+    """Every event is written with its table's attributes, in their order, of their types; others are optional."""
     seen = set()
     for line in _events():
         (told,) = flatten(parsed(line))
-        rows = (SEQUENCE, *TABLE[told["eventName"]], EVENT_NAME)
+        always = {SEQUENCE, *TABLE[told["eventName"]], EVENT_NAME}
+        rows = [row for row in whole(told["eventName"]) if row in always or row.name in told["attributes"]]
         assert [row.name for row in rows] == list(told["attributes"])
         assert all(_matches(row, *item) for row, item in zip(rows, told["attributes"].items(), strict=True))
         assert told["attributes"]["event.name"] == told["eventName"]
@@ -354,14 +366,21 @@ def test_page_holds_the_table() -> None:
 @pytest.mark.parametrize("event", TABLE)
 def test_page_holds_the_stream_events(event: str) -> None:
     """docs/record.md publishes the attributes of each stream event."""
-    assert _published(f"`{event}`") == _rows(TABLE[event])
+    assert _published(f"`{event}`") == _rows(TABLE[event] or OPTIONAL[event])
     assert all(f"`{row.name}`" in _PAGE for row in (SEQUENCE, EVENT_NAME))
+
+
+def test_page_holds_the_checkpoints() -> None:
+    """docs/record.md publishes what a checkpoint says, and what names streams before one."""
+    assert _published("Checkpoints") == _rows(CHECKPOINT)
+    assert _published("`prediction.stream.opened`") == _rows((PREVIOUS,))
+    assert {row for rows in OPTIONAL.values() for row in rows} == {PREVIOUS, *CHECKPOINT}
 
 
 def test_page_holds_the_scope() -> None:
     """docs/record.md publishes the attributes of the scope, and the version that they have."""
-    names = [*_MODEL, *_REDACTION, *(name for name in _SCOPE if name not in _MODEL)]
-    assert [row[0] for row in _published("Scope")] == [f"`{name}`" for name in names]
+    assert _published("Scope") == _rows(SCOPE)
+    assert {row.name for row in SCOPE} == {*_SCOPE, *_REDACTION}
     assert f"`prediction.schema_version` | int | {record_schema.SCHEMA_VERSION}" in _PAGE
 
 

@@ -307,7 +307,8 @@ def test_status_tells_of_a_change(refusing: LogStream, log: _Log, news: Status) 
     refusing.status(Status())
     assert refusing.status(news)
     assert not refusing.status(news)
-    assert log.told[-1][2] == {
+    said = {name: value for name, value in log.told[-1][2].items() if ".digest" not in name}
+    assert said == {
         "prediction.stream.backlog.size": 0,
         "prediction.stream.backlog.age": 0.0,
         "prediction.stream.lost.count": 0,

@@ -6,6 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from predictor.outbox import layout
 from predictor.outbox.writing.segment_file import DiskCalls
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
@@ -84,7 +85,7 @@ async def test_next_start_declares_what_could_not_be(
     assert found.streams.pop(left.name) == "crash"
     assert list(found.streams.values()) == ["shutdown"]
     assert found.lost == load.ledger.logged[False] > 0
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
 
 
 async def test_losses_that_nothing_can_hold_are_said(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from predictor.outbox import layout
 from tests.support import collector
 from tests.support.ledger import Load, check
 from tests.support.server import ROOT, Server, environment
@@ -90,7 +91,7 @@ async def test_killed_servers_lose_nothing(outbox: Path, agent: collector.Collec
     assert reasons["crash"] >= _KILLS
     assert found.lost == 0
     assert len(load.ledger.answers) >= _KILLS
-    assert list((outbox / "v1").iterdir()) == []  # all of it was shipped, and removed
+    assert layout.streams(outbox) == []  # all of it was shipped, and removed
 
 
 async def test_a_killed_collector_loses_nothing(outbox: Path, agent: collector.Collector, tmp_path: Path) -> None:
@@ -110,4 +111,4 @@ async def test_a_killed_collector_loses_nothing(outbox: Path, agent: collector.C
     assert await asyncio.to_thread(server.terminate) == 0
     found = check(load.ledger, tmp_path / "logs.jsonl")
     assert list(found.streams.values()) == ["shutdown"]
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from predictor.outbox import layout
 from predictor.outbox.ownership import create
 from predictor.server import owned_streams
 from tests.outbox.test_disk_full import SmallDisk, disk, logs, refuses
@@ -62,7 +63,7 @@ async def test_the_backlog_makes_room(disk: SmallDisk, tmp_path: Path) -> None:
         arrived = tmp_path / "arrived"
         arrived.write_bytes(b"\n".join(request.body.strip() for request in taker.accepted) + b"\n")
     assert set(check(load.ledger, arrived).streams.values()) == {"crash", "shutdown"}
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
 
 
 class Full:

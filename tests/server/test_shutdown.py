@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor.http import runner
+from predictor.outbox import layout
 from tests.support import collector
 from tests.support.ledger import Load, check
 from tests.support.server import ROW, Server, serve, until
@@ -111,7 +112,7 @@ async def test_sigterm_under_load_ships_everything(outbox: Path, tmp_path: Path)
     finally:
         agent.stop()
     assert list(check(load.ledger, tmp_path / "logs").streams.values()) == ["shutdown"]
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
 
 
 def test_a_request_in_flight_is_finished(outbox: Path) -> None:
@@ -293,4 +294,4 @@ async def test_what_is_left_is_shipped_by_the_next_start(outbox: Path, tmp_path:
     finally:
         agent.stop()
     assert list(check(load.ledger, tmp_path / "logs").streams.values()) == ["shutdown", "shutdown"]
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from predictor.outbox import layout
 from predictor.server import owned_streams
 from tests.support import collector
 from tests.support.certificates import make_certificates
@@ -64,7 +65,7 @@ async def test_killed_while_everything_is_refused(tmp_path: Path) -> None:
         assert await asyncio.to_thread(second.terminate) == 0
         arrived = write(sink, tmp_path / "arrived.jsonl")
     assert set(check(load.ledger, arrived).streams.values()) == {"crash", "shutdown"}
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
     verified = await asyncio.to_thread(run, "log", "verify", "--from", str(arrived), outbox=outbox)
     assert verified.returncode == 0, verified.stdout
 
@@ -97,7 +98,7 @@ async def test_plain_http_to_a_tls_listener(tmp_path: Path) -> None:
     finally:
         await asyncio.to_thread(agent.stop)
     assert list(check(load.ledger, tmp_path / "logs").streams.values()) == ["shutdown", "shutdown"]
-    assert list((outbox / "v1").iterdir()) == []
+    assert layout.streams(outbox) == []
 
 
 async def test_an_operator_has_the_word(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from predictor.reader.sources.source import Access, source
 from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import VerifyReport, verify
+from predictor.reader.verify.completeness import verify
 from tests.stack.stack import Stack, ship_out
 from tests.support import log_files
 from tests.support.log_files import SECOND, Stream, changed, line, lines
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from predictor.reader.verify.report import VerifyReport
     from tests.support.log_files import Record
 
 _OUTLIER = [100.0, 100.0, 100.0, 100.0]
@@ -182,7 +183,7 @@ def copy(outbox: Path, to: Path) -> set[str]:
     (to / "files").mkdir()
     for number, path in enumerate(sorted(outbox.glob("v1/*/logs/*.jsonl"))):
         shutil.copy(path, to / "files" / f"{number}.jsonl")
-    return {path.name for path in (outbox / "v1").iterdir()}
+    return {path.name for path in (outbox / "v1").iterdir() if path.is_dir()}
 
 
 def look(stack: Stack, service: str, window: TimeRange) -> VerifyReport:

@@ -82,13 +82,17 @@ class Loki(Loopback):
 
 
 def _stored(data: dict[str, Any]) -> list[Stored]:
-    """Return a line's records as Loki keeps them: one flat map of texts, underscores for dots, no event name."""
+    """Return a line's records as Loki keeps them: one flat map of texts, underscores for dots, no event name.
+
+    Empty texts vanish and U+FFFD becomes a space there.
+    """
     found = []
     for group in data["resourceLogs"]:
         for scoped in group["scopeLogs"]:
             for record in scoped["logRecords"]:
                 pairs = scoped["scope"]["attributes"] + record["attributes"]
-                metadata = {pair["key"].replace(".", "_"): _text(pair["value"]) for pair in pairs}
+                texts = {pair["key"].replace(".", "_"): _text(pair["value"]) for pair in pairs}
+                metadata = {key: text.replace("\ufffd", " ") for key, text in texts.items() if text}
                 metadata |= {"observed_timestamp": record["observedTimeUnixNano"], "scope_name": "predictor"}
                 metadata |= {"severity_text": record["severityText"], "severity_number": str(record["severityNumber"])}
                 metadata |= {"service_version": "1", "detected_level": "info"}

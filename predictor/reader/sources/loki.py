@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from predictor.reader.model_event import types_of
+from predictor.reader.model_event import NOT_DESCRIBED, Described, described
 from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.backwards import Part
 from predictor.reader.sources.errors import SourceError
@@ -81,7 +81,7 @@ class Loki:
         self.fraction = 0.0
         self.oldest = time.time_ns() - _BACK_NS
         self._selector = selector
-        self._types: dict[tuple[str, ModelVersion], Mapping[str, str]] = {}
+        self._described: dict[tuple[str, ModelVersion], Described] = {}
         # With this flag the record's own attributes are told apart from the labels.
         self._headers = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
         if tenant:
@@ -201,17 +201,17 @@ class Loki:
         found.sort(key=lambda entry: (entry.time_ns, entry.stream, entry.sequence))
         return _Page(found, size, first, last)
 
-    def _signature(self, stream: str, model: ModelVersion, time_ns: int) -> Mapping[str, str]:
-        """Return the types of a model's features, as the stream has said them an hour before at most."""
+    def _signature(self, stream: str, model: ModelVersion, time_ns: int) -> Described:
+        """Return what a stream has said of a model, an hour before at most."""
         key = (stream, model)
-        if key not in self._types:
+        if key not in self._described:
             query = (
                 f"{self._selector} | event_name={json.dumps(MODEL_EVENT)} | prediction_stream_id={json.dumps(stream)}"
                 f" | prediction_model_digest={json.dumps(model.digest)}"
             )
             page = self._page(query, time_ns - _SAID_NS, time_ns + _SAID_NS)
-            self._types[key] = types_of(page.entries[-1]) if page.entries else {}
-        return self._types[key]
+            self._described[key] = described(page.entries[-1]) if page.entries else NOT_DESCRIBED
+        return self._described[key]
 
     def _get(self, path: str) -> _Answer:
         request = urllib.request.Request(self.name + path, headers=self._headers)  # noqa: S310 - http(s) by `source`

@@ -6,13 +6,14 @@ Loki keeps resource, scope and record attributes in one map of texts, dots turne
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from predictor.reader.content import Content
+from predictor.reader.model_event import NOT_DESCRIBED, Described
 from predictor.reader.record import (
-    KEY_ID,
-    MODEL,
+    MOST_INT,
     OUTPUTS,
-    REDACTION,
     SCHEMA,
     SEQUENCE,
     STREAM,
@@ -22,9 +23,12 @@ from predictor.reader.record import (
     model_of,
     redaction_of,
 )
-from predictor.recording.loki_names import FIELDS
+from predictor.reader.sources.loki_content import has_row, in_order, needs_description, restored
+from predictor.recording.canonical import SCOPE_NAMES, scope_digest
+from predictor.recording.loki_names import FIELDS, RESERVED
 from predictor.recording.record_schema import FEEDBACK, MODEL_TABLE, TABLE
 from predictor.recording.stream_events import TABLE as EVENTS
+from predictor.recording.stream_events import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,11 +49,11 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
 _INPUT, _HASH, _VALUE = "prediction.input.", "prediction.hashed_input.", "prediction.value."
 _ATTRIBUTES = {
     _stored(each.name): (each.name, _TYPES[each.type])
-    for table in (TABLE, FEEDBACK, MODEL_TABLE, *EVENTS.values())
+    for table in (TABLE, FEEDBACK, MODEL_TABLE, *map(whole, EVENTS))
     for each in table
     if "<" not in each.name  # the features' own
 }
-_SCOPE = {_stored(name): name for name in (STREAM, SCHEMA, REDACTION, OUTPUTS, KEY_ID, *MODEL)}
+_SCOPE = {_stored(name): name for name in SCOPE_NAMES}
 
 
 class UnreadableError(Exception):
@@ -60,12 +64,11 @@ def entry_of(
     time_ns: int,
     line: str,
     held: Mapping[str, str],
-    signature: Callable[[str, ModelVersion, int], Mapping[str, str]] = lambda *_: {},
+    signature: Callable[[str, ModelVersion, int], Described] = lambda *_: NOT_DESCRIBED,
 ) -> Entry | None:
     """Return the record, None if it is not one of ours; raises UnreadableError or UnknownSchemaError.
 
-    `signature` tells the types of a model's features by stream, model and time: Loki has texts only, and drops the
-    empty ones.
+    `signature` describes a model by stream, model and time: Loki has texts only, in no order, and drops the empty ones.
     """
     scope: dict[str, Any] = {name: held[key] for key, name in _SCOPE.items() if key in held}
     if STREAM not in scope:
@@ -73,29 +76,22 @@ def entry_of(
     try:
         scope[SCHEMA] = int(scope.get(SCHEMA, 0))
         check_schema(scope)
-        attributes: dict[str, Any] = {}
-        inputs: dict[str, str] = {}
-        resource = {}
-        for key, value in held.items():
-            if key in _ATTRIBUTES:
-                name, typed = _ATTRIBUTES[key]
-                attributes[name] = typed(value)
-            elif key.startswith(_stored(_HASH)):
-                attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
-            elif key.startswith(_stored(_INPUT)):
-                inputs[key.removeprefix(_stored(_INPUT))] = value
-            elif key.startswith(_stored(_VALUE)):
-                attributes[_VALUE + key.removeprefix(_stored(_VALUE))] = float(value)
-            elif key not in _SCOPE and key not in FIELDS:
-                resource[key] = value
+        attributes, inputs, resource = _parted(held)
         event = attributes.get("event.name", "")
         model, redaction = model_of(scope), redaction_of(scope)
-        if inputs and model:
-            types = signature(scope[STREAM], model, time_ns)
+        about = NOT_DESCRIBED
+        row = bool(inputs) or has_row(event, attributes)
+        if model and (row or needs_description(attributes)):
+            about = signature(scope[STREAM], model, time_ns)
+        if row:
+            types = about.types
             attributes |= {_INPUT + name: _typed(types.get(name), value) for name, value in inputs.items()}
             missing = set(json.loads(attributes.get("prediction.missing", "[]"))) | redaction.keys()
             empty = [name for name, kind in types.items() if kind == "string" and name not in inputs]
             attributes |= {_INPUT + name: "" for name in empty if name not in missing}
+        record = partial(restored, time_ns, line, held, attributes, about)
+        described = about is not NOT_DESCRIBED or not row
+        exact = described and in_order(attributes, about) and not any(key.startswith(RESERVED) for key in resource)
         check(event, attributes)
         return Entry(
             stream=scope[STREAM],
@@ -113,14 +109,37 @@ def entry_of(
             resource=resource,
             redaction=redaction,
             outputs=str(scope.get(OUTPUTS, "")),
+            content=Content(scope_digest(scope), record, exact=exact),
         )
     except (KeyError, ValueError) as error:  # the former from a bool that is none
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"
         raise UnreadableError(msg) from error
 
 
+def _parted(held: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """Return attributes by their names and with their types, inputs by their aliases, and what is the resource's."""
+    attributes: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    resource: dict[str, str] = {}
+    for key, value in held.items():
+        if key in _ATTRIBUTES:
+            name, typed = _ATTRIBUTES[key]
+            attributes[name] = typed(value)
+        elif key.startswith(_stored(_HASH)):
+            attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
+        elif key.startswith(_stored(_INPUT)):
+            inputs[key.removeprefix(_stored(_INPUT))] = value
+        elif key.startswith(_stored(_VALUE)):
+            attributes[_VALUE + key.removeprefix(_stored(_VALUE))] = float(value)
+        elif key not in _SCOPE and key not in FIELDS:
+            resource[key] = value
+    return attributes, inputs, resource
+
+
 def _typed(kind: str | None, value: str) -> Any:  # noqa: ANN401 - whatever a feature is
     """Return a feature as its model has it; as a number or a text, whichever it looks like, if that is not known."""
+    if kind == "int" and abs(int(value)) > MOST_INT:
+        return value  # what is no 64-bit integer was written as a text
     if kind is not None:
         return _TYPES[kind](value)
     try:

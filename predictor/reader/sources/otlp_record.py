@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from predictor.reader.content import Content
 from predictor.reader.record import (
     DOUBTFUL,
     MOST_INT,
@@ -23,40 +24,15 @@ from predictor.reader.record import (
     model_of,
     redaction_of,
 )
+from predictor.recording.canonical import LogRecord, Pair, scope_digest
 from predictor.recording.stream_events import TABLE as EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# `gc=False`: some fifty of these are made a record, none can be part of a cycle, and the collector would visit each.
-
-
-class _Value(msgspec.Struct, gc=False):
-    stringValue: str | None = None  # noqa: N815 - OTLP's name, as all below
-    boolValue: bool | None = None  # noqa: N815
-    intValue: str | int | None = None  # noqa: N815
-    doubleValue: float | str | None = None  # noqa: N815
-
-
-class _Pair(msgspec.Struct, gc=False):
-    key: str
-    value: _Value = msgspec.field(default_factory=_Value)
-
 
 class _Holder(msgspec.Struct, gc=False):
-    attributes: list[_Pair] = []
-
-
-class _Record(msgspec.Struct, gc=False):
-    timeUnixNano: int | str = 0  # noqa: N815
-    observedTimeUnixNano: int | str = 0  # noqa: N815
-    severityText: str = ""  # noqa: N815
-    body: _Value = msgspec.field(default_factory=_Value)
-    attributes: list[_Pair] = []
-    eventName: str = ""  # noqa: N815
-    traceId: str = ""  # noqa: N815
-    spanId: str = ""  # noqa: N815
-    flags: int = 0
+    attributes: list[Pair] = []
 
 
 _T = TypeVar("_T")
@@ -85,13 +61,15 @@ class _Shared(NamedTuple):
     resource: dict[str, Any]
     redaction: dict[str, str]
     outputs: str
+    digest: bytes
+    """Of the scope's attributes."""
 
 
 _NO_TEXT, _NO_DOUBLE, _NO_INT, _NO_BOOL = (DOUBTFUL[each] for each in (str, float, int, bool))
 _KNOWN = 256  # scopes and resources that are remembered: a log has some for each stream, and says them in each line
-_decode = msgspec.json.Decoder(_LogsData[_Record]).decode
+_decode = msgspec.json.Decoder(_LogsData[LogRecord]).decode
 _decode_raw = msgspec.json.Decoder(_LogsData[msgspec.Raw]).decode
-_decode_record = msgspec.json.Decoder(_Record).decode
+_decode_record = msgspec.json.Decoder(LogRecord).decode
 _decode_holder = msgspec.json.Decoder(_Holder).decode
 
 
@@ -131,7 +109,7 @@ def _add(found: list[Entry], records: list[Any], about: tuple[bytes, bytes], spo
         return
     for record in records:
         try:
-            found.append(_entry(record if type(record) is _Record else _decode_record(record), shared))
+            found.append(_entry(record if type(record) is LogRecord else _decode_record(record), shared))
         except msgspec.ValidationError as error:
             spoiled(f"a record of stream {shared.stream}: {error}")
         except ValueError as error:
@@ -170,10 +148,12 @@ def _shared(scope_text: bytes, resource_text: bytes) -> _Shared | None:
         return None
     check_schema(scope)
     outputs = str(scope.get(OUTPUTS, ""))
-    return _Shared(scope[STREAM], model_of(scope), _held(resource_text), redaction_of(scope), outputs)
+    return _Shared(
+        scope[STREAM], model_of(scope), _held(resource_text), redaction_of(scope), outputs, scope_digest(scope)
+    )
 
 
-def _entry(record: _Record, shared: _Shared) -> Entry:
+def _entry(record: LogRecord, shared: _Shared) -> Entry:
     attributes, doubtful = _attributes(record.attributes)
     event = record.eventName or attributes.get("event.name", "")
     if doubtful or event in EVENTS or attributes.get(SEQUENCE, 0) < 1:
@@ -198,10 +178,11 @@ def _entry(record: _Record, shared: _Shared) -> Entry:
         shared.resource,
         shared.redaction,
         shared.outputs,
+        Content(shared.digest, record),
     )
 
 
-def _attributes(pairs: list[_Pair]) -> tuple[dict[str, Any], bool]:
+def _attributes(pairs: list[Pair]) -> tuple[dict[str, Any], bool]:
     """Return attributes as Python has them, and whether one may have a type that the published table does not allow.
 
     In one pass, since a reader spends most of its time here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -113,6 +114,9 @@ class Local:
         return found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
 
 
+_MINUTE_NS = 60 * 10**9
+
+
 class OutboxSource(Local):
     """The folder that PREDICTOR_OUTBOX names; a server may be writing to it and taking away what it has shipped."""
 
@@ -170,6 +174,16 @@ class OutboxSource(Local):
         """Tell whether a process has the stream, as its lock says; None of one whose folder is gone."""
         files = layout.StreamFiles(self._path / layout.LAYOUT / stream)
         return owned(files) if files.path.is_dir() else None
+
+    def holds_older(self, when: int) -> bool:
+        """Tell whether there is a segment that was finished a minute before a time: the oldest go first."""
+        for stream in layout.streams(self._path):
+            files = stream.signal("logs")
+            for number in files.numbers():
+                with contextlib.suppress(FileNotFoundError):
+                    if files.segment(number).stat().st_mtime_ns < when - _MINUTE_NS:
+                        return True
+        return False
 
     def follow(self, window: TimeRange) -> Iterator[Entry | None]:
         """Yield what is there and what comes, streams that begin later included."""

@@ -12,7 +12,8 @@ from predictor.reader.sources.outbox import OutboxSource
 from predictor.reader.time_range import TimeRange
 from predictor.reader.time_range import shown as time
 from predictor.reader.verify import state
-from predictor.reader.verify.completeness import Verdict, VerifyReport, verify
+from predictor.reader.verify.completeness import verify
+from predictor.reader.verify.keys import PublicKeys
 from predictor.reader.verify.stream_state import shown, size
 
 if TYPE_CHECKING:
@@ -21,34 +22,26 @@ if TYPE_CHECKING:
 
     from predictor.reader.command import Asked
     from predictor.reader.verify.outbox_contents import Lack
+    from predictor.reader.verify.report import Verdict, VerifyReport
 
 _COLUMNS = (
     TextColumn("stream"),
     TextColumn("state"),
     TextColumn("last spoke"),
     *(TextColumn(title, right=True) for title in ("from", "to", "records", "copies", "lost", "refused", "missing")),
+    TextColumn("unaltered"),
 )
+_FIRST_SUM, _AFTER_SUMS = 5, 10  # columns
 _FORGET_NS = 7 * 86_400 * 10**9
+_PLACES = 3  # of one reason
 _MOST = 20  # sentences of one kind: a damaged disk has thousands
 
 
 def sentences(report: VerifyReport) -> Iterator[str]:
     """Yield what is wrong, one sentence each."""
     for verdict in report.verdicts:
-        stream = verdict.stream
-        about = f"stream {stream.id}"
-        if verdict.unexplained:
-            more = f" ({verdict.refused} of them refused by the sink)" if verdict.refused else ""
-            yield f"{about}: missing {shown(verdict.missing)}{more}"
-        if stream.altered:
-            numbers = [(number, number) for number in sorted(set(stream.altered))]
-            yield f"{about}: altered, one number with two contents: {shown(numbers)}"
-        if verdict.beyond:
-            yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
-        if verdict.state == "silent":
-            told = f", which told of {stream.pending} bytes that the sink had not accepted" if stream.pending else ""
-            known = f"ended without a word after record {stream.last_word}{told}"
-            yield f"{about}: {known}; what it held then is unknown"
+        yield from _about(verdict)
+    yield from report.gone
     for lack in report.lacks:
         yield from _lacks(lack, of_outbox=report.of_outbox)
     for job_id, row in report.twice[:_MOST]:
@@ -57,6 +50,26 @@ def sentences(report: VerifyReport) -> Iterator[str]:
     for count in (len(report.twice), len(report.damaged)):
         if count > _MOST:
             yield f"and {count - _MOST} more"
+
+
+def _about(verdict: Verdict) -> Iterator[str]:
+    """Yield what is wrong with one stream."""
+    stream = verdict.stream
+    about = f"stream {stream.id}"
+    if verdict.unexplained:
+        more = f" ({verdict.refused} of them refused by the sink)" if verdict.refused else ""
+        yield f"{about}: missing {shown(verdict.missing)}{more}"
+    if stream.altered:
+        numbers = [(number, number) for number in sorted(set(stream.altered))]
+        yield f"{about}: altered, one number with two contents: {shown(numbers)}"
+    if verdict.beyond:
+        yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
+    if verdict.state == "silent":
+        told = f", which told of {stream.pending} bytes that the sink had not accepted" if stream.pending else ""
+        known = f"ended without a word after record {stream.last_word}{told}"
+        yield f"{about}: {known}; what it held then is unknown"
+    for fault in verdict.proof.faults[:_MOST]:
+        yield f"{about}: {fault}"
 
 
 def _lacks(lack: Lack, *, of_outbox: bool) -> Iterator[str]:
@@ -83,6 +96,7 @@ def as_json(report: VerifyReport) -> dict[str, Any]:
         "streams": [_stream(verdict) for verdict in report.verdicts],
         "twice": [{"job_id": job_id, "index": row} for job_id, row in report.twice],
         "damaged": report.damaged,
+        "gone": report.gone,
         "lacking": [
             {
                 "stream": lack.stream,
@@ -117,6 +131,10 @@ def _stream(verdict: Verdict) -> dict[str, Any]:
         "beyond_closed": verdict.beyond,
         "unrecorded": stream.unrecorded,
         "pending_bytes": stream.pending,
+        "unaltered": verdict.proof.proved,
+        "unproved": [{"from": first, "to": last, "reason": why} for first, last, why in verdict.proof.unproved],
+        "faults": verdict.proof.faults,
+        "signed_by": verdict.proof.signed_by,
     }
 
 
@@ -132,12 +150,12 @@ def _row(verdict: Verdict) -> list[str]:
         verdict.refused,
         verdict.unexplained,
     )
-    return [stream.id, state, time(stream.newest_ns), *map(str, numbers)]
+    return [stream.id, state, time(stream.newest_ns), *map(str, numbers), shown(verdict.proof.proved, 2) or "-"]
 
 
 def _total(rows: Sequence[Sequence[str]]) -> list[str]:
-    sums = [str(sum(int(row[at]) for row in rows)) for at in range(5, len(_COLUMNS))]
-    return [f"{len(rows)} in all", "", "", "", "", *sums]
+    sums = [str(sum(int(row[at]) for row in rows)) for at in range(_FIRST_SUM, _AFTER_SUMS)]
+    return [f"{len(rows)} in all", "", "", "", "", *sums, ""]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -153,6 +171,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outbox", type=Path, metavar="DIR", help="the sink must have what this outbox holds and what was refused"
     )
+    parser.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        help="a public key in PEM: all checkpoints must be signed by it, or by one of several",
+    )
 
 
 def _run(asked: Asked) -> int:
@@ -161,10 +186,13 @@ def _run(asked: Asked) -> int:
         msg = f"--outbox compares a sink with an outbox, and {asked.source.name} is one; wanted --from with the sink"
         raise ValueError(msg)
     began = time_ns()
+    keys = PublicKeys(asked.options.key) if asked.options.key else None
     then = _then(asked)
     window = TimeRange(then.until) if then else asked.window
     with output.progress("reading", asked.source) as tick:
-        report = verify(asked.source, window, tick, began, outbox=outbox, then=then.streams if then else None)
+        report = verify(
+            asked.source, window, tick, began, outbox=outbox, then=then.streams if then else None, keys=keys
+        )
     status = _show(asked, report)
     if asked.options.state:
         streams = _following(then, report, began)
@@ -190,8 +218,15 @@ def _following(then: state.VerifyState | None, report: VerifyReport, until: int)
         streams.pop(stream.id, None)
         if not stream.closed:
             silent = verdict.state == "silent"
+            sealed = max(stream.digests.checkpoints.values(), key=lambda each: each.number, default=None)
             streams[stream.id] = state.StreamThen(
-                stream.last, stream.newest_ns, stream.settled, stream.rejected, silent
+                stream.last,
+                stream.newest_ns,
+                stream.settled,
+                stream.rejected,
+                silent,
+                sealed.number if sealed else 0,
+                sealed.written_ns if sealed else 0,
             )
     return {name: each for name, each in streams.items() if not each.told or each.spoke > until - _FORGET_NS}
 
@@ -203,6 +238,8 @@ def _show(asked: Asked, report: VerifyReport) -> int:
         return _status(report, allow_empty=asked.options.allow_empty)
     rows = [_row(verdict) for verdict in report.verdicts]
     output.listing(_COLUMNS, rows, _total(rows) if rows else None)
+    for sentence in _proofs(report, checked=bool(asked.options.key)):
+        output.remark(sentence)
     for sentence in sentences(report):
         output.remark(sentence)
     if unrecorded := sum(verdict.stream.unrecorded for verdict in report.verdicts):
@@ -216,6 +253,26 @@ def _show(asked: Asked, report: VerifyReport) -> int:
     if report.sound:
         output.remark(_conclusion(report))
     return _status(report, allow_empty=asked.options.allow_empty)
+
+
+def _proofs(report: VerifyReport, *, checked: bool) -> Iterator[str]:
+    """Yield what the digests prove and do not prove: no faults."""
+    signed = sorted({key for verdict in report.verdicts for key in verdict.proof.signed_by})
+    unsigned = any(verdict.proof.proved and not verdict.proof.signed_by for verdict in report.verdicts)
+    proved = sum(size(verdict.proof.proved) for verdict in report.verdicts)
+    if proved:
+        keys = [*(f"signed by {key}" for key in signed), *(["not signed"] if unsigned else [])]
+        doubt = "" if checked or not signed else "; the signatures were not checked, which takes --key"
+        yield f"{proved} numbers are proved to be unaltered, {', '.join(keys)}{doubt}"
+    reasons: dict[str, list[str]] = {}
+    for verdict in report.verdicts:
+        for first, last, why in verdict.proof.unproved:
+            reasons.setdefault(why, []).append(f"{verdict.stream.id} {shown([(first, last)])}")
+    for why, places in list(reasons.items())[:_MOST]:
+        more = f" and {len(places) - _PLACES} more" if len(places) > _PLACES else ""
+        yield f"not proved to be unaltered, {why}: {', '.join(places[:_PLACES])}{more}"
+    if len(reasons) > _MOST:
+        yield f"and {len(reasons) - _MOST} more that are not proved"
 
 
 def _status(report: VerifyReport, *, allow_empty: bool) -> int:

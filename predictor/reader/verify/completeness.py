@@ -9,11 +9,16 @@ from uuid import UUID
 
 from predictor.reader.sequence_sets import Once
 from predictor.reader.sources.outbox import GONE, OutboxSource
-from predictor.reader.time_range import TimeRange
-from predictor.reader.verify.outbox_contents import Held, Lack, held, lacking, rejected
-from predictor.reader.verify.stream_state import SequenceRange, Stream, size
+from predictor.reader.time_range import MARGIN_NS, TimeRange
+from predictor.reader.verify.outbox_contents import Held, held, lacking, rejected
+from predictor.reader.verify.predecessors import Predecessors
+from predictor.reader.verify.proof import proof
+from predictor.reader.verify.repeated_rows import fingerprint, rows_again
+from predictor.reader.verify.report import Verdict, VerifyReport
+from predictor.reader.verify.stream_state import Stream, size
 from predictor.reader.verify.surroundings import around, before, going_on, reaches_back
 from predictor.recording.record_schema import EVENT_NAME
+from predictor.recording.stream_events import OPENED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,67 +27,13 @@ if TYPE_CHECKING:
     from predictor.reader.record import Entry
     from predictor.reader.sequence_sets import Fingerprints
     from predictor.reader.sources.source import Source
+    from predictor.reader.verify.keys import PublicKeys
     from predictor.reader.verify.state import StreamThen
-    from predictor.reader.verify.stream_state import State
 
+_UNSEALED_NS = 900 * 10**9
+"""A stream that has no checkpoint for longer has none, or has ended."""
 _SHIPS = 2.0
 """Seconds: a server that can ships a record within half a one."""
-
-
-@dataclass
-class Verdict:
-    """What is known of one stream."""
-
-    stream: Stream
-    state: State
-    first: int
-    """Numbers are judged from here on: 1, or the first that is kept, or the first in the window."""
-    missing: list[SequenceRange] = field(default_factory=list)
-    """Neither here nor declared lost."""
-    beyond: bool = False
-    """Whether there are numbers after the closing record."""
-    refused: int = 0
-    """How many of the missing the servers themselves say that the sink has refused for their content."""
-
-    @property
-    def unexplained(self) -> int:
-        """How many numbers are missing for no reason that the log names."""
-        return size(self.missing) - self.refused
-
-    @property
-    def sound(self) -> bool:
-        """Whether everything is there or explained."""
-        return not (self.unexplained or self.stream.altered or self.beyond or self.state == "silent")
-
-
-@dataclass
-class VerifyReport:
-    """What a source holds, stream by stream, and what is wrong with it as a whole."""
-
-    verdicts: list[Verdict]
-    twice: list[tuple[str, int | None]]
-    """(job id, index) under more than one number."""
-    damaged: list[str]
-    """What could not be read."""
-    lacks: list[Lack] = field(default_factory=list)
-    """What the outbox has and the sink lacks; of an outbox itself, what lies in `rejected/`."""
-    rejected_spans: int = 0
-    """Spans in `rejected/`: no fault, since traces are a sample."""
-    passed_over: list[str] = field(default_factory=list)
-    """What lies beside it and was not read: no fault."""
-    of_outbox: bool = False
-    """Whether an outbox was judged and not a sink."""
-
-    @property
-    def records(self) -> int:
-        """How many different records were read."""
-        return sum(verdict.stream.records for verdict in self.verdicts)
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing is unexplained."""
-        fine = all(verdict.sound for verdict in self.verdicts)
-        return fine and not (self.twice or self.damaged or self.lacks)
 
 
 def verify(
@@ -94,21 +45,23 @@ def verify(
     outbox: Path | None = None,
     wait: Callable[[], object] = lambda: time.sleep(_SHIPS),
     then: Mapping[str, StreamThen] | None = None,
+    keys: PublicKeys | None = None,
 ) -> VerifyReport:
     """Read a source once and judge each of its streams; `progress` is told of each record.
 
     With `outbox` the source is a sink, which must have what that folder holds; `wait` lets a server ship what is on
-    its way; `then` is where an earlier run, which ended where the window starts, has left the streams.
+    its way; `then` is where an earlier run, which ended where the window starts, has left the streams; `keys` must
+    have signed all checkpoints.
     Where numbers are missing all is read once more, since records may have arrived behind the reader's back, and then
     what lies outside the window, since clocks are set.
-    Memory is about 16 bytes a record. Raises SourceError.
+    Memory is about 16 bytes a record, and 32 more until its checkpoint has come. Raises SourceError.
     """
     # The outbox first: what is shipped while the sink is read is seen there.
     kept, broken = _held(source, window, progress, outbox)
     if window.start is None:
         window = window._replace(start=source.oldest)
     check = _Check(source, window, progress, time.time_ns() if now_ns is None else now_ns, outbox, then or {})
-    for entry in source.read(window.wider()):
+    for entry in source.read(check.reading()):
         check.take(entry)
     check.look_before()
     again = {verdict.stream.id for verdict in check.verdicts() if verdict.missing}
@@ -121,13 +74,17 @@ def verify(
     check.look_around()
     judged = [verdict for verdict in check.verdicts() if check.judges(verdict)]
     _explain(judged)
-    twice = _named(source, window, check.jobs.twice())
+    for verdict in judged:
+        check.prove(verdict, keys)
+    gone = check.predecessors.gone(check.highest(), around(source, window.start))
+    twice = rows_again(source, window, check.jobs.twice())
     damaged = list(dict.fromkeys([*source.damaged, *broken]))  # some were read twice
     spans = sum(each.spans for each in kept.values())
     # What the sink refused may lie in the outbox's own segments still.
     lacks = lacking(kept, check.seen if outbox else lambda _: None)
     passed_over = list(source.passed_over)
-    return VerifyReport(judged, twice, damaged, lacks, spans, passed_over, of_outbox=isinstance(source, OutboxSource))
+    of_outbox = isinstance(source, OutboxSource)
+    return VerifyReport(judged, twice, damaged, lacks, spans, passed_over, gone, of_outbox=of_outbox)
 
 
 @dataclass
@@ -141,13 +98,29 @@ class _Check:
     outbox: Path | None
     then: Mapping[str, StreamThen]
     jobs: Once = field(default_factory=Once)
+    predecessors: Predecessors = field(init=False)
     _streams: dict[str, Stream] = field(default_factory=dict)
     _going_on: set[str] = field(default_factory=set)
     """Streams that have spoken after the window, or in it by a clock that was set."""
 
+    def __post_init__(self) -> None:
+        """Know of no stream that others name."""
+        self.predecessors = Predecessors(self.source)
+
+    def reading(self) -> TimeRange:
+        """Return what is read: the window with its margin, and what the last run could not prove yet."""
+        whole = self.window.wider()
+        if whole.start is None or self.window.start is None:
+            return whole
+        oldest = self.window.start - _UNSEALED_NS
+        ages = [each.sealed_ns - MARGIN_NS for each in self.then.values() if each.sealed_ns > oldest]
+        return whole._replace(start=min([whole.start, *ages]))
+
     def take(self, entry: Entry) -> None:
         """Take a record in."""
         self.progress(entry)
+        if entry.event == OPENED:
+            self.predecessors.take(entry)
         stream = self._streams.get(entry.stream) or self._streams.setdefault(entry.stream, self._begun(entry.stream))
         known = stream.records
         early = self.window.start is not None and entry.time_ns < self.window.start
@@ -157,11 +130,11 @@ class _Check:
         stream.add(entry, judged=not early and not late, early=early)
         if stream.records > known and entry.event == EVENT_NAME:
             for row in entry.identities:
-                self.jobs.add(_fingerprint(row))
+                self.jobs.add(fingerprint(row))
 
     def take_missed(self, streams: set[str]) -> None:
         """Read once more, for records of these streams that have arrived meanwhile."""
-        for entry in self.source.read(self.window.wider()):
+        for entry in self.source.read(self.reading()):
             if entry.stream in streams and entry.sequence not in (self.seen(entry.stream) or ()):
                 self.take(entry)
 
@@ -207,6 +180,34 @@ class _Check:
         """Return what follows, by stream."""
         return [self._verdict(stream) for _, stream in sorted(self._streams.items())]
 
+    def highest(self) -> dict[str, Stream]:
+        """Return the streams that were read."""
+        return self._streams
+
+    def prove(self, verdict: Verdict, keys: PublicKeys | None) -> None:
+        """Set what the digests of a stream prove."""
+        stream = verdict.stream
+        if not stream.lowest:
+            return
+
+        def why_absent(number: int) -> str:
+            if number < self.source.kept_from(stream.id):
+                return f"record {number} is not kept here any more"
+            if any(first <= number <= last for first, last in stream.lost):
+                return f"record {number} is declared lost"
+            if number < stream.lowest:
+                return "they begin before what was read"
+            return f"record {number} is not there"
+
+        verdict.proof = proof(
+            stream.id,
+            stream.digests,
+            (max(stream.lowest, self.then[stream.id].sealed if stream.id in self.then else 0), stream.highest),
+            why_absent,
+            _tail(verdict),
+            keys,
+        )
+
     def judges(self, verdict: Verdict) -> bool:
         """Tell whether the verdict is of this window, and no earlier run has told it."""
         name = verdict.stream.id
@@ -251,6 +252,15 @@ class _Check:
         return self.source.writes(stream)
 
 
+def _tail(verdict: Verdict) -> str:
+    """Return why nothing follows the last checkpoint of a stream."""
+    if not verdict.stream.digests.checkpoints:
+        return "they have no checkpoint"
+    if verdict.state == "complete":
+        return "the process ended without a checkpoint"
+    return "their checkpoint is not written yet" if verdict.state == "open" else "their checkpoint is not there"
+
+
 def _held(
     source: Source, window: TimeRange, progress: Callable[[Entry], object], outbox: Path | None
 ) -> tuple[dict[str, Held], list[str]]:
@@ -281,18 +291,3 @@ def _explain(verdicts: list[Verdict]) -> None:
         more = min(spare, verdict.unexplained)
         verdict.refused += more
         spare -= more
-
-
-def _fingerprint(row: tuple[str | None, int | None]) -> int:
-    """Return 64 bits of job id and row, by SipHash with a key that only this process knows."""
-    return hash(row) & 0xFFFF_FFFF_FFFF_FFFF
-
-
-def _named(source: Source, window: TimeRange, fingerprints: set[int]) -> list[tuple[str, int | None]]:
-    """Return which rows these are, by reading once more; nothing is read if there are none."""
-    if not fingerprints:
-        return []
-    entries = (entry for entry in source.read(window.wider()) if entry.event == EVENT_NAME)
-    rows = (row for entry in entries for row in entry.identities)
-    found = {(job_id or "", row) for job_id, row in rows if _fingerprint((job_id, row)) in fingerprints}
-    return sorted(found, key=lambda row: (row[0], row[1] or 0))

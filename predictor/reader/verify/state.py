@@ -28,6 +28,10 @@ class StreamThen(msgspec.Struct, frozen=True):
     """How many records it had said to be refused."""
     told: bool
     """Whether a run has said that it ended without a word."""
+    sealed: _Count = 0
+    """The number of its last checkpoint that was read, 0 if there is none."""
+    sealed_ns: _Count = 0
+    """When that was written, Unix nanoseconds: what follows it is read once more, since it has no digest yet."""
 
 
 class VerifyState(msgspec.Struct, frozen=True):

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from predictor.reader.sequence_sets import Fingerprints, without
+from predictor.reader.verify.digests import StreamDigests
 from predictor.recording.stream_events import CLOSED, LOST, STATUS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from predictor.reader.record import Entry
     from predictor.reader.verify.state import StreamThen
 
@@ -54,6 +57,11 @@ class Stream:
     """The greatest number before the window, 0 if none is known."""
     reached: bool = False
     """Whether the source reaches back to before the stream began, so that its 1 must be there."""
+    lowest: int = 0
+    """The smallest number that was read."""
+    highest: int = 0
+    """The greatest one."""
+    digests: StreamDigests = field(default_factory=StreamDigests)
     _status: int = 0
     _counted: bool = False
     _first_status: int = 0
@@ -63,7 +71,8 @@ class Stream:
 
     def add(self, entry: Entry, *, judged: bool, early: bool = False) -> None:
         """Take a record in; `judged` if it lies in the window, `early` if before it, else it lies in its margin."""
-        number, fingerprint = entry.sequence, entry.fingerprint()
+        number, digest = entry.sequence, entry.content.digest()
+        fingerprint = int.from_bytes(digest[:8])
         before = self.seen.add(number, fingerprint)
         if before:
             self.copies += 1
@@ -71,6 +80,7 @@ class Stream:
                 self.altered.append(number)
             return
         self.records += 1
+        self._read(entry, digest)
         self.newest_ns = max(self.newest_ns, entry.time_ns, entry.observed_ns)
         if number > self.last_word:
             self.last_word = number
@@ -105,7 +115,9 @@ class Stream:
     def add_elsewhere(self, entry: Entry) -> None:
         """Take in a record that lies outside the window: its number is not missing, and its word explains others."""
         number, said = entry.sequence, entry.attributes
-        self.seen.add(number, entry.fingerprint())
+        digest = entry.content.digest()
+        if not self.seen.add(number, int.from_bytes(digest[:8])):
+            self._read(entry, digest)
         if entry.event == LOST:
             lost = said["prediction.stream.lost.first"], said["prediction.stream.lost.last"]
             if lost not in self.lost:
@@ -117,6 +129,11 @@ class Stream:
             elif number > self.last and (not self._status_after or number < self._status_after):
                 self._status_after = number
                 self.rejected = max(self.rejected, count)
+
+    def _read(self, entry: Entry, digest: bytes) -> None:
+        number = entry.sequence
+        self.lowest, self.highest = min(self.lowest or number, number), max(self.highest, number)
+        self.digests.add(entry, digest)
 
     def missing(self, first: int) -> list[SequenceRange]:
         """Return the numbers from `first` to the last that are neither here nor declared lost, as stretches."""
@@ -138,12 +155,12 @@ class Stream:
         return "silent" if silent else "open"
 
 
-def size(ranges: list[SequenceRange]) -> int:
+def size(ranges: Iterable[SequenceRange]) -> int:
     """Return how many numbers lie in the stretches."""
     return sum(last - first + 1 for first, last in ranges)
 
 
-def shown(ranges: list[SequenceRange], most: int = 5) -> str:
+def shown(ranges: Sequence[SequenceRange], most: int = 5) -> str:
     """Return the stretches as a person reads them: `17-19, 40`, the first few."""
     texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges[:most]]
     return ", ".join(texts) + (f" and {len(ranges) - most} more" if len(ranges) > most else "")

@@ -1,0 +1,65 @@
+"""Streams that others name: whoever opens a stream says which ended on the same outbox before it, and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from predictor.outbox.ended import EndedStream, decoded
+from predictor.reader.sources.outbox import OutboxSource
+from predictor.reader.verify.surroundings import reaches_back
+from predictor.recording.stream_events import PREVIOUS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from predictor.reader.record import Entry
+    from predictor.reader.sources.source import Source
+    from predictor.reader.time_range import TimeRange
+    from predictor.reader.verify.stream_state import Stream
+
+
+class Predecessors:
+    """What the streams of one source say of others."""
+
+    def __init__(self, source: Source) -> None:
+        """Know of none."""
+        self._source = source
+        self._named: dict[str, tuple[EndedStream, str]] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Take in what the opening record of a stream says."""
+        for ended in decoded(entry.attributes.get(PREVIOUS.name, "")):
+            self._named.setdefault(ended.stream, (ended, entry.stream))
+
+    def gone(self, streams: Mapping[str, Stream], elsewhere: TimeRange) -> list[str]:
+        """Return a sentence on each that is not there to the end that it is said to have; raises SourceError.
+
+        `streams` were read; the others are looked for in `elsewhere`. What a source may have let go is not accused.
+        """
+        highest = {name: stream.highest for name, stream in streams.items()}
+        expected = {name: each for name, each in self._named.items() if self._expects(each[0])}
+        unread = {name for name, (ended, _) in expected.items() if highest.get(name, 0) < ended.last}
+        for entry in self._source.of(unread, elsewhere) if unread else ():
+            highest[entry.stream] = max(highest.get(entry.stream, 0), entry.sequence)
+        found = []
+        for name, (ended, by) in sorted(expected.items()):
+            about = f"stream {name}: stream {by} says that it ended with record {ended.last}"
+            if (last := highest.get(name, 0)) == 0:
+                if reaches_back(self._source, ended.ended_ns):
+                    found.append(f"{about}, and there is nothing of it")
+            elif last < ended.last:
+                found.append(f"{about}, and there is none after {last}")
+            elif name in streams and self._differs(streams[name], ended):
+                found.append(f"{about} and another digest")
+        return found
+
+    @staticmethod
+    def _differs(stream: Stream, ended: EndedStream) -> bool:
+        last = stream.digests.checkpoints.get(ended.last)
+        return bool(ended.digest and (last is None or last.digest.hex() != ended.digest))
+
+    def _expects(self, ended: EndedStream) -> bool:
+        """Tell whether a source that lacks a stream has lost it: an outbox lets go of what is shipped, or too old."""
+        if not isinstance(self._source, OutboxSource):
+            return True
+        return ended.kept and self._source.holds_older(ended.ended_ns)

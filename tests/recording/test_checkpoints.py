@@ -1,0 +1,143 @@
+"""Checkpoints as a stream writes them: when they come, what they say, who signs them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from predictor.reader.sources.errors import SourceError
+from predictor.reader.verify.keys import PublicKeys
+from predictor.recording import checkpoints
+from predictor.recording.checkpoints import beginning
+from predictor.recording.signatures import FileSigner, SigningKeyError
+from tests.support.digest_by_hand import checkpoint_digest
+from tests.support.sealed_log import SealedStream, Written, records, sealed
+from tests.support.signing_keys import key_pair
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _checkpoints(stream: SealedStream) -> list[Written]:
+    return [each for each in records(stream.lines) if each.said(checkpoints.DIGEST)]
+
+
+def test_a_checkpoint_speaks_of_all_since_the_one_before() -> None:
+    """Each goes on from the one before it, counts what was written, and its digest is that of the definition."""
+    stream = sealed(SealedStream())
+    every = records(stream.lines)
+    previous, first = beginning(stream.id), 1
+    for each in _checkpoints(stream):
+        before = [other for other in every if first <= other.number < each.number]
+        assert int(each.said(checkpoints.FIRST)) == first
+        assert int(each.said(checkpoints.LAST)) == each.number - 1
+        assert int(each.said(checkpoints.COUNT)) == len(before)
+        assert each.said(checkpoints.PREVIOUS) == previous.hex()
+        previous, first = checkpoint_digest(previous, before, *each), each.number
+        assert each.said(checkpoints.DIGEST) == previous.hex()
+    assert first == stream.log.sequence  # the closing record is the last one
+
+
+def test_what_is_lost_is_not_counted() -> None:
+    """Numbers that were given and not written are in no digest."""
+    stream = SealedStream()
+    stream.predict(count=2)
+    stream.lose(3)
+    stream.status()
+    (found,) = _checkpoints(stream)
+    assert (int(found.said(checkpoints.LAST)), int(found.said(checkpoints.COUNT))) == (7, 4)
+
+
+def test_a_status_that_fails_is_no_checkpoint() -> None:
+    """A checkpoint that the outbox does not take leaves the interval as it was."""
+    stream = SealedStream()
+    stream.predict(count=2)
+    before = list(stream.lines)
+
+    def refuse(line: bytes, *, urgent: bool = False) -> None:
+        raise RuntimeError(line, urgent)
+
+    stream.append, taken = refuse, stream.append  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        stream.status()
+    stream.append = taken  # type: ignore[method-assign]
+    assert stream.lines == before
+    stream.status()
+    (found,) = _checkpoints(stream)
+    assert int(found.said(checkpoints.COUNT)) == 3
+
+
+def test_a_checkpoint_is_due_after_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes fast does not wait for the minute: a reader holds a digest for each record until it comes."""
+    monkeypatch.setattr(checkpoints, "MOST_RECORDS", 5)
+    stream = SealedStream()
+    stream.predict(count=3)
+    assert not stream.log.checkpoint_due
+    stream.predict(count=1)
+    assert stream.log.checkpoint_due
+    stream.status()
+    assert not stream.log.checkpoint_due
+
+
+def test_a_signature_is_over_the_digest(tmp_path: Path) -> None:
+    """Each checkpoint names the key and holds its signature, which is good for no other digest."""
+    private, public = key_pair(tmp_path)
+    signer, keys = FileSigner(private), PublicKeys([public])
+    for each in _checkpoints(sealed(SealedStream(signer=signer))):
+        digest, signature = bytes.fromhex(each.said(checkpoints.DIGEST)), each.said(checkpoints.SIGNATURE)
+        assert each.said(checkpoints.KEY_ID) == signer.key_id == keys.ids[0]
+        assert keys.problem(signer.key_id, digest, signature) is None
+        assert "did not make" in str(keys.problem(signer.key_id, digest[::-1], signature))
+        assert "did not make" in str(keys.problem(signer.key_id, digest, "no base64"))
+    assert keys.problem("", b"", "") == "is not signed"
+
+
+def _pem(folder: Path, content: bytes) -> Path:
+    path = folder / "key.pem"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("content", [None, b"", b"-----BEGIN PRIVATE KEY-----\nAA\n-----END PRIVATE KEY-----\n"])
+def test_a_file_that_is_no_key(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is not there or holds no key is refused by a sentence that says how to make one."""
+    path = tmp_path / "none" if content is None else _pem(tmp_path, content)
+    with pytest.raises(SigningKeyError, match="wanted a file with an Ed25519 private key in PEM, of `openssl genpkey"):
+        FileSigner(path)
+    with pytest.raises(SourceError, match="--key"):
+        PublicKeys([path])
+
+
+def test_another_kind_of_key(tmp_path: Path) -> None:
+    """A key of another kind is refused by name."""
+    rsa = generate_private_key(65537, 2048)
+    path = _pem(tmp_path, rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(SigningKeyError, match="another kind of key"):
+        FileSigner(path)
+
+
+def test_openssl_can_check_a_signature(tmp_path: Path) -> None:
+    """What is signed is text, so that a signature can be checked without this program."""
+    openssl = shutil.which("openssl") or pytest.skip("no openssl here")
+    private, public = key_pair(tmp_path)
+    (found,) = _checkpoints(_signed(FileSigner(private)))
+    text, signature = tmp_path / "text", tmp_path / "signature"
+    text.write_text(f"prediction.stream.digest {found.said(checkpoints.DIGEST)}")
+    signature.write_bytes(b64decode(found.said(checkpoints.SIGNATURE)))
+    command = [openssl, "pkeyutl", "-verify", "-pubin", "-rawin", "-inkey", str(public)]
+    command += ["-in", str(text), "-sigfile", str(signature)]
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+    text.write_text("prediction.stream.digest 00")
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 1
+
+
+def _signed(signer: FileSigner) -> SealedStream:
+    stream = SealedStream(signer=signer)
+    stream.close()
+    return stream

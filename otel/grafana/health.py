@@ -8,12 +8,12 @@ from grafana_foundation_sdk.builders import dashboard
 
 from otel.grafana import panels, stream_table, variables
 from otel.grafana.logql import (
-    ABANDONED,
     CLOSED,
     LOST,
     MISSING,
     RECORDS,
     SEEN,
+    SILENT,
     STREAM,
     count,
     event,
@@ -81,11 +81,11 @@ def _streams() -> Iterator[Builder[Panel]]:
             **bounds,
         )
     yield panels.number(
-        "Abandoned",
-        "Different open streams that had something pending in their last status and have been silent for three status "
-        "periods: their files are on a disk that nobody reads, the way to Loki is broken, or a server has been idle "
-        "since a status that it wrote while its last record was on the way.",
-        or_zero(f"count({ABANDONED})"),
+        "Ended without a word",
+        "Different open streams that have been silent for 11 minutes, or for three after anything but a status without "
+        "a backlog: nobody can say here what they held then. Their files are on a disk that nobody reads, the way to "
+        "Loki is broken, or their pod went with its disk.",
+        or_zero(f"count({SILENT})"),
         red=1,
     )
     yield panels.number(

@@ -87,8 +87,19 @@ SURPLUS = f"{SEEN} + ({LOST} or 0 * {HIGHEST}) - ({HIGHEST} - {LOWEST} + 1)"
 """Entries and declared losses of each stream, less the numbers that it used: negative if numbers are missing."""
 MISSING = f"-1 * ({SURPLUS} < 0)"
 
-ABANDONED = f"({said('backlog_size')} > 0) unless {count(RECORDS, STREAM, '3m')} unless {CLOSED}"
-"""The backlog of each stream that is silent for three status periods, open, and had something pending."""
+_STATUS = f"max_over_time({event('status')} | unwrap prediction_stream_sequence [$__range]) {STREAM}"
+_UNSETTLED = (
+    f"(({HIGHEST} > {_STATUS}) or ({HIGHEST} unless {_STATUS}) or ({HIGHEST} and ({said('backlog_size')} > 0)))"
+)
+"""The last numbers of streams whose last word is anything but a status without a backlog."""
+
+
+def _silent(numbers: str, over: str) -> str:
+    return f"({numbers} unless {count(RECORDS, STREAM, over)} unless {CLOSED})"
+
+
+SILENT = f"{_silent(_UNSETTLED, '3m')} or {_silent(HIGHEST, '11m')}"
+"""The last number of each stream that ended without a word, by the rule of docs/record.md."""
 
 ONE = f'{RECORDS} | prediction_stream_id="$stream" | prediction_stream_sequence!=""'
 """All records of the stream that the variable `stream` names."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from otel.grafana import panels
 from otel.grafana.logql import (
-    ABANDONED,
     CLOSED,
     GAPS,
     HIGHEST,
@@ -17,6 +16,7 @@ from otel.grafana.logql import (
     NUMBERS,
     ONE,
     SEEN,
+    SILENT,
     SURPLUS,
     bound_of_one,
     said,
@@ -50,7 +50,7 @@ def every() -> Builder[Panel]:
             Column("rejected", "Rejected by its process", "none"): said("rejected_count", "max"),
             Column("backlog", "Last backlog", "bytes"): said("backlog_size"),
             Column("closed", "Closing records", "none"): CLOSED,
-            Column("abandoned", "Abandoned backlog", "bytes"): ABANDONED,
+            Column("silent", "Silent after record", "none"): SILENT,
         },
         [Column("k8s_pod_name", "Pod"), Column("prediction_stream_id", "Stream", link=_CHOOSE)],
     )

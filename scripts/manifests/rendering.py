@@ -39,14 +39,15 @@ def components() -> list[str]:
 def combinations() -> Iterator[tuple[str, ...]]:
     """Yield every set of components that makes sense.
 
-    Records need a place to go (stdout, loki), and Grafana reads Loki. So does the table, which touches nothing else: it
-    is tried beside all others, and with Loki alone.
+    Records need a place to go (stdout, loki), and Grafana reads Loki. So do the jobs (table, verify), which touch
+    nothing else: each is tried beside all others, and with Loki alone.
     """
     names = components()
     for count in range(1, len(names) + 1):
         for chosen in map(set, itertools.combinations(names, count)):
             if chosen & {"stdout", "loki"} and ("loki" in chosen or "grafana" not in chosen):
-                if "table" in chosen and chosen not in ({"loki", "table"}, set(names)):
+                jobs = chosen & {"table", "verify"}
+                if jobs and chosen != set(names) and (len(jobs) > 1 or chosen != jobs | {"loki"}):
                     continue
                 yield tuple(sorted(chosen))
 

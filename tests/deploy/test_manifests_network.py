@@ -111,6 +111,7 @@ def test_exactly_these_arrows_exist() -> None:
         Arrow("collector", "tempo", 4318),
         Arrow("grafana", "loki", 3100),
         Arrow("table", "loki", 3100),
+        Arrow("verify", "loki", 3100),
         Arrow("grafana", "tempo", 3200),
     }
     for name in rendering.overlays():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tests.stack.planting import Fact
 
-OPENED, OPEN, SHUT_DOWN, CRASHED, ABANDONED = 6, 3, 2, 1, 1
+OPENED, OPEN, SHUT_DOWN, CRASHED, WORDLESS = 6, 3, 2, 1, 1
 LOST, REJECTED, MISSING, UNRECORDED = 3, 2, 3, 7
 """Of all streams; the rejected records are missing beside the others."""
 _SEQUENCE = "prediction_stream_sequence"
@@ -24,6 +24,11 @@ def _stream(stream: int, pod: int) -> frozenset[tuple[str, str]]:
 
 ALIVE, CLOSED, CRASH, HOLES = _stream(1, 0), _stream(2, 1), _stream(3, 2), _stream(4, 2)
 SILENT, BRIEF = _stream(5, 3), _stream(7, 4)
+
+
+def _last_number(asked: Asked, stream: frozenset[tuple[str, str]]) -> int:
+    name = dict(stream)["prediction_stream_id"]
+    return max(number(fact)[1] for fact in asked.facts if fact.values["prediction_stream_id"] == name)
 
 
 def _surplus(asked: Asked) -> Answer:
@@ -69,7 +74,7 @@ NUMBERS: dict[tuple[str, str, str], Callable[[Asked], Answer]] = {
             "Streams open": OPEN,
             "Shut down": SHUT_DOWN,
             "Crashed": CRASHED,
-            "Abandoned": ABANDONED,
+            "Ended without a word": WORDLESS,
             "Numbers missing, at least": MISSING + REJECTED,
             "Declared lost": LOST,
             "Rejected": REJECTED,
@@ -97,7 +102,7 @@ NUMBERS: dict[tuple[str, str, str], Callable[[Asked], Answer]] = {
     ("log-health", "Streams", "F"): lambda asked: most_said("rejected_count", asked),
     ("log-health", "Streams", "G"): lambda asked: last_said("backlog_size", asked),
     ("log-health", "Streams", "H"): lambda asked: counts(asked.events("closed"), *STREAM),
-    ("log-health", "Streams", "I"): lambda _: {SILENT: 45_000},
+    ("log-health", "Streams", "I"): lambda asked: {SILENT: _last_number(asked, SILENT)},
     ("log-health", "Different numbers", "A"): lambda asked: one(len(unique(asked.chosen()))),
     ("log-health", "Missing numbers", "A"): _missing,
     ("log-health", "Copies", "A"): _copies,

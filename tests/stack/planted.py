@@ -8,7 +8,7 @@ Twenty minutes of records end at `END`; what each query must answer follows from
 | closed | ended by a shutdown, with a declared loss |
 | crashed | ended by a crash, two records refused by the sink |
 | holes | open, three numbers missing at two places |
-| abandoned | silent for ten minutes although its last status had a backlog |
+| silent | silent for ten minutes after a status with a backlog |
 | brief | started and shut down, without a prediction |
 """
 
@@ -122,7 +122,7 @@ def holes() -> Stream:
     return stream
 
 
-def abandoned() -> Stream:
+def silent() -> Stream:
     """Return a stream that fell silent with records on its disk."""
     stream = Stream(5, "predictor-3")
     for minute in range(MINUTES - 10):
@@ -171,7 +171,7 @@ def judged(number: int, rows: int) -> Stream:
 
 def plant() -> list[Stream]:
     """Return all streams."""
-    return [alive(), closed(), crashed(), holes(), abandoned(), brief(), elsewhere()]
+    return [alive(), closed(), crashed(), holes(), silent(), brief(), elsewhere()]
 
 
 def copies(streams: list[Stream]) -> list[bytes]:

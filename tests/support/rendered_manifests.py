@@ -59,7 +59,7 @@ class Rendering:
         return found
 
     def pods(self) -> list[Pod]:
-        """Return the pods of every workload."""
+        """Return the pods of every workload, those of jobs included."""
         templates = [(one, one["spec"]["template"]) for one in self.kind("Deployment", "StatefulSet", "DaemonSet")]
         templates += [(one, one["spec"]["jobTemplate"]["spec"]["template"]) for one in self.kind("CronJob")]
         return [Pod(workload, it["metadata"]["labels"], it["spec"]) for workload, it in templates]

@@ -118,7 +118,7 @@ class RowsEncoder:
         rows = "1 row" if end - begin == 1 else f"{end - begin} rows"
         tail = f"{self._schema.model} job={many.job_id} {many.total * 1000:.1f} ms"
         return encode_event(
-            attributes={name: value for name, value in pairs.items() if value is not None},
+            attributes={name: value for name, value in pairs.items() if value is not None and value != ""},
             body=f"{'OUTLIER ' if outlier else ''}{rows} {tail}",
             severity=record_schema.WARN if outlier else record_schema.INFO,
             event_name=record_schema.EVENT_NAME,

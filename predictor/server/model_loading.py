@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.api.catalog import VersionFacts
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from predictor.inference.model import Model
     from predictor.inference.repository import Fingerprint
     from predictor.recording.redaction import Redaction
+
+_logger = logging.getLogger("predictor.models")
 
 
 class Loaded(NamedTuple):
@@ -74,6 +77,9 @@ def try_version(source: Source, settings: Settings) -> Loaded | Failed:
         return load_version(source, settings)
     except (ValueError, OSError) as error:
         return Failed(source, fingerprint, str(error).removesuffix("."))
+    except Exception as error:  # no memory, a fault of ours or of the runtime: no reason to end what is served
+        _logger.exception("%s cannot be loaded", source)
+        return Failed(source, fingerprint, f"{source} cannot be loaded: {error!r}")
 
 
 def load_models_that_load(settings: Settings) -> LoadedModels:

@@ -14,7 +14,8 @@ from aiohttp import web
 
 from predictor.config.settings import load as load_settings
 from predictor.core.problems import Kind, Problem
-from predictor.server import app, model_service
+from predictor.inference.model import load as load_model
+from predictor.server import app, model_loading, model_service
 from predictor.server.model_loading import load_models
 from predictor.server.otel_resource import resource
 from tests.support import bare_models
@@ -257,6 +258,36 @@ async def test_a_name_that_another_model_has_is_refused(
         assert await ask(here, "price") == answer(1.0)
     (line,) = said(caplog)
     assert "are both called 'price'" in line
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("the inside")])
+async def test_whatever_loading_raises_is_said(
+    tmp_path: Path,
+    outbox: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+) -> None:
+    """A model that fails to load for a reason that nobody foresaw is one that cannot be loaded; others are served."""
+    root = tmp_path / "models"
+    constant(root / "a.onnx", 1.0)
+    constant(root / "b.onnx", 2.0)
+    whole = load_model
+
+    def load(path: Path, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - as the loader takes and gives it
+        if path.stem == "a":
+            raise fault
+        return whole(path, *given, **named)
+
+    async with serve_models(outbox, root) as here:
+        monkeypatch.setattr(model_loading, "load", load)
+        constant(root / "a.onnx", 10.0)
+        constant(root / "b.onnx", 20.0)
+        await service(here).reload()
+        assert await ask(here, "a") == answer(1.0)
+        assert await ask(here, "b") == answer(20.0)
+        await service(here).reload(asked=False)
+    assert sum("is served as before" in line for line in said(caplog)) == 1
 
 
 async def test_a_fault_in_a_reload_ends_nothing(

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 from grafana_foundation_sdk.builders import dashboard
 
 from otel.grafana import features, feedback, panels, variables
-from otel.grafana.logql import ATTEMPTS, COPIES, KEPT, OUTLIER_SHARE, PREDICTIONS, count, events, or_zero, quantile
+from otel.grafana.logql import (
+    ATTEMPTS,
+    COPIES,
+    KEPT,
+    OUTLIER_SHARE,
+    PREDICTIONS,
+    count,
+    events,
+    extreme,
+    or_zero,
+    quantile,
+)
 from otel.grafana.panels import LOKI, Column, Line
 
 if TYPE_CHECKING:
@@ -56,11 +67,15 @@ def build(models: Sequence[Known]) -> dashboard.Dashboard:
                 variables.choice(
                     "label", "Label", "Of answers; failures have none.", [la for m in models for la in m.labels]
                 ),
+                variables.number(),
                 variables.sample(),
             )
         )
     )
     for panel in (*_numbers(), *_answers(), *_latencies()):
+        board.with_panel(panel)
+    board.with_row(dashboard.Row("Numbers"))
+    for panel in _values():
         board.with_panel(panel)
     for model in models:
         board.with_row(dashboard.Row(f"Features of {model.name} against its training range"))
@@ -165,6 +180,34 @@ def _latencies() -> Iterator[Builder[Panel]]:
             [Line(quantile(share, f"prediction_duration_{name}"), f"{share:.0%}") for share in (0.5, 0.95, 0.99)],
             "s",
         ).span(6)
+
+
+def _values() -> Iterator[Builder[Panel]]:
+    yield panels.series(
+        "Numbers over time",
+        "The number that the variable Number names: 5 %, 25 %, 50 %, 75 % and 95 % of the answers stay below. "
+        "Answers without it are left out.",
+        [Line(quantile(share, "$number"), f"{share:.0%}") for share in (0.05, 0.25, 0.5, 0.75, 0.95)],
+        "short",
+    ).span(12)
+    by = ("prediction_model_name", "prediction_model_version")
+    yield panels.series(
+        "Median number by model version",
+        "Half of the answers of a version are below its line: a new version that answers otherwise shows here.",
+        [
+            Line(
+                quantile(0.5, "$number").replace("(service_name)", f"({', '.join(by)})"),
+                "{{prediction_model_name}} {{prediction_model_version}}",
+            )
+        ],
+        "short",
+    ).span(6)
+    yield panels.series(
+        "Lowest and highest number",
+        "The extremes of the number that the variable Number names.",
+        [Line(extreme("max", "$number"), "highest"), Line(extreme("min", "$number"), "lowest")],
+        "short",
+    ).span(6)
 
 
 def _seen() -> Builder[Panel]:

@@ -59,6 +59,18 @@ def choice(name: str, label: str, description: str, values: Sequence[str]) -> da
     )
 
 
+def number() -> dashboard.CustomVariable:
+    """Return the attribute that the row Numbers shows: the only number of an answer, or one that has a name."""
+    return (
+        dashboard.CustomVariable("number")
+        .label("Number")
+        .description("Of the row Numbers: prediction_value, or one with a name, such as prediction_value_p90; type it.")
+        .values("prediction_value")
+        .allow_custom_value(allow_custom_value=True)
+        .current(VariableOption(text="prediction_value", value="prediction_value"))
+    )
+
+
 def sample() -> dashboard.CustomVariable:
     """Return a choice of jobs by their last digits, which are random; batches come or stay away whole."""
     # Not `.*0`: Loki takes that for "contains 0".

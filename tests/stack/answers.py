@@ -37,7 +37,7 @@ class Asked(NamedTuple):
     def answered(self) -> list[Fact]:
         """Return the predictions of the chosen model and label."""
         found = [fact for fact in self.attempts() if "error_type" not in fact.values]
-        return [fact for fact in found if self.label in {None, fact.values["prediction_label"]}]
+        return [fact for fact in found if self.label in {None, fact.values.get("prediction_label")}]
 
     def failed(self) -> list[Fact]:
         """Return the failures of the chosen model."""

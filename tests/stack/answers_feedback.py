@@ -106,8 +106,8 @@ NUMBERS: dict[tuple[str, str, str], Callable[[Asked], Answer]] = {
 }
 
 BY_HAND = {
-    "A": {("iris", "1"): 90, ("iris", "2"): 8, ("churn", "7"): 4},
-    "B": {("iris", "1"): 26 / 90, ("iris", "2"): 4 / 8, ("churn", "7"): 1},  # labels, and 4 numbers
+    "A": {("iris", "1"): 90, ("iris", "2"): 8, ("churn", "7"): 4, ("price", "3"): 4},
+    "B": {("iris", "1"): 26 / 90, ("iris", "2"): 4 / 8, ("churn", "7"): 1, ("price", "3"): 0},  # labels, and 4 numbers
     "C": {("iris", "1"): 22, ("iris", "2"): 4, ("churn", "7"): 4},
     # Of the 13, 8 were told more than once, and 1 was corrected by another replica.
     "D": {("iris", "1"): 13 / 22, ("iris", "2"): 2 / 4, ("churn", "7"): 2 / 4},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tests.stack.answers import Answer, Asked, counts, figures, one, quantile, unique
 
 if TYPE_CHECKING:
@@ -48,6 +50,14 @@ def _extreme(which: Callable[[list[float]], float], name: str) -> Callable[[Aske
     return lambda asked: figures(which, f"prediction_input_{name}", asked.answered(), "service_name")
 
 
+def _number(which: Callable[[list[float]], float]) -> Callable[[Asked], Answer]:
+    return lambda asked: figures(which, "prediction_value", asked.answered(), "service_name")
+
+
+def _median_by_version(asked: Asked) -> Answer:
+    return figures(lambda values: float(np.median(values)), "prediction_value", asked.answered(), *_MODEL)
+
+
 def _traces(asked: Asked) -> Answer:
     return one(len({fact.values["trace_id"] for fact in asked.attempts() if fact.values.get("flags") == 1}))
 
@@ -67,6 +77,13 @@ NUMBERS: dict[tuple[str, str, str], Callable[[Asked], Answer]] = {
         ("predictions", "Confidence", ref): quantile(share, "prediction_confidence")
         for ref, share in (("A", 0.05), ("B", 0.25), ("C", 0.5))
     },
+    **{
+        ("predictions", "Numbers over time", ref): quantile(share, "prediction_value")
+        for ref, share in (("A", 0.05), ("B", 0.25), ("C", 0.5), ("D", 0.75), ("E", 0.95))
+    },
+    ("predictions", "Median number by model version", "A"): _median_by_version,
+    ("predictions", "Lowest and highest number", "A"): _number(max),
+    ("predictions", "Lowest and highest number", "B"): _number(min),
     **{
         ("predictions", f"Seconds: {name}", ref): quantile(share, f"prediction_duration_{name}")
         for name in ("total", "queue", "inference")

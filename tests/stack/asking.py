@@ -97,6 +97,7 @@ def filled(
         service=SERVICE,
         namespace=namespace,
         model=model or ".*",
+        number="prediction_value",
         version=".*",
         label=label or ".*",
         stream=stream,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from predictor.core.problems import Kind
 from predictor.core.result import Feedback, Origin, Prediction
 from tests.stack import planted_feedback
-from tests.stack.planting import BEGIN, CHURN, ELSEWHERE, IRIS_2, MINUTE, MINUTES, SECOND, Stream
+from tests.stack.planting import BEGIN, CHURN, ELSEWHERE, IRIS_2, MINUTE, MINUTES, PRICE, SECOND, Stream
 
 if TYPE_CHECKING:
     from predictor.core.result import Kept
@@ -66,6 +66,9 @@ def alive() -> Stream:
         if minute % 5 == 0:
             rows = {"features": (40.0,), "probabilities": [0.25, 0.75], "label": 1, "outlier": None, "score": None}
             stream.predict(row(minute, 4, **rows), CHURN)
+        if minute % 5 == 2:
+            numbers = {"features": (80.0,), "probabilities": None, "label": None, "outlier": None, "score": None}
+            stream.predict(row(minute, 9, values=[100.0 + minute * 7 % 5], **numbers), PRICE)
         if minute % 4 == 0:
             job = f"0199c0de-0000-7000-a000-{minute:012d}"
             stream.predict(Prediction(job, origin(minute, 5), total=0.002, error=Kind.INVALID_DATA))

@@ -61,6 +61,7 @@ IRIS = Model(
     ),
 )
 IRIS_2 = IRIS._replace(version="2", schema=IRIS.schema._replace(model="iris@2"))
+PRICE = Model("price", "3", Schema("price@3", ("area",), (), values=("prediction.value",), gives="values"))
 CHURN = Model("churn", "7", Schema("churn@7", ("age",), ("stays", "leaves")))
 
 

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 NUMBERS = answers_predictions.NUMBERS | answers_feedback.NUMBERS | answers_health.NUMBERS
 RECORDS = answers_predictions.RECORDS | answers_feedback.RECORDS | answers_health.RECORDS
-CHOICES = [("", ""), ("iris", ""), ("iris", "setosa"), ("churn", ""), ("churn", "leaves"), ("", "no such label")]
+CHOICES = [
+    ("", ""),
+    ("iris", ""),
+    ("iris", "setosa"),
+    ("churn", ""),
+    ("churn", "leaves"),
+    ("", "no such label"),
+    ("price", ""),
+]
 SAMPLES = choices("predictions", "sample")
 ASKED = {(query.board, query.panel, query.ref): query for query in queries()}
 OF_STREAMS = [

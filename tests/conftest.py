@@ -26,6 +26,7 @@ _BOTH_DOORS = {
     "api/test_model_repository.py",
     "api/test_open_inference.py",
     "api/test_problems.py",
+    "api/test_tensors.py",
     "dashboard/test_feed.py",
     "http/test_attack.py",
     "http/test_buffered_bytes.py",

@@ -32,6 +32,10 @@ DOUBTFUL: dict[type, frozenset[str]] = {
 """Names that no record, or not every one, may have with a value of this type: where none occurs there is no fault."""
 
 
+MOST_ROWS = 1 << 16
+"""Rows of one record: a server takes 4,096 a request, and whoever writes more into a log shall not fill a reader."""
+
+
 class UnknownSchemaError(Exception):
     """A record says that it has a form which this version does not know."""
 
@@ -105,7 +109,7 @@ class Entry(NamedTuple):
     def identities(self) -> list[tuple[str | None, int | None]]:
         """Job id and row of all rows that the record speaks of."""
         first, count = self.row, self.attributes.get("prediction.rows", 1)
-        return [(self.job_id, None if first is None else first + at) for at in range(count)]
+        return [(self.job_id, None if first is None else first + at) for at in range(min(count, MOST_ROWS))]
 
     @property
     def redacted(self) -> tuple[str, ...]:

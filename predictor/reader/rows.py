@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from predictor.reader.record import MOST_ROWS
 from predictor.recording.record_schema import VALUES
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class _Columns:
         """Read them; raises ValueError."""
         said = entry.attributes
         self.count: int = said["prediction.rows"]
+        if not 0 < self.count <= MOST_ROWS:
+            msg = f"a record of {self.count} rows, wanted 1 to {MOST_ROWS}"
+            raise ValueError(msg)
         try:
             self._first: int = said["prediction.index"]
             self._inputs, self._outputs, self._values = (self._columns(said, name) for name in _COLUMNS)

@@ -67,6 +67,9 @@ async def test_replayed_through_another_model(outbox: Path, tmp_path: Path, caps
     edit(outbox, "[0.0,0.0,0.0,0.0]", "[0.0,0.5,0.0,0.0]")
     found = json.loads(run(capsys, "replay", outbox, "--model", str(path), "--json", status=1))
     assert found["equal"] is False
+    edit(outbox, '\\"shape\\":[1,2,2]', '\\"shape\\":[1,2,9]')
+    found = json.loads(run(capsys, "replay", outbox, "--model", str(path), "--json"))
+    assert found["not_replayed"] == {"truncated": 1, "unreadable": 1}
     other = bare_models.price(tmp_path / "price.onnx")
     assert cli.main(["replay", "--from", str(outbox), "--model", str(other)]) == 2
 

@@ -116,6 +116,10 @@ def test_dropped_outputs_are_nowhere() -> None:
 def test_columns_that_are_none() -> None:
     """A record whose columns have not as many values as it has rows is no record, and one sentence says so."""
     (entry,) = read(written_many(TYPED, many([["a", 1, True, 0.5]], probabilities=[[0.5, 0.5]], labels=[0])))
+    for count in (-1, 0, 1 << 40):
+        with pytest.raises(ValueError, match=rf"a record of {count} rows, wanted 1 to 65536"):
+            [*rows_of(entry._replace(attributes=entry.attributes | {"prediction.rows": count}))]
+        assert len(entry._replace(attributes=entry.attributes | {"prediction.rows": count}).identities) <= 1 << 16
     for broken in ('{"city":[]}', '{"city":1}', "{"):
         with pytest.raises(ValueError, match=r"columns cannot be read|has not 1 values"):
             [*rows_of(entry._replace(attributes=entry.attributes | {"prediction.inputs": broken}))]

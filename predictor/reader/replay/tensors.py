@@ -50,12 +50,15 @@ class TensorReader:
             return "failed"
         try:
             inputs, outputs = (tensors_of(said, side) for side in ("inputs", "outputs"))
-        except ValueError:
+            # What does not have its shape is found here, of outputs too.
+            arrays, _ = (
+                {each.name: _array(each) for each in some if each.values is not None} for some in (inputs, outputs)
+            )
+        except (ValueError, TypeError, OverflowError, KeyError):
             return "unreadable"
         known = [each for each in outputs if each.name in self._outputs and (each.values is not None or each.sha256)]
         if reason := self._why_not(entry, inputs, known):
             return reason
-        arrays = {each.name: _array(each) for each in inputs}
         numbers = [value for each in known for value in _numbers(each.values)]
         size = max(said.get("prediction.batch.size", 1), 1)
         return Logged(
@@ -63,7 +66,7 @@ class TensorReader:
             entry.row or 0,
             entry.time_ns,
             entry.model,
-            LoggedTensors(arrays, known),
+            LoggedTensors({each.name: arrays[each.name] for each in inputs}, known),
             numbers,
             None,
             None,

@@ -540,3 +540,41 @@ async def _story(acts: list[tuple[str, int]], threads: int, faults: set[int]) ->
     for job in set(jobs) - gone:
         assert job.batch
         assert (job.future.exception() is not None) == (int(job.batch.jobs[0].name) in faults)
+
+
+async def test_quiet_is_when_the_last_caller_has_an_answer() -> None:
+    """Who waits for quiet waits for what is queued, what runs, and what is being synced."""
+    disk = Disk()
+    model = Model(open_=False)
+    async with batcher(model, disk.commit, max_rows=1) as made:
+        await made.quiet()  # at once: there is nothing
+        submit(made, 1, 1)
+        waiting = asyncio.create_task(made.quiet())
+        await model.runs()
+        model.gate.set()
+        await disk.asked(times=2)
+        assert not waiting.done()
+        for sync in disk.syncs:
+            sync.set_result(None)
+        await asyncio.wait_for(waiting, _PATIENCE)
+        assert made.stalled() == 0
+
+
+async def test_two_share_a_pool() -> None:
+    """Batches of several models run in one pool of threads, in their turn; the end of one leaves it to the others."""
+    pool = ThreadPoolExecutor(1)
+    first_model, second_model = Model(open_=False), Model()
+    first: Batcher[Job, str] = Batcher(first_model.run, commit, max_rows=1, threads=1, pool=pool)
+    second: Batcher[Job, str] = Batcher(second_model.run, commit, max_rows=1, threads=1, pool=pool)
+    (ahead,) = submit(first, 1)
+    await first_model.runs()
+    (behind,) = submit(second, 1)
+    await asyncio.sleep(0.01)
+    assert second_model.batches == []  # the only thread is taken
+    first_model.gate.set()
+    await asyncio.gather(ahead.done(), behind.done())
+    assert await first.close(_PATIENCE) == []
+    (after,) = submit(second, 1)
+    await after.done()
+    assert await second.close(_PATIENCE) == []
+    pool.shutdown()

@@ -1,8 +1,9 @@
 """Which streams have ended on this outbox and are not named by a later one yet: `<outbox>/v1/ended.jsonl`.
 
-A stream is entered when it is closed, by its own process or by the one that adopts it, and in any case before its
-folder goes. Who opens a stream says in its first record which are here, and takes these lines out once that record is
-synced: so a reader of the sink misses a stream of which nothing is there. Two may name the same one.
+A stream is entered before its folder goes, when the sink has all of it; where nothing is shipped, when it is closed, by
+its own process or by the one that adopts it. Who opens a stream says in its first record which are here, and takes
+these lines out once that record is synced: so a reader of the sink misses a stream of which nothing is there. Two may
+name the same one.
 """
 
 from __future__ import annotations

@@ -151,11 +151,15 @@ class OwnedStreams:
                 await self._remove(owned)
 
     async def _enter_ended(self, owned: Owned) -> None:
-        """Enter a closed stream among those that the next one names; what fails is tried again before it goes."""
-        if owned.incomplete:
+        """Enter a closed stream that stays here among those that the next one names; what fails is tried again.
+
+        One that is shipped is entered before it goes, when the sink has all of it: a reader of the sink must not be
+        told of what is still on its way.
+        """
+        if owned.incomplete or not self._keeps:
             return
         try:
-            await asyncio.to_thread(ended.enter, owned.files, kept=self._keeps)
+            await asyncio.to_thread(ended.enter, owned.files, kept=True)
         except OSError as error:
             if self._throttle.due("ended"):
                 _logger.warning("%s: %s", owned.files.path.parent / ended.NAME, error.strerror)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -436,3 +437,15 @@ def test_runs_that_go_on_prove_every_record(
             _number(forged, unsealed).put("prediction.label", {"stringValue": "setosa"})
             stream.lines = written(forged)
     assert forges or proved == set(range(1, stream.log.sequence - 1))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_stream_that_is_gone_from_an_outbox(tmp_path: Path, *, kept: bool) -> None:
+    """An outbox that ships nothing lets the oldest go first: a stream that went before older ones was taken away."""
+    eldest, one, other = _two(kept=kept)
+    where = lay_out("outbox", tmp_path, [*eldest.lines, *other.lines])
+    (segment,) = (tmp_path / "outbox" / "v1" / eldest.id / "logs").iterdir()
+    os.utime(segment, ns=(eldest.now, eldest.now))
+    report = verify(source(where), TimeRange(), now_ns=BASE + _HOUR)
+    assert [one.id in sentence for sentence in report.gone] == [True] * kept
+    assert report.sound is not kept

@@ -14,6 +14,7 @@ from predictor.reader.verify.completeness import verify
 from predictor.reader.verify.keys import PublicKeys
 from predictor.recording.signatures import SigningKeyError
 from tests.support import scripted_sink
+from tests.support.collector import free_port
 from tests.support.server import ROW, serve, until
 from tests.support.signing_keys import key_pair
 
@@ -51,6 +52,20 @@ async def test_a_stream_names_the_one_before_it(outbox: Path, tmp_path: Path) ->
     report = _judged(tmp_path / "files", lives[0], lives[2])
     assert not report.sound
     assert [sentence.endswith("and there is nothing of it") for sentence in report.gone] == [True]
+
+
+async def test_a_stream_is_named_once_the_sink_has_it(outbox: Path, tmp_path: Path) -> None:
+    """Who is named has arrived: a backlog that is still on its way must not look like a loss."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with serve(outbox, OTEL_EXPORTER_OTLP_ENDPOINT=nobody, PREDICTOR_FLUSH="0s") as here:
+        assert (await here.post("/predict", json={"data": [ROW]})).status == 200
+    (first,) = layout.streams(outbox)
+    assert ended.unnamed(outbox) == []
+    second = await _live(outbox)
+    assert b"prediction.stream.previous" not in second
+    third = await _live(outbox)
+    assert first.stream_id.encode() in third.partition(b"prediction.stream.previous")[2]
+    assert _judged(tmp_path / "files", second, third).sound
 
 
 async def test_a_killed_stream_is_named_too(outbox: Path) -> None:

@@ -217,6 +217,20 @@ def test_loki_from_where_the_table_ends(table: Table) -> None:
     assert table.numbers() == [1, 2, 3, 4, 5]
 
 
+def test_loki_from_where_nothing_was_left(table: Table) -> None:
+    """What was left to the next run, since a number below was missing, is asked for by it, however long ago it came."""
+    stream = Stream(time.time_ns() - 280 * SECOND)
+    one, late, three = lines(stream, stream.predictions(3))
+    stream.now += 270 * SECOND
+    with Loki() as loki:
+        loki.add(one, three, *lines(stream, stream.predictions(1)))
+        table.append(source=loki.url)
+        assert table.numbers() == [1]
+        loki.add(late)
+        table.append(source=loki.url)
+    assert table.numbers() == [1, 2, 3, 4]
+
+
 def test_labels_are_remembered(table: Table) -> None:
     """The labels that the log has said once name the columns of later files too."""
     stream = Stream()

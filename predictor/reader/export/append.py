@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from predictor.reader.command import FINE, FOUND
 from predictor.reader.export.columns import BEFORE, MODEL_COLUMNS, ExportColumn
@@ -19,7 +19,6 @@ from predictor.reader.export.learned import Learned
 from predictor.reader.export.pieces import PIECE, Kept, PieceSpool
 from predictor.reader.export.table_folder import About, NumberRange, TableFolder, last_days, missing, partition
 from predictor.reader.export.tensor_columns import with_lists
-from predictor.reader.export.writers import table_of
 from predictor.reader.model_event import labels_of, types_of
 from predictor.reader.rows import rows_of
 from predictor.reader.sources.errors import SourceError
@@ -28,10 +27,10 @@ from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT, MODEL_
 from predictor.recording.stream_events import CLOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from predictor.reader.command import Asked
-    from predictor.reader.export.columns import Rows
+    from predictor.reader.export.columns import Block, Rows
     from predictor.reader.record import Entry, ModelVersion
 
 _BATCH = 512
@@ -139,32 +138,35 @@ class _Append:
         names = {key: f"{partition(*key)}/{stream}.{part.first}-{part.last}.parquet" for key in sorted(rows, key=str)}
         closed = stream in self._closed
         labels = {f"{model} {model.digest}": each[0] for model, each in self._told.items() if model}
-        about = About(sorted(names.values()), spool.newest[stream], closed, labels)
+        about = About(sorted(names.values()), max(each.time_ns for each in kept), closed, labels)
         if redo:
             about = self.unfinished.pop(redo)
         for key, name in names.items():
             if name not in self.folder.files:
-                table = self._predictions(rows[key]) if key[0] == "predictions" else _of_feedback(rows[key])
-                self.folder.write(name, table, about)
+                about_predictions = key[0] == "predictions"
+                columns, blocks = self._predictions(rows[key]) if about_predictions else _of_feedback(rows[key])
+                written = self.folder.write(name, columns, blocks, about)
                 self.files += 1
-                if key[0] == "predictions":
-                    self.predictions += table.num_rows
-                else:
-                    self.feedback += len(rows[key])
+                self.predictions += written if about_predictions else 0
+                self.feedback += 0 if about_predictions else written
 
-    def _predictions(self, entries: list[Entry]) -> Any:  # noqa: ANN401 - pyarrow's, which has no types
+    def _predictions(self, entries: list[Entry]) -> tuple[list[ExportColumn], Iterable[Rows]]:
         learned = Learned(self._labels, self._features)
         for model in {entry.model for entry in entries}:
             labels, features = self._told.get(model, ([], []))
             learned.name(
                 model, labels or self._remembered.get(f"{model} {model.digest}" if model else "", []), features
             )
+        blocks: Iterable[Block]
         try:
-            entries = [with_lists(row) for entry in entries for row in rows_of(entry)]
-            blocks = [learned.learn(entries[at : at + _BATCH]) for at in range(0, len(entries), _BATCH)]
+            blocks = [learned.learn(batch) for batch in _batches(entries)] if _are_rows(entries) else ()
+            if not blocks:  # a request's rows in one record: all at once would not fit memory, so they are made twice
+                for batch in _batches(entries):
+                    learned.learn(batch)
+                blocks = map(learned.learn, _batches(entries))
         except ValueError as error:
             raise SourceError(self.folder.name, str(error)) from error
-        return table_of(learned.columns(alike=True), map(learned.rows, blocks))
+        return learned.columns(alike=True), map(learned.rows, blocks)
 
     def _there(self, stream: str, number: int) -> bool:
         ranges = self._ranges.get(stream)
@@ -178,7 +180,25 @@ class _Append:
         return bisect_left(self._ranges.get(stream, []), number, key=lambda each: each.last)
 
 
-def _of_feedback(entries: list[Entry]) -> Any:  # noqa: ANN401
+def _are_rows(entries: list[Entry]) -> bool:
+    """Tell whether each record is one row."""
+    return all("prediction.rows" not in entry.attributes for entry in entries)
+
+
+def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Yield the rows of records, some at a time; raises ValueError for a record whose rows cannot be read."""
+    batch: list[Entry] = []
+    for entry in entries:
+        for row in rows_of(entry):
+            batch.append(with_lists(row))
+            if len(batch) >= _BATCH:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+def _of_feedback(entries: list[Entry]) -> tuple[list[ExportColumn], Iterable[Rows]]:
     columns = [*BEFORE.values(), *_FEEDBACK.values(), *MODEL_COLUMNS, *_STREAM]
     said = [entry.attributes for entry in entries]
     rows: Rows = {
@@ -193,4 +213,4 @@ def _of_feedback(entries: list[Entry]) -> Any:  # noqa: ANN401
         "stream": [entry.stream for entry in entries],
         "sequence": [entry.sequence for entry in entries],
     }
-    return table_of(columns, [rows])
+    return columns, [rows]

@@ -76,8 +76,6 @@ class PieceSpool:
         self._late: defaultdict[str, list[int]] = defaultdict(list)
         self.lowest: dict[str, int] = {}
         """The least number that was seen of a stream."""
-        self.newest: dict[str, int] = {}
-        """When its youngest record was written, Unix nanoseconds."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -96,7 +94,6 @@ class PieceSpool:
             return False
         self.lowest[stream] = min(self.lowest.get(stream, number), number)
         written = max(entry.observed_ns, entry.time_ns)
-        self.newest[stream] = max(self.newest.get(stream, 0), written)
         if written > self._since:
             self._late[stream].append(number)
         return True

@@ -10,12 +10,15 @@ import fcntl
 import json
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from predictor.reader.export.writers import tables_of
 from predictor.reader.sources.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from predictor.reader.export.columns import ExportColumn, Rows
 
 _NAME = re.compile(r"([0-9A-Za-z-]+)\.(\d+)-(\d+)\.parquet")
 _ODD = re.compile(rb"[^A-Za-z0-9_. -]")
@@ -38,7 +41,7 @@ class About(NamedTuple):
     files: list[str]
     """All files of the range: a run that was ended in between has left some."""
     newest: int
-    """The youngest of its records, Unix nanoseconds."""
+    """When the youngest of its requests arrived, Unix nanoseconds."""
     closed: bool
     """Whether the stream ends in it."""
     labels: dict[str, list[str]]
@@ -105,22 +108,29 @@ class TableFolder:
         except (ArrowInvalid, KeyError, TypeError, ValueError):
             return None
 
-    def write(self, name: str, table: Any, about: About) -> None:  # noqa: ANN401 - pyarrow's, which has no types
-        """Write one file, which appears as a whole; raises OSError."""
+    def write(self, name: str, columns: Sequence[ExportColumn], blocks: Iterable[Rows], about: About) -> int:
+        """Write one file, which appears as a whole, and return how many rows it has; raises OSError."""
         from pyarrow import parquet  # noqa: PLC0415
 
-        whole = table.replace_schema_metadata({_ABOUT: json.dumps(about._asdict(), sort_keys=True).encode()})
-        path = f"{self._root}/{name}"
+        schema, tables = tables_of(columns, blocks)
+        schema = schema.with_metadata({_ABOUT: json.dumps(about._asdict(), sort_keys=True).encode()})
+        path, written = f"{self._root}/{name}", 0
         folder, _, last = path.rpartition("/")
         local = isinstance(self._system, self._fs.LocalFileSystem)
         if local:  # a bucket has no folders, and shows no file before it is closed
             self._system.create_dir(folder)
         part = f"{folder}/.{last}.partial" if local else path
-        with self._system.open_output_stream(part) as file:
-            parquet.write_table(whole, file, compression="zstd")
+        with (
+            self._system.open_output_stream(part) as file,
+            parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            for table in tables:
+                writer.write_table(table)
+                written += table.num_rows
         if local:
             self._system.move(part, path)
         self.files.add(name)
+        return written
 
     def _list(self) -> set[str]:
         found = set()

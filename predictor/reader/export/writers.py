@@ -126,14 +126,28 @@ def _batch(schema: Any, rows: Rows) -> Any:  # noqa: ANN401
     return pa.RecordBatch.from_pydict({name: rows.get(name) or [None] * size for name in schema.names}, schema=schema)
 
 
-def table_of(columns: Sequence[ExportColumn], blocks: Iterable[Rows]) -> Any:  # noqa: ANN401
-    """Return blocks of rows as a table of pyarrow, times to the microsecond: Spark and BigQuery read no finer ones."""
+def tables_of(columns: Sequence[ExportColumn], blocks: Iterable[Rows]) -> tuple[Any, Iterator[Any]]:
+    """Return a schema of pyarrow, and blocks of rows as its tables, each a group of Parquet.
+
+    Times are to the microsecond: Spark and BigQuery read no finer ones.
+    """
     import pyarrow as pa  # noqa: PLC0415
 
-    schema = _schema(columns)
-    table = pa.Table.from_batches([_batch(schema, rows) for rows in blocks])
-    at = table.schema.get_field_index("time")
-    return table.set_column(at, "time", table["time"].cast(pa.timestamp("us", tz="UTC"), safe=False))
+    fine = _schema(columns)
+    at = fine.get_field_index("time")
+    schema = fine.set(at, pa.field("time", pa.timestamp("us", tz="UTC")))
+
+    def tables() -> Iterator[Any]:
+        batches: list[Any] = []
+        for rows in blocks:
+            batches.append(_batch(schema, rows | {"time": [time_ns // 1000 for time_ns in rows["time"]]}))
+            if sum(batch.num_rows for batch in batches) >= _GROUP:
+                yield pa.Table.from_batches(batches)
+                batches = []
+        if batches:
+            yield pa.Table.from_batches(batches)
+
+    return schema, tables()
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[ExportColumn]], Writer]] = {

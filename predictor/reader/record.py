@@ -108,7 +108,9 @@ class Entry(NamedTuple):
     @property
     def identities(self) -> list[tuple[str | None, int | None]]:
         """Job id and row of all rows that the record speaks of."""
-        first, count = self.row, self.attributes.get("prediction.rows", 1)
+        if "prediction.rows" not in self.attributes:
+            return [(self.job_id, self.row)]
+        first, count = self.row, self.attributes["prediction.rows"]
         return [(self.job_id, None if first is None else first + at) for at in range(min(count, MOST_ROWS))]
 
     @property

@@ -76,3 +76,14 @@ def test_every_published_attribute_is_covered() -> None:
     for table in (TABLE, FEEDBACK, MODEL_TABLE, CHECK, *map(whole, EVENTS)):
         assert all(covered(row.name) for row in table)
     assert not covered("k8s.pod.name")
+
+
+def test_what_was_seen_before_changes_nothing() -> None:
+    """A record's content is the same whatever records came before it: with others' attributes, or times as numbers."""
+    schema, prediction = next(iter(CASES.values()))
+    plain = numbered(7, RecordEncoder(schema).encode([prediction], OBSERVED_NS)[0])
+    record = json.loads(plain)
+    added = {"attributes": [*record["attributes"], {"key": "k8s.pod.name", "value": {"stringValue": "pod-0"}}]}
+    times = {name: int(record[name]) for name in ("timeUnixNano", "observedTimeUnixNano")}
+    for change in ({}, added, {}, times, added, added | times, {}):
+        assert canonical(msgspec.json.decode(msgspec.json.encode(record | change), type=LogRecord)) == plain

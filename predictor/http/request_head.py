@@ -33,10 +33,14 @@ _MOST_CACHED = 256 << 10
 """Bytes of all heads in the cache."""
 _LONGEST_CACHED = 2 << 10
 _NO_CONTROL = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), *b"\t\r\n"})
+_WHOLE = re.compile(rb"(?:\r\n)*(?:[\t\x20-\x7e\x80-\xff]+\r\n(?![ \t]))+\r\n")
+"""A head that is not odd, as `_is_odd` has it, in a quarter of the time."""
 _METHODS = rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
 _FIRST_LINE = re.compile(_METHODS + rb" /[!-~]* HTTP/1\.1")
 _BEGUN_LINE = re.compile(rb"[A-Z]{1,7}|" + _METHODS + rb" (?:/[!-~]*(?: [HTP/.1]{0,8}\r?)?)?")
 _TARGET = re.compile(rb"/[!-~]*")
+_BLANK = b" \t"
+_UTF8 = ("utf-8", "surrogateescape")
 _UNFRAMED = {b"transfer-encoding", b"upgrade"}
 _CHANGES_BODY = {b"content-encoding", b"expect"}
 
@@ -90,7 +94,7 @@ class HeadReader:
             self._cached -= len(oldest)
 
     def _parse(self, head: bytes) -> RequestHead | None:
-        if _is_odd(head):
+        if not _WHOLE.fullmatch(head):
             return None
         parts = _Parts()
         parser = parts.parser = httptools.HttpRequestParser(parts)
@@ -113,7 +117,9 @@ class HeadReader:
         )
         if not plain:
             return None
-        headers = CIMultiDict((_text(name), _text(value)) for name, value in parts.headers)
+        headers = CIMultiDict(
+            [(name.decode(), value.strip(_BLANK).decode(*_UTF8)) for name, value in parts.headers]  # names are ASCII
+        )
         declared = headers.get("Content-Length", "0")
         if not (declared.isascii() and declared.isdigit()):
             return None
@@ -154,10 +160,6 @@ def _takes(codec: Codec, body: BodyHead) -> bool:
     except Problem:
         return False
     return True
-
-
-def _text(part: bytes) -> str:
-    return part.strip(b" \t").decode("utf-8", "surrogateescape")
 
 
 class _Parts:

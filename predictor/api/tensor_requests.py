@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from predictor.api.dataplane import InferRequest
+from predictor.core.features import LONGEST_KEY
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class TensorRequests:
         self.inputs: Mapping[str, TensorSpec] = {spec.name: self._taken(spec) for spec in model.signature.inputs}
         """With the shapes that requests may have."""
         self._row_axis = model.tensors is None or model.tensors.row_axis
+        key = model.description.key
+        self._key = key.column if key else None
 
     def request(
         self,
@@ -49,7 +52,8 @@ class TensorRequests:
     ) -> InferRequest:
         """Return a request of arrays that have the inputs' own types; raises Problem that names what does not fit.
 
-        Texts are Python strings in arrays of objects. A model of rows has its rows made of them, for the record.
+        Texts are Python strings in arrays of objects. A model of rows has its rows made of them, for the record; there
+        may be one more, the caller's key of each row.
         `form` is the codec's own, see InferRequest.
         """
         found = self._checked(tensors)
@@ -57,10 +61,16 @@ class TensorRequests:
         if self._row_axis:
             self._check_rows(found, size)
         rows = self._as_rows(found, size) if self._rows else []
+        if self._key and self._key.name in tensors:
+            for row, key in zip(rows, self._keys(tensors[self._key.name], size), strict=True):
+                row.append(key)  # the key comes last
         return InferRequest(rows, found, size, request_id, own_outputs, form)
 
     def check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
         """Refuse an input that does not fit by what is declared of it, before its data is read; raises Problem."""
+        if self._key and name == self._key.name:
+            self._check_key(datatype, shape)
+            return
         spec = self.inputs.get(name)
         if spec is None:
             raise Problem(Kind.INVALID_DATA, f"there is no input {name[:_CHARACTERS]!r}; wanted {self.wanted()}")
@@ -90,7 +100,8 @@ class TensorRequests:
         return spec._replace(shape=(FREE, *(width if size == FREE else size for size in spec.shape[1:])))
 
     def _checked(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        if unknown := [name for name in tensors if name not in self.inputs]:
+        key = self._key.name if self._key else None
+        if unknown := [name for name in tensors if name not in self.inputs and name != key]:
             raise Problem(Kind.INVALID_DATA, f"there is no input {unknown[0]!r}; wanted {self.wanted()}")
         found = {}
         for name, spec in self.inputs.items():
@@ -100,6 +111,24 @@ class TensorRequests:
             self.check(name, _datatype(tensor), tensor.shape)
             found[name] = tensor if spec.shape or name in self._any_shape else tensor.reshape(())
         return found
+
+    def _check_key(self, datatype: str, shape: Sequence[int]) -> None:
+        wanted = self._key.datatype if self._key else ""
+        if datatype != wanted or [*shape[1:]] not in ([], [1]) or not shape:
+            detail = (
+                f"the key is {datatype[:_CHARACTERS]} of the shape {_shown(shape)}, wanted {wanted} [-1] or [-1, 1]"
+            )
+            raise Problem(Kind.INVALID_DATA, detail)
+
+    def _keys(self, tensor: NDArray[Any], size: int) -> list[str | int]:
+        """Return the caller's key of each row; raises Problem."""
+        self._check_key(_datatype(tensor), tensor.shape)
+        keys: list[str | int] = tensor.reshape(-1).tolist()
+        if len(keys) != size:
+            raise Problem(Kind.INVALID_DATA, f"there are {len(keys)} keys for {size} rows")
+        if any(isinstance(key, str) and not 0 < len(key) <= LONGEST_KEY for key in keys):
+            raise Problem(Kind.INVALID_DATA, f"a key has no character, or more than {LONGEST_KEY}")
+        return keys
 
     def _check_rows(self, found: Mapping[str, NDArray[Any]], size: int) -> None:
         if unequal := [name for name, tensor in found.items() if len(tensor) != size]:

@@ -14,6 +14,7 @@ from tests.support import bare_models, model_repository, tensor_models
 from tests.support.inference_protocol import LENGTH, binary_body, infer, outputs, tensor
 from tests.support.server import predictions, records, serve, serve_models
 from tests.support.tensor_models import KINDS
+from tests.support.traced_server import SERVER, spans, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -382,3 +383,45 @@ async def test_drained_and_full(outbox: Path) -> None:
         refused = await infer(here, "iris", [_ONE])
         assert "shutting down" in error(refused, 503)
         assert refused.headers["Retry-After"] == "1"
+
+
+async def test_a_key_of_the_callers_own(outbox: Path, tmp_path: Path) -> None:
+    """The key of `model.toml` may come as one more input: it is logged with its row, and never given to the model."""
+    folder = tmp_path / "price"
+    file = bare_models.price(folder / "m.onnx")
+    features = "".join(f'[[features]]\nname = "{name}"\nunit = "1"\nsample = 1.5\n' for name in "abc")
+    key = '[[features]]\nname = "order"\nrole = "key"\nsample = "A-1"\n'
+    (folder / "model.toml").write_text(f'name = "price"\nversion = "1"\n{key}{features}')
+    x = tensor("x", TABLES["price"][1]["x"])
+    texts = ["A-1017", "é", "A-1"]
+    keys = tensor("order", np.array(texts, object))
+    async with serve(outbox, folder) as here:
+        for inputs in ([keys, x], [x, keys | {"shape": [3, 1]}], [x]):
+            assert_same(outputs(await infer(here, "price", inputs)), alone(file, TABLES["price"][1]))
+        for wrong, said in (
+            (keys | {"shape": [2], "data": texts[:2]}, "there are 2 keys for 3 rows"),
+            (tensor("order", np.arange(3)), "the key is INT64 of the shape [3], wanted BYTES [-1] or [-1, 1]"),
+            (keys | {"data": ["", "a", "b"]}, "a key has no character"),
+        ):
+            assert said in error(await infer(here, "price", [x, wrong]), 400)
+    rows = [row.get("prediction.key") for row in predictions(outbox) if "error.type" not in row]
+    assert rows == [*texts, *texts, None, None, None]
+
+
+async def test_spans_and_metrics_have_the_route(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server span has the call's route for its name, whatever model and version the path names."""
+    async with traced(monkeypatch, outbox) as here:
+        for path in ("/v2/models/iris/infer", "/v2/models/iris/versions/2026-11-23/infer"):
+            assert (await here.post(path, json={"inputs": [_ONE]})).status == 200
+        assert (await here.post("/v1/models/iris:predict", json={"instances": ROWS.tolist()})).status == 200
+        await here.get("/v2/models/iris")
+    servers = [span for span in spans(outbox) if span["kind"] == SERVER]
+    assert [span["name"] for span in servers] == [
+        "POST /v2/models/{model}/infer",
+        "POST /v2/models/{model}/versions/{version}/infer",
+        "POST /v1/models/{model}:predict",
+        "GET /v2/models/{model}",
+    ]
+    assert [f"{span['attributes']['http.request.method']} {span['attributes']['http.route']}" for span in servers] == [
+        span["name"] for span in servers
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -288,3 +289,17 @@ def test_iris_and_its_log(repository: Repository) -> None:
     rows = [row for row in predictions(repository.outbox) if row.get("prediction.id") == "by binary"]
     assert [[row[f"prediction.input.x_{at}"] for at in range(3)] for row in rows] == inputs["x"].tolist()
     assert [row["prediction.value"] for row in rows] == result["outputs"]["y"]["data"]
+
+
+def test_many_at_once(repository: Repository) -> None:
+    """Hundreds of requests that one client has under way together get each its own numbers, and a record each."""
+    draw = np.random.default_rng(5)
+    rows = [draw.standard_normal((1 + at % 3, 3)).astype(np.float32) for at in range(300)]
+    cases = [case("price", {"x": each}, binary=at % 2 == 0, id=f"many {at}") for at, each in enumerate(rows)]
+    (result,) = repository.run(TRITON_ASYNCIO, {"do": "many", "cases": cases})
+    file = repository.file("price")
+    for at, (sent, came) in enumerate(zip(rows, result["returned"], strict=True)):
+        assert came["id"] == f"many {at}"
+        assert_equal(came["outputs"]["variable"], alone(file, {"x": sent})["variable"])
+    logged = Counter(row.get("prediction.id") for row in predictions(repository.outbox))
+    assert [logged[f"many {at}"] for at in range(300)] == [len(each) for each in rows]

@@ -73,6 +73,8 @@ async def done(client: Any, case: dict[str, Any]) -> Any:  # noqa: ANN401 - what
     try:
         if case["do"] == "infer":
             return await infer(client, case)
+        if case["do"] == "many":  # only of the variant for asyncio do they really go at once
+            return {"returned": await asyncio.gather(*(infer(client, each) for each in case["cases"]))}
         result = getattr(client, case["do"])(*case.get("arguments", []), **case.get("more", {}))
         return {"returned": await result if inspect.isawaitable(result) else result}
     except Exception as error:  # noqa: BLE001 - what it raises is what is asked

@@ -180,6 +180,8 @@ class DataPlane:
         """
         self.tracer = tracer
         self.measure = measure
+        self.refusals: dict[Kind, int] = {}
+        """How many calls were answered with each problem."""
         self._deadline = deadline
         self.loop = asyncio.get_running_loop()
 
@@ -220,6 +222,7 @@ class DataPlane:
         """Return what the caller is told instead, and see to its record, if the call predicts, and to its trace."""
         origin = context.origin
         problem = problem_of(error, origin.route, origin.trace_id)
+        self.refusals[problem.kind] = self.refusals.get(problem.kind, 0) + 1
         self.tracer.keep(origin, error=problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
         served = context.served
         if predicts and served and served.refused and not problem.recorded:

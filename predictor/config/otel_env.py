@@ -1,4 +1,4 @@
-"""OpenTelemetry's own export variables: where logs and traces go, with which headers, and whether metrics are wanted.
+"""OpenTelemetry's own export variables: where logs and traces go, with which headers, and how metrics are wanted.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/ - what the SDK reads itself (resource, sampler, service
 name, metrics exporter) is left to it; `otel_variables` holds that to what it takes.
@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from predictor.config import otel_variables, urls
+from predictor.config import otel_prometheus, otel_variables, urls
 from predictor.config.urls import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from predictor.config.otel_prometheus import ScrapeAddress
 
 _GRPC_PORT = 4317
 _LONGEST_TIMEOUT = 600.0  # s; who writes more means the milliseconds of the specification
@@ -59,6 +61,9 @@ class Export:
     logs: Endpoint | None = None
     traces: Endpoint | None = None
     metrics: bool = False
+    """Whether metrics leave by OTLP."""
+    scrape: ScrapeAddress | None = None
+    """Where metrics are scraped instead."""
     off: frozenset[str] = frozenset()
     """Signals, `logs` and `traces`, of which `OTEL_<SIGNAL>_EXPORTER` says that they stay here."""
     ignored: tuple[str, ...] = field(default=(), compare=False)
@@ -79,10 +84,12 @@ def read_export(environ: Mapping[str, str]) -> Export:
     )
     # Held to the same rules, though the SDK's exporter reads it itself.
     metrics = asked_for and not disabled and _endpoint(environ, "METRICS") is not None
+    scraped = _exporter(environ, "METRICS") == otel_prometheus.EXPORTER
     return Export(
         logs=_endpoint(environ, "LOGS"),
         traces=None if disabled else _endpoint(environ, "TRACES"),
         metrics=metrics,
+        scrape=otel_prometheus.address(environ) if scraped and not disabled else None,
         off=frozenset(signal.lower() for signal in ("LOGS", "TRACES") if _exporter(environ, signal) == "none"),
         ignored=tuple(otel_variables.ignored(environ)),
     )
@@ -91,8 +98,9 @@ def read_export(environ: Mapping[str, str]) -> Export:
 def _exporter(environ: Mapping[str, str], signal: str) -> str:
     variable = f"OTEL_{signal}_EXPORTER"
     value = environ.get(variable, "").strip().lower() or "otlp"
-    if value not in {"otlp", "none"}:
-        msg = f"{variable} is {quoted(value)}, wanted otlp or none"
+    known = ("otlp", "none", *((otel_prometheus.EXPORTER,) if signal == "METRICS" else ()))
+    if value not in known:
+        msg = f"{variable} is {quoted(value)}, wanted {', '.join(known[:-1])} or {known[-1]}"
         raise ValueError(msg)
     return value
 

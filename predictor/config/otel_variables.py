@@ -25,6 +25,7 @@ OTLP = (
 SERVER = frozenset(
     {f"OTEL_EXPORTER_OTLP_{signal}{name}" for name in OTLP for signal in ("", *(f"{each}_" for each in SIGNALS))}
     | {f"OTEL_{signal}_EXPORTER" for signal in SIGNALS}
+    | {"OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"}
     | {"OTEL_SDK_DISABLED", "OTEL_SEMCONV_STABILITY_OPT_IN"}
 )
 """What `otel_env` and `settings` read."""
@@ -153,8 +154,6 @@ IGNORED: Mapping[str, str] = {
     "OTEL_EXPORTER_OTLP_METRIC_INSECURE": _SCHEME,
     "OTEL_EXPORTER_ZIPKIN_ENDPOINT": "spans leave by OTLP only",
     "OTEL_EXPORTER_ZIPKIN_TIMEOUT": "spans leave by OTLP only",
-    "OTEL_EXPORTER_PROMETHEUS_HOST": "metrics leave by OTLP only",
-    "OTEL_EXPORTER_PROMETHEUS_PORT": "metrics leave by OTLP only",
     "OTEL_PYTHON_ID_GENERATOR": "a request's ids are drawn once, for its record and its spans",
     **{f"OTEL_PYTHON_{kind}_CONFIGURATOR": _AUTOMATIC for kind in ("TRACER", "METER", "LOGGER")},
 }
@@ -195,8 +194,13 @@ def ignored(environ: Mapping[str, str]) -> Iterator[str]:
             f"OTEL_TRACES_SAMPLER_ARG has no effect: OTEL_TRACES_SAMPLER is {sampler or 'not set'}, "
             f"and only {' and '.join(_RATIOS)} have an argument"
         )
+    exporter = _of(environ, "OTEL_METRICS_EXPORTER").lower()
+    if exporter != "prometheus":
+        for variable in ("OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"):
+            if _of(environ, variable):
+                yield f"{variable} has no effect: OTEL_METRICS_EXPORTER is {exporter or 'not set'}, not prometheus"
     endpoint = any(_of(environ, f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT") for signal in ("", "METRICS_"))
-    if _of(environ, "OTEL_METRICS_EXPORTER").lower() == "otlp" and not endpoint:
+    if exporter == "otlp" and not endpoint:
         yield "OTEL_METRICS_EXPORTER has no effect: OTEL_EXPORTER_OTLP_ENDPOINT is not set, so metrics go nowhere"
 
 

@@ -34,7 +34,7 @@ from predictor.server.pages import Pages, shows_page
 from predictor.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from opentelemetry.sdk.resources import Resource
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from predictor.config.settings import Settings
     from predictor.server.metrics import Metrics
     from predictor.server.model_loading import LoadedModels
+    from predictor.server.scrape_port import ScrapePort
 
 HEALTH = web.AppKey("HEALTH", Health)
 MODELS = web.AppKey("MODELS", ModelService)
@@ -49,6 +50,7 @@ PLANE = web.AppKey("PLANE", DataPlane)
 LOG_SERVICE = web.AppKey("LOG_SERVICE", LogService)
 PAGES = web.AppKey("PAGES", Pages)
 CALLERS = web.AppKey("CALLERS", Callers)
+SCRAPED: web.AppKey[ScrapePort] = web.AppKey("SCRAPED")
 _TURNS = 3
 """Of the loop, from the reading of a request to the call of its handler."""
 
@@ -68,6 +70,12 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
         settings = load_settings()
         if settings.tls_certificate:
             msg = "PREDICTOR_TLS_CERTIFICATE is set, wanted gunicorn's own --certfile and --keyfile"
+            raise ValueError(msg)
+        if settings.export.scrape:
+            msg = (
+                "OTEL_METRICS_EXPORTER is 'prometheus', wanted otlp or none under gunicorn: "
+                "a scrape would reach one of several processes that share the port, by chance"
+            )
             raise ValueError(msg)
         settings = replace(settings, host="0.0.0.0")  # noqa: S104 - where gunicorn listens is not known here
     models = load_models_that_load(settings) if several else load_models(settings)
@@ -111,9 +119,8 @@ def application(
             app[PAGES] = pages
             pages.of(catalog).add_routes(app.router)
         health = app[HEALTH] = Health(log_service, catalog, refuses=settings.refuses, deadline=settings.deadline)
-        metrics = _metrics(resource, log_service, catalog) if settings.export.metrics and log_service else None
-        plane = DataPlane(tracer, deadline=settings.deadline, measure=metrics.request if metrics else None)
-        app[PLANE] = plane
+        plane = app[PLANE] = DataPlane(tracer, deadline=settings.deadline)
+        metrics = _metrics(app, settings, resource, log_service, catalog)
         takes = settings.feedback and log_service
         feedback = feedback_calls(catalog, limit=settings.feedback_bytes) if takes else ()
         calls = routes(catalog, health, service, feedback=feedback)
@@ -141,7 +148,7 @@ def application(
     app = web.Application(middlewares=[outermost])
     app[IN_FLIGHT], app[SERVER], app[ACCESS], app[CALLERS] = InFlight(), [], callers.access, callers
     app[MEMORY] = memory
-    app.cleanup_ctx.append(lifetime)
+    app.cleanup_ctx.extend((_scraped(settings), lifetime))
     app.on_shutdown.append(drain)
     app.on_response_prepare.append(name_server)
     return app
@@ -167,8 +174,36 @@ async def _flush(log_service: LogService, metrics: Metrics | None, seconds: floa
             raise error
 
 
-def _metrics(resource: Resource, book: LogService, catalog: Catalog) -> Metrics:
-    from predictor.server.metrics import Metrics, instruments  # noqa: PLC0415 - the exporter takes long to import
+def _scraped(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what opens the port for scrapes, if it is wanted, and closes it."""
 
+    async def lifetime(app: web.Application) -> AsyncIterator[None]:
+        # Before the log is opened, since the port may be taken; until the log is closed, so that its end can be seen.
+        if settings.export.scrape is None or settings.log == "off":
+            yield
+            return
+        from predictor.server.scrape_port import ScrapePort  # noqa: PLC0415 - the extra may not be installed
+
+        port = app[SCRAPED] = ScrapePort()
+        await port.open(settings.export.scrape)
+        yield
+        await port.close()
+
+    return lifetime
+
+
+def _metrics(
+    app: web.Application, settings: Settings, resource: Resource, book: LogService | None, catalog: Catalog
+) -> Metrics | None:
+    """Have everything measured, if metrics are wanted."""
+    scrape = app.get(SCRAPED)
+    if book is None or not (settings.export.metrics or scrape):
+        return None
+    from predictor.server.metrics import Metrics, exporter, instruments  # noqa: PLC0415 - takes long to import
+
+    plane = app[PLANE]
     with thread_pools.needed():
-        return Metrics(resource, __version__, instruments(book, catalog))
+        reader = scrape.reader if scrape else exporter()
+        metrics = Metrics(reader, resource, __version__, instruments(book, catalog, plane.refusals))
+    plane.measure = metrics.request
+    return metrics

@@ -41,6 +41,8 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
         yield f"try: {curl} -H 'Content-Type: application/json' -d '{sample}' {target}"
     if app.PAGES in application and url:
         yield f"{url}/ shows the last predictions in a browser"
+    if scraped := application.get(app.SCRAPED):
+        yield f"{_url('http', scraped.place)}/metrics has metrics for Prometheus"
     if settings.log == "off":
         return
     book = application[app.LOG_SERVICE]

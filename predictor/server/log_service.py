@@ -177,6 +177,11 @@ class LogService:
                 "%d lost records are declared nowhere: %s: %s", lost, self._files.undeclared, error.strerror
             )
 
+    @property
+    def limit_bytes(self) -> int:
+        """How many bytes the outbox may have; without an endpoint: may keep."""
+        return self._settings.keep_bytes if self._retains else self.usage.limit
+
     def backlog_bytes(self) -> int:
         """Return how many bytes of logs the sink has not taken yet."""
         shipper = self._shippers.get("logs")

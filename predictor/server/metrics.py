@@ -1,4 +1,4 @@
-"""Metrics, only when asked for: the standard OTLP exporter, fed from what the parts count anyway."""
+"""Metrics, only when asked for: read of what the parts count anyway, whichever way they leave."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.util.http import sanitize_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
 
-    from predictor.api.catalog import Catalog
+    from predictor.api.catalog import Catalog, ServedVersion
+    from predictor.core.problems import Kind
     from predictor.server.log_service import LogService
 
 
@@ -32,11 +32,13 @@ class Instrument(NamedTuple):
 
 
 class Metrics:
-    """The meter provider of this process; exports every `OTEL_METRIC_EXPORT_INTERVAL` (60 s)."""
+    """The meter provider of this process."""
 
-    def __init__(self, resource: Resource, version: str, instruments: Iterable[Instrument]) -> None:
-        """Start exporting to the endpoint that OpenTelemetry's variables name."""
-        self._provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource)
+    def __init__(
+        self, reader: MetricReader, resource: Resource, version: str, instruments: Iterable[Instrument]
+    ) -> None:
+        """Let `reader` collect the instruments and the duration of requests."""
+        self._provider = MeterProvider([reader], resource)
         meter = self._provider.get_meter("predictor", version)
         for instrument in instruments:
             create = meter.create_observable_counter if instrument.rises_only else meter.create_observable_gauge
@@ -63,15 +65,33 @@ class Metrics:
         self._duration.record(seconds, pairs)
 
     async def shutdown(self, seconds: float) -> None:
-        """Export once more, for at most `seconds`."""
-        await asyncio.to_thread(self._provider.shutdown, timeout_millis=seconds * 1000)
+        """Export once more, for at most `seconds`, or the moment that the provider needs to end at all."""
+        await asyncio.to_thread(self._provider.shutdown, timeout_millis=max(seconds, _LEAST) * 1000)
 
 
-def instruments(book: LogService, catalog: Catalog) -> tuple[Instrument, ...]:
-    """Return what is read of the prediction log, and of the models that are served."""
-    logs = book.counters["logs"]
+def exporter() -> MetricReader:
+    """Return what exports by OTLP to OpenTelemetry's endpoint, every `OTEL_METRIC_EXPORT_INTERVAL` (60 s)."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415 - takes long to import
+        OTLPMetricExporter,
+    )
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415 - only for that
+
+    return PeriodicExportingMetricReader(OTLPMetricExporter())
+
+
+def instruments(book: LogService, catalog: Catalog, refusals: Mapping[Kind, int]) -> tuple[Instrument, ...]:
+    """Return what is read of the prediction log, of the models that are served, and of the calls that were refused."""
+    logs, usage = book.counters["logs"], book.usage
+
+    def by_version(read: Callable[[ServedVersion], float]) -> Callable[[], Iterable[Observation]]:
+        return lambda: [Observation(read(each), _names(each)) for each in catalog.versions()]
+
+    def refused() -> Iterable[Observation]:
+        return [Observation(number, {"error.type": kind.word}) for kind, number in list(refusals.items())]
+
     return (
-        Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: book.usage.used, rises_only=False),
+        Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: usage.used, rises_only=False),
+        Instrument("predictor.outbox.limit", "By", "Bytes it may have.", lambda: book.limit_bytes, rises_only=False),
         Instrument("predictor.outbox.backlog", "By", "Bytes not shipped.", book.backlog_bytes, rises_only=False),
         Instrument(
             "predictor.outbox.age", "s", "Age of the oldest unshipped record.", book.backlog_age, rises_only=False
@@ -80,18 +100,34 @@ def instruments(book: LogService, catalog: Catalog) -> tuple[Instrument, ...]:
         Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
         Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),
         Instrument("predictor.log.refused", "{record}", "Records refused by the sink.", lambda: logs.refused),
-        Instrument(
-            "predictor.model.queue", "{row}", "Rows that wait for a model.", lambda: _queues(catalog), rises_only=False
-        ),
         Instrument("predictor.log.lost", "{record}", "Records declared lost.", lambda: book.stream.lost),
+        Instrument("predictor.log.unrecorded", "{row}", "Refusals without a record.", lambda: book.refusals.unrecorded),
+        Instrument("predictor.request.refused", "{request}", "Calls answered with a problem.", refused),
+        # What is served can be told from these, also before anything is asked.
+        Instrument(
+            "predictor.model.queue",
+            "{row}",
+            "Rows that wait for a model.",
+            by_version(lambda each: each.pipeline.queued_rows),
+            rises_only=False,
+        ),
+        Instrument(
+            "predictor.model.rows", "{row}", "Rows that have run.", by_version(lambda each: each.pipeline.totals.rows)
+        ),
+        Instrument(
+            "predictor.model.batches", "{batch}", "Batches.", by_version(lambda each: each.pipeline.totals.batches)
+        ),
+        Instrument(
+            "predictor.model.inference.time",
+            "s",
+            "Time in which batches ran.",
+            by_version(lambda each: each.pipeline.totals.seconds),
+        ),
     )
 
 
-def _queues(catalog: Catalog) -> Iterable[Observation]:
-    """Yield the rows that wait for each version; what is served can be told from it."""
-    for version in catalog.versions():
-        names = {"prediction.model.name": version.name, "prediction.model.version": version.version}
-        yield Observation(version.pipeline.queued_rows, names)
+def _names(version: ServedVersion) -> dict[str, str]:
+    return {"prediction.model.name": version.name, "prediction.model.version": version.version}
 
 
 def _reader(read: Callable[[], float | Iterable[Observation]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
@@ -102,5 +138,7 @@ def _reader(read: Callable[[], float | Iterable[Observation]]) -> Callable[[Call
     return observe
 
 
+_LEAST = 0.1
+"""Seconds: with none at all the SDK ends no reader and raises."""
 _SEMCONV_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration"""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from predictor.core import thread_pools
@@ -66,6 +67,16 @@ class Batch(Generic[J, R]):
         self.error: BaseException | None = None
 
 
+@dataclass(slots=True)
+class Totals:
+    """What has run so far."""
+
+    batches: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    """In threads of the pool, all together."""
+
+
 class Batcher(Generic[J, R]):
     """Runs jobs in batches of up to `max_rows` rows, `threads` batches at once."""
 
@@ -108,6 +119,7 @@ class Batcher(Generic[J, R]):
         self._idle.set()
         self._committing: set[asyncio.Future[None]] = set()
         self.queued_rows = 0
+        self.totals = Totals()
 
     def submit(self, job: J) -> None:
         """Queue a job; its future tells when it is done. A job larger than `max_rows` runs alone."""
@@ -232,6 +244,10 @@ class Batcher(Generic[J, R]):
             return
         self._running.discard(batch)
         self._moved = time.monotonic()
+        totals = self.totals
+        totals.batches += 1
+        totals.rows += batch.size
+        totals.seconds += batch.finished - batch.started
         if self._queue and not self._scheduled:
             self._scheduled = True
             self._gather(0)  # first, so that the pool works while the loop writes the log

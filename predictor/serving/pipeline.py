@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from predictor.core.rate_limit import TokenBucket
     from predictor.core.result import ManyPredictions, Origin, Prediction
     from predictor.inference.model import Model
-    from predictor.serving.batcher import ResultFuture
+    from predictor.serving.batcher import ResultFuture, Totals
     from predictor.serving.contracts import PredictionWriter, Requested, Traces
 
 _logger = logging.getLogger("predictor.serving.pipeline")
@@ -150,6 +150,11 @@ class Pipeline:
     def queued_rows(self) -> int:
         """How many rows wait."""
         return self._batcher.queued_rows
+
+    @property
+    def totals(self) -> Totals:
+        """What has run so far, failed batches included."""
+        return self._batcher.totals
 
     def stalled(self) -> float:
         """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""

@@ -8,7 +8,7 @@ import opentelemetry.environment_variables
 import opentelemetry.sdk.environment_variables
 import pytest
 
-from predictor.config import otel_variables
+from predictor.config import otel_prometheus, otel_variables
 from predictor.config.settings import SettingsError, load
 from tests.support.server import run
 
@@ -124,6 +124,55 @@ def test_metrics_without_an_endpoint() -> None:
     assert sentence.startswith("OTEL_METRICS_EXPORTER has no effect: ")
 
 
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"])
+def test_scrape_address_without_scrapes(variable: str) -> None:
+    """An address to be scraped at has no effect while another exporter is named, or none, and that is said."""
+    for exporter, said in (("", "not set"), ("none", "none")):
+        (sentence,) = load({variable: "1", "OTEL_METRICS_EXPORTER": exporter}).export.ignored
+        assert sentence == f"{variable} has no effect: OTEL_METRICS_EXPORTER is {said}, not prometheus"
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, ("localhost", 9464)),
+        ({"OTEL_EXPORTER_PROMETHEUS_HOST": "::", "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}, ("::", 0)),
+        ({"OTEL_EXPORTER_PROMETHEUS_HOST": " 0.0.0.0 ", "OTEL_EXPORTER_PROMETHEUS_PORT": ""}, ("0.0.0.0", 9464)),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://otel:4318/v1/metrics"}, ("localhost", 9464)),
+    ],
+)
+def test_where_metrics_are_scraped(environ: dict[str, str], wanted: tuple[str, int]) -> None:
+    """The exporter prometheus has OpenTelemetry's variables and defaults, and keeps metrics from leaving by OTLP."""
+    export = load({"OTEL_METRICS_EXPORTER": "Prometheus"} | environ).export
+    assert export.scrape == wanted
+    assert not export.metrics
+    assert export.ignored == ()
+    assert load({"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_SDK_DISABLED": "true"} | environ).export.scrape is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "wanted"),
+    [
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "66000", "a port from 0 to 65535"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "http", "a port from 0 to 65535"),
+        ("OTEL_EXPORTER_PROMETHEUS_HOST", "unix:/run/metrics.sock", "an address or a name"),
+        ("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1,::1", "an address or a name"),
+    ],
+)
+def test_bad_scrape_address(variable: str, given: str, wanted: str) -> None:
+    """Where nobody can scrape, the start ends with variable, value and what was wanted."""
+    with pytest.raises(SettingsError) as told:
+        load({"OTEL_METRICS_EXPORTER": "prometheus", variable: given})
+    assert str(told.value).startswith(f"{variable} is {given!r}, wanted {wanted}")
+
+
+def test_exporter_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, who asks for Prometheus is told how to install it."""
+    monkeypatch.setattr(otel_prometheus, "entry_points", lambda **_: ())
+    with pytest.raises(SettingsError, match=r"wanted its exporter installed: pip install '.*\[prometheus\]'$"):
+        load({"OTEL_METRICS_EXPORTER": "prometheus"})
+
+
 def test_service_links_are_no_variables() -> None:
     """What Kubernetes sets beside a Service called otel-collector is not spoken of."""
     links = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_OTLP", "PORT", "PORT_4318_TCP", "PORT_4318_TCP_ADDR")
@@ -136,7 +185,7 @@ def test_service_links_are_no_variables() -> None:
     [
         ("OTEL_PROPAGATORS", "ottrace"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"),
-        ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_METRICS_EXPORTER", "statsd"),
     ],
 )
 def test_no_start(tmp_path: Path, verb: str, variable: str, given: str) -> None:

@@ -104,7 +104,7 @@ _MAY_NAME: dict[str, list[str]] = {
 _ONLY_FOR = {
     "aiohttp": [
         *("http.*", "dashboard.routes", "tracing.instrumentation", "shipping.*", "load.sender"),
-        *("server.app", "server.lifecycle", "server.banner", "worker"),
+        *("server.app", "server.lifecycle", "server.banner", "server.scrape_port", "worker"),
     ],
     "onnxruntime": ["inference.onnx_session"],
     # Of the log's makers, and these are imported by its readers, only who writes tensors as they come.
@@ -116,6 +116,8 @@ _ONLY_FOR = {
         "recording.rows_encoder",
     ],
     "server.metrics": ["server.app"],
+    "server.scrape_port": ["server.app"],
+    "prometheus_client": ["server.scrape_port"],
     "jinja2": ["dashboard.render"],
     "dashboard.*": ["server.pages", "dashboard.*"],
     # Without the module, and its lines in `server.app`, there is a whole server.
@@ -408,7 +410,7 @@ def test_command_line_is_light_in_fact() -> None:
 
 def test_server_without_metrics_does_not_load_their_exporter() -> None:
     """The metrics exporter, slow to import, is loaded only by who asks for metrics."""
-    assert not {"server.metrics", "requests"} & _reached("server.app")
+    assert not {"server.metrics", "server.scrape_port", "requests", "prometheus_client"} & _reached("server.app")
     found = "name for name in sys.modules if 'opentelemetry.exporter' in name"
     code = f"import sys, predictor.server.lifecycle; print(*({found}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)

@@ -72,6 +72,9 @@ def test_variables_read_by_the_server() -> None:
         environment = Environment(**{f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT": "http://127.0.0.1:4318"})
         read_export(environment)
         seen |= environment.seen
+    scraped = Environment(OTEL_METRICS_EXPORTER="prometheus")
+    read_export(scraped)
+    seen |= scraped.seen
     published = [row[0].strip("`") for row in rows(SETTINGS, "OpenTelemetry's, read by the server")]
     named = {general(variable) for variable in seen if variable.startswith("OTEL_")}  # the rest are a proxy's
     assert sorted(published) == sorted(named)

@@ -96,16 +96,18 @@ def test_locks_answer_what_pyproject_asks_for() -> None:
     """A dependency that was added to pyproject.toml without `make lock` is noticed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
-    runtime = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["gunicorn"]
+    extras = project["project"]["optional-dependencies"]
+    base = project["project"]["dependencies"] + extras["gunicorn"]
+    runtime = base + extras["prometheus"]
     assert groups["build"] == project["build-system"]["requires"]
     wanted = {
         "pip": groups["pip"],
         "uv": groups["uv"],
-        "lowest": runtime + project["project"]["optional-dependencies"]["log"] + groups["build"] + groups["dev"],
+        "lowest": runtime + extras["log"] + groups["build"] + groups["dev"],
         "runtime": runtime + groups["build"],
-        "log": runtime + project["project"]["optional-dependencies"]["log"] + groups["build"],
+        "log": runtime + extras["log"] + groups["build"],
         "dev": runtime + groups["build"] + groups["dev"],
-        "train": runtime + groups["build"] + groups["train"],
+        "train": base + groups["build"] + groups["train"],
         "manifests": groups["build"] + groups["manifests"],
         "supply-chain": groups["build"] + groups["supply-chain"],
     }

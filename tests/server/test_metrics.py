@@ -160,12 +160,13 @@ async def test_nothing_is_measured_unasked(
     assert "/v1/metrics" not in {request.path for request in collector.requests}
 
 
+@pytest.mark.parametrize("flush", ["50ms", "0s"])
 async def test_dead_sink_does_not_hold_the_end(
-    collector: scripted_sink.Sink, outbox: Path, monkeypatch: pytest.MonkeyPatch
+    collector: scripted_sink.Sink, outbox: Path, monkeypatch: pytest.MonkeyPatch, flush: str
 ) -> None:
     """A sink that refuses metrics costs metrics and nothing else: the server answers, logs and ends."""
     collector.script = lambda _: scripted_sink.Answer(status=503)
-    wanted = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{collector.url}/v1/metrics", "PREDICTOR_FLUSH": "50ms"}
+    wanted = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"{collector.url}/v1/metrics", "PREDICTOR_FLUSH": flush}
     async with traced(monkeypatch, outbox, **wanted) as here:
         answer = await here.post("/predict", json={"data": [ROW]})
     assert answer.status == 200

@@ -28,6 +28,7 @@ _LENGTHS = (8, 16, 32, 64, 128, 224, 1)
 _MOST_NUMBERS = 1 << 21
 """Elements of all rows of a trial, and of those that run together: a network holds many times that in between."""
 _MOST_ROWS, _FEWEST_ROWS = 256, 4
+_TWO = 2
 _TRIED = 3  # rows: more than one, and not a number that a shape is likely to have by chance
 _SECONDS = 0.5  # of processor time for each half of the trial of a slow model
 _LONGEST = 0.25
@@ -51,6 +52,14 @@ class Found(NamedTuple):
     """So many rows are given to a thread at once: those that run together, or a few requests one after the other."""
     sample: Mapping[str, NDArray[Any]] | None
     """A request that runs; None if none was found."""
+    why: str | None = None
+    """Why rows do not run together, for a sentence; None if they do."""
+
+
+_UNTRIED = "no request was found that it takes, so it could not be tried"
+_NO_ROWS = "its first axis is not that of rows"
+_INFLUENCE = "a row's numbers change with its neighbours"
+_HEAVY = "two rows take more than a quarter of a second, or have more than two million values"
 
 
 def try_tensors(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], most: int) -> Found:
@@ -66,12 +75,15 @@ def try_tensors(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[Tensor
         sample = rows[:1].arrays
         in_turn = _at_once(_IN_TURN, seconds, most)
         if not _has_rows(run, rows, one):
-            return Found(row_axis=False, together=0, batch_rows=in_turn, sample=sample)
+            return Found(row_axis=False, together=0, batch_rows=in_turn, sample=sample, why=_NO_ROWS)
         elements = max(sum(array.size for array in sample.values()), 1)
-        several = max(2, min(_at_once(_LONGEST, seconds, most), _MOST_NUMBERS // elements))
-        together = several if _independent(run, rows, several) else 0
-        return Found(row_axis=True, together=together, batch_rows=together or in_turn, sample=sample)
-    return Found(row_axis=False, together=0, batch_rows=1, sample=None)
+        several = min(_at_once(_LONGEST, seconds, most), _MOST_NUMBERS // elements)
+        if several < _TWO:  # a trial would take long, or much memory, and nothing is to be gained
+            return Found(row_axis=True, together=0, batch_rows=1, sample=sample, why=_HEAVY)
+        if not _independent(run, rows, several):
+            return Found(row_axis=True, together=0, batch_rows=in_turn, sample=sample, why=_INFLUENCE)
+        return Found(row_axis=True, together=several, batch_rows=several, sample=sample)
+    return Found(row_axis=False, together=0, batch_rows=1, sample=None, why=_UNTRIED)
 
 
 def _try_whole(run: Run, inputs: Sequence[TensorSpec], most: int) -> Found:
@@ -85,8 +97,9 @@ def _try_whole(run: Run, inputs: Sequence[TensorSpec], most: int) -> Found:
             _, seconds = _timed(run, Columns(sample))
         except Exception:  # noqa: BLE001, S112 - as above
             continue
-        return Found(row_axis=False, together=0, batch_rows=_at_once(_IN_TURN, seconds, most), sample=sample)
-    return Found(row_axis=False, together=0, batch_rows=1, sample=None)
+        in_turn = _at_once(_IN_TURN, seconds, most)
+        return Found(row_axis=False, together=0, batch_rows=in_turn, sample=sample, why=_NO_ROWS)
+    return Found(row_axis=False, together=0, batch_rows=1, sample=None, why=_UNTRIED)
 
 
 def _timed(run: Run, feed: Columns) -> tuple[Parts, float]:

@@ -331,3 +331,25 @@ async def test_lines_of_large_records(outbox: Path, tmp_path: Path) -> None:
     lines = [line for stream in streams(outbox) for line in stream.signal("logs").lines()]
     assert max(map(len, lines)) < 9 << 20
     assert len(lines) < 24
+
+
+def test_why_requests_run_alone(tmp_path: Path) -> None:
+    """The start says why rows do not run together, and a model whose rows are large is not tried for long."""
+    kinds = {"state": "first axis is not that of rows", "influence": "numbers change with its neighbours"}
+    for kind, words in kinds.items():
+        (*_, note) = load(KINDS[kind].make(tmp_path / f"{kind}.onnx")).notes
+        assert words in note
+    (*_, note) = load(tensor_models.large(tmp_path / "large.onnx")).notes
+    assert "two rows take more than a quarter of a second, or have more than two million values" in note
+    (*_, note) = load(tensor_models.picky(tmp_path / "picky.onnx")).notes
+    assert "could not be tried" in note
+
+
+async def test_a_model_that_could_not_be_tried(outbox: Path, tmp_path: Path) -> None:
+    """A model is served although no request was found that it takes: callers know one."""
+    async with serve(outbox, tensor_models.picky(tmp_path / "m.onnx")) as here:
+        problem(await here.get("/predict/test"), 404, "not-found")
+        answer = await here.post(
+            "/predict", json={"inputs": {"x": [[1.0] * 5], "y": [[1.0], [2.0], [3.0], [4.0], [5.0]]}}
+        )
+    assert answer.json["outputs"] == {"z": [[15.0]]}

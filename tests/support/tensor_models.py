@@ -129,6 +129,20 @@ def shapeless(path: Path) -> Path:
     return save(path, [("Neg", ["x"], ["y"], {})], {"x": (FLOAT, None)}, {"y": any_shape})  # type: ignore[dict-item]
 
 
+def large(path: Path) -> Path:
+    """Write a model of large images, of which two have more than two million values."""
+    return save(
+        path, [("Neg", ["x"], ["y"], {})], {"x": (FLOAT, ["N", 3, 640, 640])}, {"y": (FLOAT, ["N", 3, 640, 640])}
+    )
+
+
+def picky(path: Path) -> Path:
+    """Write a model whose inputs go together only in one length, which nobody guesses."""
+    nodes: list[Node] = [("Reshape", ["x", "five"], ["x5"], {}), ("MatMul", ["x5", "y"], ["z"], {})]
+    inputs: Inputs = {"x": (FLOAT, ["a", "b"]), "y": (FLOAT, ["c", "d"])}
+    return save(path, nodes, inputs, {"z": (FLOAT, ["a", "d"])}, {"five": np.array([-1, 5])})
+
+
 def sequence(path: Path) -> Path:
     """Write a model that takes a sequence of tensors, for which requests have no form."""
     nodes: list[Node] = [("SequenceConstruct", ["x"], ["s"], {})]

@@ -61,17 +61,9 @@ def load(session: Session, content: bytes, most: int) -> Tensors:
         return tuple(raw(rows))
 
     found = try_tensors(run, inputs, outputs, most)
-    notes = []
-    if found.sample is None:
-        notes.append(
-            f"{session.file}: no request was found that it takes, so it could not be tried; requests run alone"
-        )
-    elif not found.row_axis:
-        notes.append(f"{session.file}: its first axis is not that of rows, so each request runs alone")
-    elif not found.together:
-        notes.append(f"{session.file}: a row's numbers change with its neighbours, so each request runs alone")
+    notes = (f"{session.file}: {found.why}, so each request runs alone",) if found.why else ()
     mode = Mode.TOGETHER if found.together else Mode.ONE_BY_ONE
-    return Tensors(Checked(run, mode, tuple(notes), run, outputs), found, shapeless_inputs(content))
+    return Tensors(Checked(run, mode, notes, run, outputs), found, shapeless_inputs(content))
 
 
 def logs(session: Session, about: Manifest) -> tuple[Mapping[str, Log], Mapping[str, Log]]:

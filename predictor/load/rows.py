@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,20 @@ def around(sample: Sequence[Value], generator: Random) -> Callable[[], list[Valu
     return lambda: [_value_near(value, generator) for value in sample]
 
 
+def keyed(draw: Callable[[], Sequence[Value]], key: int | None) -> Callable[[], Sequence[Value]]:
+    """Return what draws the same rows, each with a key of its own at that place, if there is one."""
+    if key is None:
+        return draw
+    numbers = count(1)
+
+    def with_key() -> Sequence[Value]:
+        row, number = [*draw()], next(numbers)
+        row[key] = f"{row[key]}-{number}" if isinstance(row[key], str) else number
+        return row
+
+    return with_key
+
+
 def _value_near(value: Value, generator: Random) -> Value:
     """Return a value near one: whole if that is, the same if it is no number."""
     if isinstance(value, float):
@@ -38,7 +53,7 @@ def within(limits: Sequence[FeatureRange], generator: Random) -> Callable[[], li
     return lambda: [generator.uniform(low, high) for low, high in limits]
 
 
-def listed(rows: Sequence[list[float]], generator: Random) -> Callable[[], list[float]]:
+def listed(rows: Sequence[list[Value]], generator: Random) -> Callable[[], list[Value]]:
     """Return what draws rows from a list of at least one."""
     return lambda: generator.choice(rows)
 
@@ -48,7 +63,7 @@ def trained(folder: Path, width: int) -> list[FeatureRange]:
 
     Raises ValueError if the folder is no model's, or the model's rows do not have `width` values.
     """
-    features = description(folder).features
+    features = description(folder).columns
     if strange := [each.name for each in features if isinstance(each.sample, str | bool)]:
         msg = f"the model of {folder} takes no numbers for {strange[0]}, so its rows need a file (--rows)"
         raise ValueError(msg)
@@ -59,12 +74,12 @@ def trained(folder: Path, width: int) -> list[FeatureRange]:
     return [known.get(feature.name, _near(float(feature.sample or 0))) for feature in features]
 
 
-def read(path: Path, width: int) -> list[list[float]]:
-    """Return the rows of a file, one a line: JSON arrays, or CSV whose first line may be a header.
+def read(path: Path, width: int) -> list[list[Value]]:
+    """Return the rows of a file, one a line: JSON arrays of any values, or CSV of numbers, perhaps below a header.
 
-    Raises OSError, and ValueError for a line that is no row of `width` finite numbers.
+    Raises OSError, and ValueError for a line that is no row of `width` values.
     """
-    found: list[list[float]] = []
+    found: list[list[Value]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -72,7 +87,9 @@ def read(path: Path, width: int) -> list[list[float]]:
         if row is None and number == 1 and not line.lstrip().startswith("["):
             continue  # a header
         if row is None or len(row) != width:
-            msg = f"{path}, line {number}: {line[:80]!r}, wanted a row of {width} numbers"
+            msg = (
+                f"{path}, line {number}: {line[:80]!r}, wanted a row of {width} numbers, or a JSON array of any values"
+            )
             raise ValueError(msg)
         found.append(row)
     if not found:
@@ -81,15 +98,15 @@ def read(path: Path, width: int) -> list[list[float]]:
     return found
 
 
-def _row(line: str) -> list[float] | None:
+def _row(line: str) -> list[Value] | None:
     try:
         if line.lstrip().startswith("["):
-            row = msgspec.json.decode(line, type=list[float])
+            row = msgspec.json.decode(line, type=list[Value])
         else:
             row = [float(cell) for cell in line.split(",")]
     except (ValueError, msgspec.MsgspecError):
         return None
-    return row if all(map(math.isfinite, row)) else None
+    return row if all(math.isfinite(each) for each in row if isinstance(each, float)) else None
 
 
 def _near(value: float) -> FeatureRange:

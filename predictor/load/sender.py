@@ -8,12 +8,13 @@ import math
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import msgspec
 
 from predictor.core.operator_log import Throttle, show
+from predictor.load.rows import keyed
 from predictor.load.tally import ANSWERED
 
 if TYPE_CHECKING:
@@ -72,23 +73,41 @@ async def send(plan: Plan, source: Callable[[list[Any]], Callable[[], Sequence[A
         loop.add_signal_handler(number, end)
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_HEADERS) as session:
-            sample = await _sample(session, plan, ended)
-            if sample is not None:
-                await _Load(session, plan, source(sample), tally).run(ended)
+            asked = await _served(session, plan, ended)
+            if asked is not None:
+                draw = keyed(source(asked.sample), asked.key)
+                await _Load(session, plan, draw, tally, asked.mix).run(ended)
     finally:
         leave()
+
+
+class _Served(NamedTuple):
+    """What a server's default model takes."""
+
+    sample: list[Any]
+    """A row: numbers, texts, true or false."""
+    key: int | None
+    """Which of its values is the caller's key, if one is."""
+    mix: Sequence[str]
+    """What a mixed load asks for: a model without a label is asked for none."""
 
 
 class _Load:
     """One load on its way."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, plan: Plan, draw: Callable[[], Sequence[Any]], tally: LoadTally
+        self,
+        session: aiohttp.ClientSession,
+        plan: Plan,
+        draw: Callable[[], Sequence[Any]],
+        tally: LoadTally,
+        mix: Sequence[str],
     ) -> None:
         self._session = session
         self._plan = plan
         self._draw = draw
         self._tally = tally
+        self._mix = mix
         self._waiting: set[asyncio.Task[None]] = set()
         self._throttle = Throttle()
 
@@ -119,7 +138,7 @@ class _Load:
                 return
             if len(self._waiting) < most:
                 self._tally.sent += 1
-                self._begin(_MIX[number % len(_MIX)] if plan.call == "mix" else plan.call)
+                self._begin(self._mix[number % len(self._mix)] if plan.call == "mix" else plan.call)
             else:
                 self._tally.left_out += 1
             number += 1
@@ -172,8 +191,8 @@ def _judged(status: int, logged: str | None, content: bytes, rows: int) -> str:
     return ANSWERED if logged != "false" else "200, but not logged"
 
 
-async def _sample(session: aiohttp.ClientSession, plan: Plan, ended: asyncio.Event) -> list[float] | None:
-    """Return the sample row of a server as soon as it is ready, or None if the load was ended before."""
+async def _served(session: aiohttp.ClientSession, plan: Plan, ended: asyncio.Event) -> _Served | None:
+    """Return what a server takes as soon as it is ready, or None if the load was ended before."""
     loop = asyncio.get_running_loop()
     end, told = loop.time() + plan.wait, False
     while (reason := await _not_ready(session, plan.url)) and not ended.is_set():
@@ -189,10 +208,14 @@ async def _sample(session: aiohttp.ClientSession, plan: Plan, ended: asyncio.Eve
         return None
     try:
         async with session.get(f"{plan.url}/metadata") as response:
-            (sample,) = msgspec.json.decode(await response.read(), type=dict[str, Any])["data_sample"]
-            return [float(value) for value in sample]
+            found = msgspec.json.decode(await response.read(), type=dict[str, Any])
+        (sample,) = msgspec.convert(found["data_sample"], list[list[float | int | bool | str | None]])
+        keys = [at for at, each in enumerate(found.get("features", ())) if each.get("role") == "key"]
+        labelled = found.get("task", "classification") == "classification"
+        mix = _MIX if labelled else [call for call in _MIX if call != "label"]
+        return _Served(sample, keys[0] if keys else None, mix)
     except (aiohttp.ClientError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-        msg = f"{plan.url}/metadata gives no sample of a row: this is no prediction server, or its rows are no numbers"
+        msg = f"{plan.url}/metadata gives no sample of a row: this is no prediction server, or its model takes no rows"
         raise ValueError(msg) from error
 
 

@@ -190,6 +190,7 @@ async def test_readers_join_by_it(outbox: Path, tmp_path: Path, capsys: pytest.C
     assert cli.main(["show", *source]) == 2
     assert "one of JOB_ID and --key" in capsys.readouterr().err
     assert cli.main(["verify", *source]) == 0
+    assert cli.main(["replay", "--model", str(tmp_path / "m"), *source, "--json"]) == 0
     capsys.readouterr()
     path = tmp_path / "log.jsonl"
     assert cli.main(["export", str(path), *source]) == 0

@@ -23,6 +23,7 @@ from aiohttp import web
 from predictor.load import cli, rows
 from predictor.load.sender import Plan, send
 from predictor.load.tally import LoadTally
+from tests.support import bare_models
 from tests.support.server import IRIS, ROOT, ROW, Server, interruptible, predictions, until
 
 if TYPE_CHECKING:
@@ -328,7 +329,7 @@ def test_files_and_folders_that_are_not_there(tmp_path: Path, server: Server) ->
 
 def test_rows_of_a_file(tmp_path: Path) -> None:
     """CSV with and without a header and JSON arrays are the same rows, and all of them are drawn."""
-    wanted = [[1.0, 2.5], [3.0, -4.0]]
+    wanted: list[list[rows.Value]] = [[1.0, 2.5], [3.0, -4.0]]
     for text in ("1,2.5\n3,-4\n", "x,y\n1,2.5\n\n3,-4", "[1, 2.5]\n[3, -4]\n"):
         (tmp_path / "rows").write_text(text)
         assert rows.read(tmp_path / "rows", 2) == wanted
@@ -365,6 +366,35 @@ def test_rows_around_a_sample_of_any_types() -> None:
     assert {type(row[0]) for row in drawn} == {int}
     assert len({row[0] for row in drawn}) > 10
     assert {tuple(row[1:]) for row in drawn} == {("Bern", True, None)}
+
+
+def test_rows_of_a_file_of_any_types(tmp_path: Path) -> None:
+    """JSON arrays may hold what rows may hold: texts, integers, truths and what is missing."""
+    (tmp_path / "rows").write_text('["Bern", 3, true, null]\n')
+    assert rows.read(tmp_path / "rows", 4) == [["Bern", 3, True, None]]
+
+
+def test_each_row_has_a_key_of_its_own() -> None:
+    """Where a row has a caller's key no two that are sent have the same."""
+    draw = rows.keyed(lambda: ["A", 1.5], 0)
+    assert [draw() for _ in range(2)] == [["A-1", 1.5], ["A-2", 1.5]]
+    draw = rows.keyed(lambda: [1.5, 7], 1)
+    assert [draw() for _ in range(2)] == [[1.5, 1], [1.5, 2]]
+    assert rows.keyed(lambda: [1.5], None)() == [1.5]
+
+
+@pytest.mark.parametrize("make", [bare_models.churn, bare_models.price])
+def test_a_model_of_any_table(outbox: Path, tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """Texts, integers and a key are drawn as the model takes them, and no label is asked of a regression."""
+    make(tmp_path / "m" / "m.onnx")
+    key = '[[features]]\nname = "order"\nrole = "key"\nsample = "A"\n'
+    (tmp_path / "m" / "model.toml").write_text(f'name = "m"\nversion = "1"\n{key}')
+    with Server(outbox, PREDICTOR_MODEL=str(tmp_path / "m")) as server:
+        done = load("--rate", "200", "--count", "20", "--json", server.url)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outcomes"] == {"200": 20}
+    logged = predictions(outbox)
+    assert len({each["prediction.key"] for each in logged}) == len(logged) > 20
 
 
 def test_percentiles_are_right_in_bounded_memory() -> None:

@@ -181,6 +181,21 @@ def test_missing_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert result["refusals"][0]["reason"] == "x_1 is missing; missing = true takes it as NaN"
 
 
+def test_the_key_and_the_threshold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column of the key is no feature, and labels are compared as the threshold makes them."""
+    model = split(tmp_path / "split")
+    key = '[[features]]\nname = "order"\nrole = "key"\nsample = "A-1"\n'
+    rows: Rows = [{"order": "A-7", "income": value, "said": "no"} for value in (0.0, 0.5)]
+    with (model / "model.toml").open("a") as toml:
+        toml.write(key)
+    path = write(tmp_path / "rows.csv", rows)
+    assert found(capsys, model, path, "said", status=1)["changed_labels"] == 1
+    toml_text = (model / "model.toml").read_text()
+    (model / "model.toml").write_text(f"threshold = 0.9\n{toml_text}")
+    rows[1]["said"] = "yes"
+    assert found(capsys, model, write(path, rows), "said")["changed_labels"] == 0
+
+
 def test_rows_on_which_the_model_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row without a finite answer has failed, and its batch-mates are compared."""
     model = bare_models.price(tmp_path / "price.onnx")

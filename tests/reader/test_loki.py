@@ -119,6 +119,12 @@ def test_access(loki: Loki) -> None:
     assert "s3cret" not in repr(access)
 
 
+def test_texts_are_quoted_as_loki_reads_them(loki: Loki) -> None:
+    """What is asked for stands in the query as Go has strings: beyond ASCII as it is, since surrogates are none."""
+    assert not [*source(loki.url).read(WINDOW, {"prediction.key": "Zürich 😀\n"})]
+    assert loki.queries[0]["query"].endswith('| prediction_key="Zürich 😀\\n"')
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [

@@ -102,9 +102,7 @@ class Loki:
         """Yield the records of a window in the order of time, each once; see `Source.read`."""
         start, end = self._bounds(window)
         begin, whole = start, max(end - start, 1)
-        query = self._selector + "".join(
-            f" | {_name(key)}={json.dumps(value)}" for key, value in (exactly or {}).items()
-        )
+        query = self._selector + "".join(f" | {_name(key)}={_quoted(value)}" for key, value in (exactly or {}).items())
         while start < end:
             upto = min(end, start + _SPAN_NS)
             for entry in self._span(query, start, upto):
@@ -247,3 +245,8 @@ def _name(attribute: str) -> str:
 def _hint(status: int) -> str:
     hints = {401: "; wanted a tenant (--tenant) or a token (--token-file)", 403: "; wanted another token or tenant"}
     return hints.get(status, "; wanted Loki's base URL, such as http://loki:3100" if status == 404 else "")  # noqa: PLR2004
+
+
+def _quoted(text: str) -> str:
+    """Return a string of LogQL, which has Go's escapes: JSON's surrogates are none there."""
+    return json.dumps(text, ensure_ascii=False)

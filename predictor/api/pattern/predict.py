@@ -144,23 +144,26 @@ def _nothing(_: bytes) -> Slices[Rows]:
 class TensorCodec(PatternCodec):
     """The call of a model that takes tensors, small ones: what is large has better forms than JSON."""
 
-    def __init__(self, decode: Callable[[bytes], InferRequest], body_bytes: int) -> None:
+    def __init__(self, decoder: tensors.TensorDecoder, body_bytes: int) -> None:
         """Take what makes a request of a body (raises Problem), and the largest body."""
-        super().__init__(lambda body: decode(body).rows, tensors.payload, body_bytes, _nothing)
-        self._request = decode
+        super().__init__(lambda body: decoder.request(body).rows, tensors.payload, body_bytes, _nothing)
+        self._decoder = decoder
 
     def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - JSON is UTF-8 always
         """Return the tensors of a body."""
         try:
             check_size(len(body), self.body_bytes, _BODY_BYTES)
-            return self._request(body)
+            return self._decoder.request(body)
         except Problem as problem:
             return problem
 
-    def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:
-        """Return the tensors of a large body, in one slice."""
-        yield
-        return self.decode(head, body)
+    def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:  # noqa: ARG002 - as above
+        """Return the tensors of a large body, slice by slice."""
+        try:
+            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            return (yield from self._decoder.in_slices(body))
+        except Problem as problem:
+            return problem
 
 
 def codecs(model: Model, *, batch_rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
@@ -191,7 +194,7 @@ def codecs(model: Model, *, batch_rows: int, body_bytes: int) -> dict[tuple[str,
 def _of_tensors(model: Model, sample: Tensors | None, rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:
     """Return the calls of a model that takes tensors; its sample has one if a request is known that it takes."""
     decoder = tensors.TensorDecoder(model, rows)
-    found: dict[tuple[str, str], Codec] = {("POST", "/predict"): TensorCodec(decoder.request, body_bytes)}
+    found: dict[tuple[str, str], Codec] = {("POST", "/predict"): TensorCodec(decoder, body_bytes)}
     if sample is not None:
         found["GET", "/predict/test"] = SampleCodec(InferRequest([], sample, 1, own_outputs=True), tensors.payload)
     return found

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from predictor.api.json_body import undecodable
+from predictor.api.json_body import encode, undecodable
 from predictor.api.pattern.rows import OVERFLOW, value_type
 from predictor.api.tensor_requests import TensorRequests
+from predictor.api.v2.tensor_data import from_nested
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from predictor.api.dataplane import InferRequest
+    from predictor.api.slices import Slices
     from predictor.inference.model import Model
     from predictor.inference.signature import TensorSpec
     from predictor.serving.job import Job
 
+_LARGE = 64 << 10
+"""Bytes of an input that is decoded in slices."""
 _WORDS = {"BOOL": np.bool_, "BYTES": np.object_}
 
 
@@ -31,6 +35,13 @@ class Answered(msgspec.Struct):
 
     job_id: str
     outputs: dict[str, Any]
+
+
+class _Inputs(msgspec.Struct):
+    inputs: dict[str, msgspec.Raw]
+
+
+_parts = msgspec.json.Decoder(_Inputs).decode
 
 
 class TensorDecoder:
@@ -42,15 +53,40 @@ class TensorDecoder:
         self._specs = tuple(model.signature.inputs)
         self._wanted = f'{{"inputs": {{…}}}} with {self._requests.wanted()}'
         self._decode = _decoder(self._specs, model.shapeless)
+        self._sliced = {
+            spec.name
+            for spec in self._specs
+            if spec.shape and spec.datatype != "BYTES" and spec.name not in model.shapeless
+        }
 
     def request(self, body: bytes) -> InferRequest:
         """Return what a body asks for; raises Problem."""
+        return self._requests.request(self.arrays(body))
+
+    def arrays(self, body: bytes) -> dict[str, NDArray[Any]]:
+        """Return the inputs of a body by their names; raises Problem."""
         try:
             values = self._decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise undecodable(body, error, self._wanted) from None
         pairs = zip(self._specs, values, strict=True)
-        return self._requests.request({spec.name: _array(spec, value) for spec, value in pairs})
+        return {spec.name: _array(spec, value) for spec, value in pairs}
+
+    def in_slices(self, body: bytes) -> Slices[InferRequest]:
+        """Return the same, slice by slice; raises Problem."""
+        try:
+            texts = {name: bytes(raw) for name, raw in _parts(body).inputs.items()}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise undecodable(body, error, self._wanted) from None
+        yield
+        large: dict[str, NDArray[Any]] = {}
+        for spec in self._specs:
+            if spec.name in self._sliced and len(texts.get(spec.name, b"")) > _LARGE:
+                large[spec.name] = yield from _large(spec, texts[spec.name])
+                texts[spec.name] = _nothing(spec)
+        # The others, and what is wrong with the names, at once.
+        small = self.arrays(b'{"inputs":{%b}}' % b",".join([_field(*each) for each in texts.items()]))
+        return self._requests.request(small | large)
 
 
 def payload(job: Job) -> Answered:
@@ -74,6 +110,29 @@ def _decoder(specs: Iterable[TensorSpec], shapeless: frozenset[str]) -> Callable
     decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
     astuple = msgspec.structs.astuple
     return lambda text: astuple(decode(text).inputs)
+
+
+def _field(name: str, value: bytes) -> bytes:
+    return b"%b:%b" % (encode(name), value)
+
+
+def _nothing(spec: TensorSpec) -> bytes:
+    """Return lists without a value, nested as deep as a shape is long."""
+    return b"[" * len(spec.shape) + b"]" * len(spec.shape)
+
+
+def _large(spec: TensorSpec, text: bytes) -> Slices[NDArray[Any]]:
+    """Return the array of nested lists, slice by slice; raises Problem."""
+    try:
+        found = yield from from_nested(text, spec.datatype, len(spec.shape))
+    except (ValueError, msgspec.ValidationError) as error:
+        what = "has values of another type" if isinstance(error, msgspec.MsgspecError) else str(error)
+        detail = f"the input {spec.name!r} {what}; wanted {spec.datatype} of the shape {[*spec.shape]}"
+        raise Problem(Kind.INVALID_DATA, detail) from None
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        detail = f"the input {spec.name!r} has null; wanted {spec.datatype} of the shape {[*spec.shape]}"
+        raise Problem(Kind.INVALID_DATA, detail)
+    return found
 
 
 def _array(spec: TensorSpec, value: Any) -> NDArray[Any]:  # noqa: ANN401 - nested lists

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.config import parsers
 from predictor.config.urls import quoted
+from predictor.core import extras
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,9 +44,6 @@ def address(environ: Mapping[str, str]) -> ScrapeAddress:
         msg = f"{PORT} is {quoted(given)}, wanted {error}"
         raise ValueError(msg) from None
     if not entry_points(group="opentelemetry_metrics_exporter", name=EXPORTER):
-        msg = (
-            f"OTEL_METRICS_EXPORTER is {EXPORTER!r}, wanted its exporter installed: "
-            "pip install 'prediction-log-server[prometheus]'"
-        )
+        msg = f"OTEL_METRICS_EXPORTER is {EXPORTER!r}, wanted its exporter installed: {extras.command('prometheus')}"
         raise ValueError(msg)
     return ScrapeAddress(host, port)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from predictor.core import extras
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -34,7 +36,7 @@ def parts(path: Path) -> Iterator[list[Record]]:
 
 def _parquet(path: Path) -> Iterator[Record]:
     if find_spec("pyarrow") is None:
-        msg = f"{path} needs pyarrow: pip install 'prediction-log-server[log]', or give .csv or .jsonl"
+        msg = f"{path} needs pyarrow: {extras.command('log')}, or give .csv or .jsonl"
         raise ValueError(msg)
     import pyarrow as pa  # noqa: PLC0415 - an extra
     from pyarrow import parquet  # noqa: PLC0415

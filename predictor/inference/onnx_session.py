@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import onnxruntime as ort
 
+from predictor.core import extras
 from predictor.inference.runtime_errors import NOWHERE, ModelError, reason_of, why_not_loaded
 from predictor.inference.runtime_options import OPTIMIZATION, Runtime
 from predictor.inference.signature import FREE, Signature, TensorSpec, specs
@@ -86,10 +87,7 @@ class Session:
         try:
             from onnxruntime_extensions import get_library_path  # noqa: PLC0415 - an extra
         except ImportError as error:
-            self.refuse(
-                f"extensions = true needs onnxruntime-extensions ({error}); "
-                "pip install 'prediction-log-server[extensions]'"
-            )
+            self.refuse(f"extensions = true needs onnxruntime-extensions ({error}); {extras.command('extensions')}")
         return str(get_library_path())
 
     def table(self, features: Sequence[Feature]) -> TableInput:

@@ -6,12 +6,13 @@ import argparse
 import os
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from predictor.config.settings import SettingsError, load
+from predictor.core import extras
 from predictor.core.operator_log import show
-from predictor.reader import extras
 from predictor.reader.command import FAILED, Asked, AskedOutbox, OutboxVerb, Verb
 from predictor.reader.output import Layout, Output
 from predictor.reader.sources.errors import SourceError
@@ -149,10 +150,10 @@ def words() -> dict[str, list[str]]:
 
 
 def _overview(name: str) -> _Parser:
-    missing = extras.absent()
-    hint = f"{' and '.join(missing)}, for terminals and Parquet, can be had by: {extras.command()}" if missing else ""
+    missing = [name for name in ("pyarrow", "rich") if find_spec(name) is None]
+    brought = f"{' and '.join(missing)}, for terminals and Parquet, can be had by: {extras.command('log')}"
     about = "Reads the prediction log. Each verb explains itself by --help."
-    parser = _Parser(prog="predictor log", description=about, epilog=hint)
+    parser = _Parser(prog="predictor log", description=about, epilog=brought if missing else "")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for each, verb in _VERBS.items():
         if not name or name.startswith("-"):

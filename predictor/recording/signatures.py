@@ -6,10 +6,12 @@ import hashlib
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+from predictor.core import extras
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-MISSING = "signatures need cryptography: pip install 'prediction-log-server[sign]'"
+MISSING = f"signatures need cryptography: {extras.command('sign')}"
 _ID_DIGITS = 16
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def test_reloads_under_load(tmp_path: Path, *, gunicorn: bool) -> None:
     """Two models in three versions, a broken one among them, change under callers who notice only other answers."""
     if gunicorn:
-        pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install 'prediction-log-server[gunicorn]'")
+        pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")
     found = await reloads.run(tmp_path, 6, gunicorn=gunicorn)
     assert found.failed == []
     assert found.wrong == []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def _needs() -> None:
     """Need the Collector and gunicorn."""
     collector.binary()
-    pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install 'prediction-log-server[gunicorn]'")
+    pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")
 
 
 def chaos(folder: Path, *arguments: str) -> int:

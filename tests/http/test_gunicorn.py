@@ -23,7 +23,7 @@ from tests.support.server import ROOT, environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install 'prediction-log-server[gunicorn]'")
+pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")
 
 
 def stream_of(worker: int, outbox: Path) -> str | None:

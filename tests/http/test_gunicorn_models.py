@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install 'prediction-log-server[gunicorn]'")
+pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")
 
 _PATIENCE = 60.0
 

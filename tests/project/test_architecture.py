@@ -23,8 +23,17 @@ _MOST_LINES = 300
 _MAY_IMPORT = {
     "core.*": ["core.*", "msgspec"],
     "otlp.*": ["otlp", "otlp.*", "msgspec"],
-    "config.*": ["config.*"],
-    "inference.*": ["inference", "inference.*", "core.features", "numpy", "onnxruntime", "onnxruntime_extensions"],
+    # A setting that asks for an extra says how to get it.
+    "config.*": ["config.*", "core.extras"],
+    "inference.*": [
+        "inference",
+        "inference.*",
+        "core.extras",
+        "core.features",
+        "numpy",
+        "onnxruntime",
+        "onnxruntime_extensions",
+    ],
     "outbox.*": ["outbox.*", "otlp", "core.*", "msgspec"],
     "recording.*": [
         *("recording.*", "otlp", "outbox", "outbox.recovery.undeclared", "core.*", "__version__"),

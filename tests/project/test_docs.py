@@ -133,3 +133,11 @@ def test_links(path: Path) -> None:
     """A link from one page to another leads somewhere."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def test_no_hint_names_what_no_index_has() -> None:
+    """The project is on no package index, so neither a page nor a message says to install it from one."""
+    files = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *(ROOT / "predictor").rglob("*.py")]
+    hint = re.compile("install '?prediction-log-server")
+    found = [path.name for path in files if hint.search(path.read_text(encoding="utf-8"))]
+    assert not found

@@ -442,12 +442,12 @@ def test_completion(capsys: pytest.CaptureFixture[str]) -> None:
 def test_how_to_get_what_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without rich and pyarrow the help says the command that installs them in this very environment."""
     assert "can be had by" not in Told(capsys, "--help").out
-    monkeypatch.setattr("predictor.reader.extras.find_spec", lambda name: name if name == "pip" else None)
+    monkeypatch.setattr("predictor.reader.cli.find_spec", lambda _: None)
     said_then = " ".join(Told(capsys, "--help").out.split())
     assert f"pyarrow and rich, for terminals and Parquet, can be had by: {sys.executable} -m pip install" in said_then
     assert "'pyarrow>=" in said_then
     assert "prediction-log-server" not in said_then, "no index has it"
-    monkeypatch.setattr("predictor.reader.extras.find_spec", lambda _: None)
+    monkeypatch.setattr("predictor.core.extras.find_spec", lambda _: None)
     assert f"uv pip install --python {sys.executable}" in " ".join(Told(capsys, "--help").out.split())
 
 

@@ -186,7 +186,7 @@ def test_banner_says_where(outbox: Path) -> None:
 
 def test_gunicorn_is_refused(outbox: Path) -> None:
     """Of several processes at one port a scrape would tell of any: their start is refused with a sentence."""
-    pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install 'prediction-log-server[gunicorn]'")
+    pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")
     with Gunicorn(outbox, **SCRAPED) as master:
         said = master.wait_for(lambda line: "OTEL_METRICS_EXPORTER" in line)
     assert "OTEL_METRICS_EXPORTER is 'prometheus', wanted otlp or none under gunicorn" in said

@@ -9,8 +9,8 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from predictor.core import extras
 from predictor.inference import manifest
-from predictor.reader import extras
 from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.export.append import append
 from predictor.reader.export.learned import Learned
@@ -72,7 +72,7 @@ def _table(text: str) -> str:
 
 def _need_pyarrow() -> None:
     if find_spec("pyarrow") is None:
-        msg = f"Parquet needs pyarrow: {extras.command()}, or export to .csv or .jsonl"
+        msg = f"Parquet needs pyarrow: {extras.command('log')}, or export to .csv or .jsonl"
         raise argparse.ArgumentTypeError(msg)
 
 

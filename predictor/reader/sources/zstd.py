@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import IO, TYPE_CHECKING, cast
 
-from predictor.reader import extras
+from predictor.core import extras
 from predictor.reader.sources.errors import SourceError
 
 if TYPE_CHECKING:
@@ -42,5 +42,5 @@ def reader(path: Path, raw: IO[bytes]) -> IO[bytes]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
-        raise SourceError(str(path), f"a .zst needs pyarrow: {extras.command()}") from error
+        raise SourceError(str(path), f"a .zst needs pyarrow: {extras.command('log')}") from error
     return cast("IO[bytes]", io.BufferedReader(_Frames(pa.input_stream(raw, compression="zstd")), 1 << 20))

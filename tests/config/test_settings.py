@@ -444,3 +444,26 @@ def test_reading_settings_is_light() -> None:
     script = "import sys, predictor.config.settings; print(*{'aiohttp', 'onnxruntime', 'numpy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("size", "endpoint", "wanted"),
+    [
+        ("1KiB", True, 1024),
+        ("40KiB", True, 40 << 10),
+        ("41KiB", True, "wanted at most 40 KiB while an endpoint is set"),
+        ("1MiB", False, 1 << 20),
+        ("1025KiB", False, "wanted at most 1024 KiB in any case"),
+        ("1000", False, "at least 1024 bytes"),
+    ],
+)
+def test_bytes_of_a_record(size: str, wanted: int | str, *, endpoint: bool) -> None:
+    """A record is no larger than the sink takes, while there is one."""
+    environ = {"PREDICTOR_RECORD_BYTES": size}
+    if endpoint:
+        environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:4318"
+    if isinstance(wanted, int):
+        assert load(environ).record_bytes == wanted
+    else:
+        with pytest.raises(SettingsError, match=wanted):
+            load(environ)

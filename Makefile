@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
-.PHONY: help run test lint lock train image images collector kustomize manifests bench chaos
+.PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos
 .PHONY: sbom sbom-image provenance audit clients
 .PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics
 
@@ -103,6 +103,9 @@ collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as
 
 kustomize: ## Build kustomize with Go, as .cache/bin/kustomize
 	@scripts/kustomize
+
+promtool: ## Build Prometheus's promtool with Go, as .cache/bin/promtool, which tries the alert rules
+	@scripts/promtool
 
 clients: venv-dev ## Install the clients of Triton, KServe and the Open Inference Protocol that tests/clients runs, in .cache/clients
 	@PYTHON=$(BIN)/python scripts/clients

@@ -10,6 +10,8 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.util.http import sanitize_method
 
+from predictor.core.problems import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from predictor.api.catalog import Catalog, ServedVersion
-    from predictor.core.problems import Kind
     from predictor.server.log_service import LogService
 
 
@@ -87,7 +88,8 @@ def instruments(book: LogService, catalog: Catalog, refusals: Mapping[Kind, int]
         return lambda: [Observation(read(each), _names(each)) for each in catalog.versions()]
 
     def refused() -> Iterable[Observation]:
-        return [Observation(number, {"error.type": kind.word}) for kind, number in list(refusals.items())]
+        # Each from 0 on: an alert cannot see the first rise of a series that begins with it.
+        return [Observation(refusals.get(kind, 0), {"error.type": kind.word}) for kind in Kind]
 
     return (
         Instrument("predictor.outbox.size", "By", "Bytes under the outbox.", lambda: usage.used, rises_only=False),

@@ -40,13 +40,14 @@ def combinations() -> Iterator[tuple[str, ...]]:
     """Yield every set of components that makes sense.
 
     Records need a place to go (stdout, loki), and Grafana reads Loki. So do the jobs (table, verify), which touch
-    nothing else; nor does KServe's runtime: each is tried beside all others, and with Loki alone.
+    nothing else; nor does KServe's runtime, and Prometheus adds to the server alone: each is tried beside all others,
+    and with Loki alone.
     """
     names = components()
     for count in range(1, len(names) + 1):
         for chosen in map(set, itertools.combinations(names, count)):
             if chosen & {"stdout", "loki"} and ("loki" in chosen or "grafana" not in chosen):
-                added = chosen & {"table", "verify", "kserve"}
+                added = chosen & {"table", "verify", "kserve", "prometheus"}
                 if added and chosen != set(names) and (len(added) > 1 or chosen != added | {"loki"}):
                     continue
                 yield tuple(sorted(chosen))

@@ -148,11 +148,15 @@ def test_what_leaves_the_namespace() -> None:
 
 
 def test_who_comes_from_outside() -> None:
-    """On GKE Google's front ends and health checks reach the server, and nothing else; on minikube nobody does."""
+    """On GKE Google's front ends and health checks reach the server, a Prometheus its metrics; nobody else comes."""
     google = {"35.191.0.0/16", "130.211.0.0/22"}
     for name, wanted in {"minikube": set[str](), "gke": google}.items():
         for pod in full(name).pods():
-            came = [(peer["ipBlock"]["cidr"], port["port"]) for peer, port in outside(full(name), pod, "ingress")]
+            peers = [(peer, port["port"]) for peer, port in outside(full(name), pod, "ingress")]
+            scrapes = [(peer, port) for peer, port in peers if "ipBlock" not in peer]
+            prometheus = {"namespaceSelector": {}, "podSelector": {"matchLabels": {NAME: "prometheus"}}}
+            assert scrapes == ([(prometheus, 9464)] if pod.labels[NAME] == "predictor" else [])
+            came = [(peer["ipBlock"]["cidr"], port) for peer, port in peers if "ipBlock" in peer]
             assert {cidr for cidr, _ in came} == (wanted if pod.labels[NAME] == "predictor" else set())
             assert {port for _, port in came} <= {8000}
 

@@ -140,6 +140,7 @@ def test_ci_runs_the_commands_that_are_documented() -> None:
         "audit",
         "collector",
         "manifests",
+        "promtool",
         "test",
         "test-lowest",
         "test-stack",

@@ -14,6 +14,7 @@ from opentelemetry.exporter import prometheus
 from prometheus_client import parser as text_parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from predictor.core.problems import Kind
 from predictor.server import app, scrape_port
 from predictor.server.metrics import instruments
 from tests.support import model_folders
@@ -73,7 +74,8 @@ async def test_what_prometheus_reads(outbox: Path, monkeypatch: pytest.MonkeyPat
     assert values(found["predictor_model_batches"], *version) == {iris: 4}
     assert 0 < values(found["predictor_model_inference_time_seconds"], *version)[iris] < 60
     assert values(found["predictor_model_queue"], *version) == {iris: 0}
-    assert values(found["predictor_request_refused"], "error_type") == {("invalid-data",): 1, ("not-found",): 1}
+    refused = values(found["predictor_request_refused"], "error_type")
+    assert refused == {(kind.word,): kind in {Kind.INVALID_DATA, Kind.NOT_FOUND} for kind in Kind}
     assert values(found["predictor_log_lost"]) == {(): 0}
     assert values(found["predictor_log_refused"]) == {(): 0}
     assert values(found["predictor_log_records"])[()] >= 7
@@ -103,7 +105,7 @@ async def test_failed_rows_are_counted(outbox: Path, tmp_path: Path, monkeypatch
         await here.post("/predict", json={"data": [[model_folders.FAILS_ABOVE * 2, 0.0]]})
         found = await scrape(here)
     assert list(values(found["predictor_model_rows"]).values()) == [1]
-    assert values(found["predictor_request_refused"], "error_type") == {("model-failed",): 1}
+    assert values(found["predictor_request_refused"], "error_type")["model-failed",] == 1
 
 
 async def test_every_metric_is_documented(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,11 @@ def kustomize() -> Path:
     return built("kustomize", CACHE / "bin" / "kustomize", "kustomize")
 
 
+def promtool() -> Path:
+    """Return Prometheus's promtool, which tries alert rules."""
+    return built("promtool", CACHE / "bin" / "promtool", "promtool")
+
+
 def loki_program() -> Path | None:
     """Return the Loki that a person has: what LOKI names, else the one on the PATH, else None."""
     if named := os.environ.get("LOKI"):

@@ -1,0 +1,99 @@
+"""The component prometheus: scraped where the server listens, and alerts that promtool tries on made-up series."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from scripts.manifests import rendering
+from tests.server.test_scrape_port import scrape, scraped
+from tests.support.external_programs import promtool
+from tests.support.rendered_manifests import combined, full, variables
+from tests.support.server import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+FOLDER = ROOT / "kustomize" / "components" / "prometheus"
+RULES: dict[str, Any] = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))["spec"]
+CASES = (ROOT / "tests" / "deploy" / "alerts.yaml").read_text(encoding="utf-8")
+NOT_OURS = {"up"}
+"""Metrics that Prometheus makes itself."""
+
+
+def names_in(expression: str) -> set[str]:
+    """Return the metrics that an expression of PromQL reads."""
+    return set(re.findall(r"\b(?:up|[a-z]+(?:_[a-z]+)+)(?=[{\[ ])", re.sub(r"\b\w+(?==~?\")", "", expression))) - {
+        "histogram_quantile",
+        "predict_linear",
+    }
+
+
+@pytest.mark.parametrize("name", rendering.overlays())
+def test_scraped_where_the_server_listens(name: str) -> None:
+    """The PodMonitor selects the predictors and names the port that they listen on, at all addresses of the pod."""
+    made = full(name)
+    (monitor,) = made.kind("PodMonitor")
+    pod = made.pod("predictor")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= dict(pod.labels).items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (container,) = pod.spec["containers"]
+    given = variables(container)
+    assert pod.ports()[endpoint["port"]] == int(given["OTEL_EXPORTER_PROMETHEUS_PORT"])
+    assert (given["OTEL_METRICS_EXPORTER"], given["OTEL_EXPORTER_PROMETHEUS_HOST"]) == ("prometheus", "0.0.0.0")
+    job = f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}"
+    assert f'up{{job="{job}"}}' in str(RULES), "the job that the operator makes of the monitor"
+
+
+def test_nothing_is_scraped_without_the_component() -> None:
+    """Without it the server has no port for metrics, and nobody is let in."""
+    made = combined(("loki",))
+    assert set(made.pod("predictor").ports().values()) == {8000}
+    assert not made.kind("PodMonitor", "PrometheusRule")
+
+
+async def test_alerts_read_what_the_server_tells(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every metric and label value of the rules is in a scrape, so that no rule waits for what never comes."""
+    async with scraped(monkeypatch, outbox) as here:
+        await here.get("/predict/test")
+        found = await scrape(here)
+    samples = [sample for family in found.values() for sample in family.samples]
+    there = {sample.name for sample in samples}
+    rules = [rule for group in RULES["groups"] for rule in group["rules"]]
+    read = {name for rule in rules for name in names_in(rule["expr"])}
+    assert len(read) >= 8
+    assert read - NOT_OURS <= there
+    said = {(label, value) for sample in samples for label, value in sample.labels.items()}
+    for rule in rules:
+        for label, value in re.findall(r'(\w+)="([^"]+)"', rule["expr"]):
+            assert label == "job" or (label, value) in said, rule["alert"]
+    (routes,) = {pattern for rule in rules for pattern in re.findall(r'http_route=~"([^"]+)"', rule["expr"])}
+    calls = re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", (ROOT / "docs" / "http.md").read_text(), re.MULTILINE)
+    predicting = {call for call in calls if re.fullmatch(routes, call)}
+    assert {"/predict", "/v2/models/{model}/infer", "/v1/models/{model}:predict"} <= predicting
+    assert not {"/livez", "/metadata", "/v2/models/{model}", "/feedback"} & predicting
+
+
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    """Prometheus takes the rules and finds each alert firing on the series that it is for, and silent on the others."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump(RULES), encoding="utf-8")
+    (tmp_path / "cases.yaml").write_text(CASES, encoding="utf-8")
+    verify = FOLDER.parent / "verify" / "alerts.yaml"
+    for command in (["check", "rules", rules, verify], ["test", "rules", tmp_path / "cases.yaml"]):
+        done = subprocess.run([promtool(), *command], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tried_and_explained() -> None:
+    """Each alert fires in some case, has a severity, and says in two sentences what it means and what to do."""
+    for group in RULES["groups"]:
+        for rule in group["rules"]:
+            assert f'alertname="{rule["alert"]}", alertstate="firing"' in CASES, rule["alert"]
+            assert rule["labels"]["severity"] in {"warning", "critical"}
+            assert rule["annotations"].keys() == {"summary", "description"}

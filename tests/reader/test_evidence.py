@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +24,6 @@ from tests.support.server import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import TypeAlias
 
     from predictor.reader.verify.report import VerifyReport
@@ -172,6 +177,23 @@ def test_an_interval_with_a_gap(tmp_path: Path) -> None:
     report = judged("files", tmp_path, written([*every[:3], *every[4:]]))
     assert [*sentences(report)] == [f"stream {stream.id}: missing 4"]
     assert report.verdicts[0].proof.unproved[0][:2] == (1, 5)
+
+
+def test_the_command_for_digests(tmp_path: Path) -> None:
+    """The page's command writes one line for each checkpoint: stream, number, digest."""
+    if not shutil.which("jq"):
+        pytest.skip("no jq here")
+    block = next(
+        text.partition("```")[0] for text in PAGE.split("```sh\n") if "digests.tsv" in text.partition("```")[0]
+    )
+    stream = sealed(SealedStream(time.time_ns() - 3600 * SECOND))
+    (tmp_path / "collected").mkdir()
+    (tmp_path / "collected" / "logs.jsonl").write_bytes(b"".join(stream.lines))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["/bin/sh", "-ec", block], cwd=tmp_path, env={"PATH": path}, check=True, timeout=60)
+    made = [text.split("\t") for text in (tmp_path / "digests.tsv").read_text().splitlines()]
+    sealing = [each for each in records(stream.lines) if each.said("prediction.stream.digest")]
+    assert made == [[stream.id, str(each.number), each.said("prediction.stream.digest")] for each in sealing]
 
 
 def judged(kind: str, folder: Path, texts: list[bytes]) -> VerifyReport:

@@ -49,14 +49,15 @@ class TensorRequests:
         request_id: str | None = None,
         own_outputs: bool = True,
         form: object = None,
+        checked: bool = False,
     ) -> InferRequest:
         """Return a request of arrays that have the inputs' own types; raises Problem that names what does not fit.
 
         Texts are Python strings in arrays of objects. A model of rows has its rows made of them, for the record; there
         may be one more, the caller's key of each row.
-        `form` is the codec's own, see InferRequest.
+        `form` is the codec's own, see InferRequest; with `checked` each array has gone through `check`.
         """
-        found = self._checked(tensors)
+        found = self._found(tensors, checked=checked)
         size = len(next(iter(found.values()))) if self._row_axis else 1
         if self._row_axis:
             self._check_rows(found, size)
@@ -99,16 +100,16 @@ class TensorRequests:
             return spec._replace(shape=(FREE, width))
         return spec._replace(shape=(FREE, *(width if size == FREE else size for size in spec.shape[1:])))
 
-    def _checked(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        key = self._key.name if self._key else None
-        if unknown := [name for name in tensors if name not in self.inputs and name != key]:
-            raise Problem(Kind.INVALID_DATA, f"there is no input {unknown[0]!r}; wanted {self.wanted()}")
+    def _found(self, tensors: Mapping[str, NDArray[Any]], *, checked: bool) -> dict[str, NDArray[Any]]:
+        """Return the arrays in the order of the inputs; raises Problem."""
+        if not checked:
+            for name, tensor in tensors.items():
+                self.check(name, _datatype(tensor), tensor.shape)
         found = {}
         for name, spec in self.inputs.items():
             if name not in tensors:
                 raise Problem(Kind.INVALID_DATA, f"the input {name!r} is missing; wanted {self.wanted()}")
             tensor = tensors[name]
-            self.check(name, _datatype(tensor), tensor.shape)
             found[name] = tensor if spec.shape or name in self._any_shape else tensor.reshape(())
         return found
 

@@ -64,6 +64,9 @@ class InferCodec:
         self._name = model.description.name
         self._version = model.description.version
         self._datatypes = {spec.name: spec.datatype for spec in model.own_outputs}
+        self._all = tuple(
+            AnswerForm(tuple(Wanted(name, behind) for name in self._datatypes)) for behind in (False, True)
+        )
 
     def check(self, head: BodyHead) -> None:
         """Refuse what is too large; clients declare all kinds of Content-Type; raises Problem."""
@@ -80,7 +83,7 @@ class InferCodec:
             length = _json_length(head, body)
             message = read(memoryview(body)[:length] if length < len(body) else body)
             tensors = yield from self._tensors(message.inputs, memoryview(body)[length:])
-            return self._requests.request(tensors, request_id=message.id, form=self._form(message))
+            return self._requests.request(tensors, request_id=message.id, form=self._form(message), checked=True)
         except Problem as problem:
             return problem
 
@@ -131,7 +134,7 @@ class InferCodec:
     def _form(self, message: InferMessage) -> AnswerForm:
         default = (message.parameters or {}).get("binary_data_output") is True
         if not message.outputs:
-            return AnswerForm(tuple(Wanted(name, default) for name in self._datatypes))
+            return self._all[default]
         found = []
         for output in message.outputs:
             if output.name not in self._datatypes:

@@ -97,7 +97,7 @@ def from_binary(data: memoryview, datatype: str, shape: Sequence[int]) -> Slices
     if datatype == "BOOL" and (found.view(np.uint8) > 1).any():
         msg = "has bytes that are neither 0 nor 1"
         raise ValueError(msg)
-    return np.require(found, requirements="A")
+    return found if found.flags.aligned else found.copy()
 
 
 def to_json(array: NDArray[Any]) -> list[Any]:

@@ -1,9 +1,9 @@
 """How long the log readers take, and how much memory: `python -m bench.reading --records 1000000`.
 
 Writes an outbox of so many predictions of iris by the server's own encoder (1.6 KB each, eight a line, every tenth line
-twice), then runs `predictor log` on it and prints seconds, records a second and the peak of resident memory of each
-verb. Beside them jq and duckdb, where they are, read the numbers of all records of the same files; duckdb on one
-thread, from the environment that `scripts/analytics duckdb` makes.
+twice), then runs `predictor log` on it and prints time, processor time and the peak of resident memory of each verb.
+Beside them jq and duckdb, where they are, read the numbers of all records of the same files: duckdb on one thread,
+from the environment that `scripts/analytics duckdb` makes.
 """
 
 from __future__ import annotations
@@ -104,11 +104,9 @@ def measure(name: str, records: int, command: list[str]) -> None:
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    rate = f"{records / seconds:9,.0f} records a second"
-    print(
-        f"{name:16} {seconds:6.1f} s  {rate}  {used.ru_maxrss / 1024:5.0f} MB peak  exit status {process.returncode}",
-        flush=True,
-    )
+    processor = used.ru_utime + used.ru_stime
+    took = f"{seconds:6.1f} s, {processor:5.1f} s of a processor: {records / processor:7,.0f} records in each of these"
+    print(f"{name:18} {took}, {used.ru_maxrss / 1024:4.0f} MB at most, exit status {process.returncode}", flush=True)
 
 
 def main() -> None:

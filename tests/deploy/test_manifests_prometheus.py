@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from otel.prometheus import dashboard
 from scripts.manifests import rendering
 from tests.server.test_scrape_port import scrape, scraped
 from tests.support.external_programs import promtool
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "kustomize" / "components" / "prometheus"
 RULES: dict[str, Any] = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))["spec"]
 CASES = (ROOT / "tests" / "deploy" / "alerts.yaml").read_text(encoding="utf-8")
+BOARD: dict[str, Any] = json.loads((dashboard.FOLDER / "predictors.json").read_text(encoding="utf-8"))
 NOT_OURS = {"up"}
 """Metrics that Prometheus makes itself."""
 
@@ -32,6 +35,12 @@ def names_in(expression: str) -> set[str]:
         "histogram_quantile",
         "predict_linear",
     }
+
+
+def drawn_queries() -> list[str]:
+    """Return the queries of the dashboard, with values for Grafana's variables."""
+    queries = [target["expr"] for each in BOARD["panels"] for target in each.get("targets", [])]
+    return [query.replace("$namespace", ".*").replace("$__rate_interval", "2m") for query in queries]
 
 
 @pytest.mark.parametrize("name", rendering.overlays())
@@ -66,7 +75,11 @@ async def test_alerts_read_what_the_server_tells(outbox: Path, monkeypatch: pyte
     there = {sample.name for sample in samples}
     rules = [rule for group in RULES["groups"] for rule in group["rules"]]
     read = {name for rule in rules for name in names_in(rule["expr"])}
+    drawn = {name for query in drawn_queries() for name in names_in(query)}
     assert len(read) >= 8
+    assert drawn <= there
+    histogram = {f"http_server_request_duration_seconds_{part}" for part in ("created", "sum")}
+    assert drawn >= there - histogram - {"target_info"}, "each metric is drawn somewhere"
     assert read - NOT_OURS <= there
     said = {(label, value) for sample in samples for label, value in sample.labels.items()}
     for rule in rules:
@@ -80,14 +93,31 @@ async def test_alerts_read_what_the_server_tells(outbox: Path, monkeypatch: pyte
 
 
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
-    """Prometheus takes the rules and finds each alert firing on the series that it is for, and silent on the others."""
+    """Prometheus takes rules and queries, and each alert fires on the series that it is for, and on no others."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump(RULES), encoding="utf-8")
     (tmp_path / "cases.yaml").write_text(CASES, encoding="utf-8")
     verify = FOLDER.parent / "verify" / "alerts.yaml"
-    for command in (f"check rules {rules} {verify}", f"test rules {tmp_path / 'cases.yaml'}"):
+    drawn = tmp_path / "drawn.yaml"
+    recorded = [{"record": f"query:{at}", "expr": query} for at, query in enumerate(drawn_queries())]
+    drawn.write_text(yaml.safe_dump({"groups": [{"name": "drawn", "rules": recorded}]}), encoding="utf-8")
+    for command in (f"check rules {rules} {verify} {drawn}", f"test rules {tmp_path / 'cases.yaml'}"):
         done = subprocess.run([promtool(), *command.split()], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_is_what_the_generator_writes() -> None:
+    """Nobody edits the JSON, nobody forgets to write it; each panel has a title of its own and says what it shows."""
+    written = (dashboard.FOLDER / "predictors.json").read_text(encoding="utf-8")
+    assert written == dashboard.build(), "run: python -m otel.prometheus.dashboard"
+    panels = [each for each in BOARD["panels"] if each["type"] != "row"]
+    assert len({each["title"] for each in panels}) == len(panels) >= 12
+    assert all(each["description"].endswith(".") for each in panels)
+    (found,) = [
+        each for each in combined(("loki", "prometheus")).kind("ConfigMap") if "predictors.json" in each["data"]
+    ]
+    assert found["data"]["predictors.json"] == written
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
 def test_every_alert_is_tried_and_explained() -> None:

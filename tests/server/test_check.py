@@ -10,11 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from predictor.config.settings import load
+from predictor.reader.verify.keys import PublicKeys
 from predictor.server import check
 from tests.recording.test_published_schema import SCHEMA
 from tests.support import model_folders, scripted_sink
 from tests.support.collector import free_port, start, to_sink
 from tests.support.server import IRIS, run
+from tests.support.signing_keys import key_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,7 @@ def lines(ended: CompletedProcess[str]) -> dict[str, tuple[bool, str]]:
         assert verdict in {"ok", "WRONG"}
         found[subject] = (verdict == "ok", words)
     assert ended.returncode == (0 if all(well for well, _ in found.values()) else 1)
-    assert list(found) == ["model", "outbox", "resource", "logs", "traces"]
+    assert [each for each in found if each != "signing key"] == ["model", "outbox", "resource", "logs", "traces"]
     return found
 
 
@@ -239,6 +241,17 @@ def test_an_attribute_that_hides_ours(outbox: Path) -> None:
     assert not found["resource"][0]
     assert "'prediction.label' (OTEL_RESOURCE_ATTRIBUTES)" in found["resource"][1]
     assert found["logs"] == found["traces"] == (False, "not tried, since the resource is refused")
+
+
+def test_the_key_of_the_log(outbox: Path, tmp_path: Path) -> None:
+    """A key that signs is named by its id, one that cannot be used is wrong, and without one nothing is said."""
+    private, public = key_pair(tmp_path)
+    found = lines(run("check", outbox=outbox, PREDICTOR_SIGNING_KEY_FILE=str(private)))
+    assert found["signing key"] == (True, f"checkpoints are signed by {PublicKeys([public]).ids[0]}")
+    found = lines(run("check", outbox=outbox, PREDICTOR_SIGNING_KEY_FILE=str(public)))
+    assert not found["signing key"][0]
+    assert "openssl genpkey -algorithm ed25519" in found["signing key"][1]
+    assert "signing key" not in lines(run("check", outbox=outbox))
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 503])

@@ -154,6 +154,17 @@ async def test_feedback_by_key(outbox: Path, tmp_path: Path) -> None:
     assert second["attributes"]["prediction.key"] == "17"
 
 
+async def test_feedback_by_key_wants_the_token_of_feedback(outbox: Path, tmp_path: Path) -> None:
+    """Feedback by key is let in by the same token as feedback by job id, and by no other."""
+    settings = {"PREDICTOR_FEEDBACK": "true", "PREDICTOR_FEEDBACK_TOKEN": "a-token-of-feedback"}
+    async with serve(outbox, price(tmp_path / "m"), **settings) as here:
+        said = {"key": "A-1017", "value": 2.5}
+        problem(await here.post("/feedback", json=said), 401, "unauthorized")
+        answer = await here.post("/feedback", json=said, headers={"Authorization": "Bearer a-token-of-feedback"})
+    assert answer.status == 200
+    assert event(outbox, "prediction.feedback")["prediction.key"] == "A-1017"
+
+
 async def test_a_model_without_a_key(outbox: Path) -> None:
     """Without a key column there is nothing to join by, which the refusal says, as it does of a model that is not."""
     async with serve(outbox, PREDICTOR_FEEDBACK="true") as here:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from otel.prometheus import dashboard
 from scripts.manifests import rendering
 from tests.server.test_scrape_port import scrape, scraped
 from tests.support.external_programs import promtool
-from tests.support.rendered_manifests import combined, full, variables
+from tests.support.rendered_manifests import combined, full, render, variables
 from tests.support.server import ROOT
 
 if TYPE_CHECKING:
@@ -118,6 +119,40 @@ def test_the_dashboard_is_what_the_generator_writes() -> None:
     ]
     assert found["data"]["predictors.json"] == written
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_scaling_by_rows_in_the_queue(tmp_path: Path) -> None:
+    """The patch in the component hpa replaces the CPU by the metric that the adapter makes of one in a scrape."""
+    folder = FOLDER.parent / "hpa"
+    adapter = yaml.safe_load((folder / "adapter.example.yaml").read_text(encoding="utf-8"))
+    (rule,) = adapter["rules"]["custom"]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    (shown,) = (yaml.safe_load(each) for each in re.findall(r"^```yaml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL))
+    (patch,) = shown["patches"]
+    (tmp_path / patch["path"]).write_text((folder / patch["path"]).read_text(encoding="utf-8"), encoding="utf-8")
+    names = ["loki", *(path.rpartition("/")[2] for path in shown["components"])]
+    to_here = os.path.relpath(rendering.FOLDER, tmp_path.resolve())
+    overlay = {
+        "resources": [f"{to_here}/base"],
+        "components": [f"{to_here}/components/{name}" for name in names],
+        "patches": [patch],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    made = rendering.parsed(render(tmp_path))
+    (scaler,) = [each for each in made if each["kind"] == "HorizontalPodAutoscaler"]
+    (metric,) = scaler["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
+    assert scaler["spec"]["maxReplicas"] == 10
+    series, _, selected = rule["seriesQuery"].partition("{")
+    assert series in {name for query in drawn_queries() for name in names_in(query)}, "which are held to a scrape"
+    query = rule["metricsQuery"].replace("<<.Series>>", series).replace("<<.GroupBy>>", "pod")
+    query = query.replace("<<.LabelMatchers>>", selected.rstrip("}"))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": "q", "expr": query}]}]}))
+    done = subprocess.run(
+        [promtool(), "check", "rules", rules], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_is_tried_and_explained() -> None:

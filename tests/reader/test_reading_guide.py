@@ -154,6 +154,5 @@ def test_columns(place: Place) -> None:
     ]
     assert {each[0] for each in published if "<" in each[0]} == {
         *("input_<feature>", "hash_<feature>", "probability_<label>"),
-        *("input_<name>", "output_<name>", "input_<name>_shape", "output_<name>_shape"),
     }
     assert [each.name for each in fixed[-len(FEEDBACK) :]] == [each.name for each in FEEDBACK]

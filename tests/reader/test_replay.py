@@ -344,7 +344,7 @@ def test_what_cannot_be_replayed_is_counted(capsys: pytest.CaptureFixture[str], 
     assert result["not_replayed"] == {"failed": 2, "truncated": 1, "features": 2, "unreadable": 1}
     status, out, _ = replay(capsys, where, IRIS)
     assert status == 0
-    assert re.search(r"^ +1 +the row was too long for its record and is cut$", out, re.MULTILINE)
+    assert re.search(r"^ +1 +the row, or a tensor, was too long for its record and is cut$", out, re.MULTILINE)
 
 
 def test_other_features(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

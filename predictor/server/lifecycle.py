@@ -90,7 +90,8 @@ async def _serve(settings: Settings) -> int:
 
 def _greet(settings: Settings, runner: ServerRunner, places: list[Place]) -> None:
     if settings.log == "off":
-        _logger.warning("PREDICTOR_LOG=off: no prediction is logged")
+        asked = settings.export.metrics or settings.export.scrape
+        _logger.warning("PREDICTOR_LOG=off: no prediction is logged%s", ", and there are no metrics" if asked else "")
     for line in greeting(settings, runner.app, places):
         operator_log.say(line)
 

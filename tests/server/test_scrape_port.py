@@ -186,6 +186,14 @@ def test_banner_says_where(outbox: Path) -> None:
     assert re.search(r"http://(127\.0\.0\.1|\[::1\]):\d+/metrics has metrics for Prometheus", said)
 
 
+def test_no_metrics_without_a_log(outbox: Path) -> None:
+    """Without a prediction log, as in benchmarks, nothing is measured, and who has asked for metrics is told so."""
+    with Server(outbox, **SCRAPED, PREDICTOR_LOG="off") as server:
+        pass
+    assert any("no prediction is logged, and there are no metrics" in line for line in server.stderr_lines)
+    assert not any("/metrics" in line for line in server.stderr_lines)
+
+
 def test_gunicorn_is_refused(outbox: Path) -> None:
     """Of several processes at one port a scrape would tell of any: their start is refused with a sentence."""
     pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")

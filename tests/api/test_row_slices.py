@@ -116,6 +116,8 @@ def test_the_same_rows(name: str, document: Any) -> None:  # noqa: ANN401 - any 
             "Expected `float`, got `array` - at `$.data[2][2]`",
         ),
         ("numbers", '{"f0":1,"f1":2}', "Object missing required field `f2` - at `$.data[2]`"),
+        ("numbers", '["a long text, cut at its comma",2,3]', "Expected `float`, got `str` - at `$.data[2][0]`"),
+        ("numbers", '[1111111111.0,2,"a long text, with a comma"]', "Expected `float`, got `str` - at `$.data[2][2]`"),
         ("texts", '["a","b",1]', "Expected `str`, got `int` - at `$.data[2][2]`"),
         ("texts", '["a","b","\udcff"]', "the body is not UTF-8"),
         ("numbers", "[1,2,1e999]", "Number out of range - at `$.data[2][2]`"),

@@ -109,7 +109,13 @@ def _long_row(text: bytes, part: Part, index: int) -> Slices[list[float]]:
         cut = text.find(b",", at + _SLICE, end)
         cut = end if cut < 0 else cut
         try:
-            row += part.decoded(b'{"data":[[%b]]}' % text[at:cut])[0]
+            try:
+                row += part.decoded(b'{"data":[[%b]]}' % text[at:cut])[0]
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:  # the comma stands in a text, which is no number: uncut it is refused as one
+                row += part.decoded(b'{"data":[[%b]]}' % text[at:end])[0]
+                cut = end
         except msgspec.ValidationError as error:
             raise msgspec.ValidationError(_at(str(error), index, len(row))) from None
         at = cut + 1

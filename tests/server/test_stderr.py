@@ -108,7 +108,7 @@ def test_old_streams_are_one_line(outbox: Path) -> None:
     for _ in range(3):
         with Server(outbox) as server:
             pass
-    newest = max(path.name for path in (outbox / "v1").iterdir())
+    newest = max(path.name for path in (outbox / "v1").iterdir() if path.is_dir())
     with Server(outbox) as server:
         (said,) = (line for line in server.stderr_lines if "took over" in line)
     assert json.loads(said)["message"] == f"took over 3 streams of processes that ended, the newest is {newest}"

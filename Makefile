@@ -107,7 +107,7 @@ kustomize: ## Build kustomize with Go, as .cache/bin/kustomize
 promtool: ## Build Prometheus's promtool with Go, as .cache/bin/promtool, which tries the alert rules
 	@scripts/promtool
 
-clients: venv-dev ## Install the clients of Triton, KServe and the Open Inference Protocol that tests/clients runs, in .cache/clients
+clients: venv-dev ## Install the clients of Triton, KServe and the Open Inference Protocol that tests/clients runs, and what tries the OpenAPI document, in .cache/clients
 	@PYTHON=$(BIN)/python scripts/clients
 
 venv-%:

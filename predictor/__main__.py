@@ -40,13 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
     )
     parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="serve | check | healthcheck | init | load | log | completion")
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="serve | check | healthcheck | openapi | init | load | log | completion"
+    )
     serving = verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
     checking = verbs.add_parser(
         "check",
         help="load the model, try the outbox, send a record through the Collector to the sink; say what is wrong",
     )
-    for each in (serving, checking):
+    describing = verbs.add_parser("openapi", help="print the OpenAPI document of the server's calls, and start none")
+    for each in (serving, checking, describing):
         each.add_argument(
             "model",
             type=Path,
@@ -146,6 +149,12 @@ def _healthcheck(settings: Settings) -> int:
     return healthcheck(settings)
 
 
+def _openapi(settings: Settings) -> int:
+    from predictor.server.openapi import print_document  # noqa: PLC0415 - a verb imports its own
+
+    return print_document(settings)
+
+
 def _log(arguments: Sequence[str]) -> int:
     from predictor.reader.cli import main as log  # noqa: PLC0415 - a verb imports its own
 
@@ -185,6 +194,7 @@ _VERBS: dict[str, Callable[[Settings], int]] = {
     "serve": _serve,
     "check": _check,
     "healthcheck": _healthcheck,
+    "openapi": _openapi,
 }
 
 if __name__ == "__main__":

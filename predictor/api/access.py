@@ -90,7 +90,7 @@ class Access:
         """
         self._local = local
         self._hosts = frozenset(hosts)
-        self._checks_hosts = (local or bool(hosts)) and "*" not in hosts
+        self.checks_hosts = (local or bool(hosts)) and "*" not in hosts
         self._origins = frozenset(origins)
         self.tokens = tokens
         self.feedback_tokens = feedback_tokens
@@ -103,7 +103,7 @@ class Access:
         A request without the header (HTTP/1.0) comes from no browser.
         """
         host = headers.get("Host")
-        if self._checks_hosts and host is not None and not self._host_is_own(host):
+        if self.checks_hosts and host is not None and not self._host_is_own(host):
             detail = f"this server does not answer as {host[:_WORDS]!r}; PREDICTOR_ALLOWED_HOSTS names more names"
             raise Problem(Kind.MISDIRECTED_REQUEST, detail, recorded=True)
 

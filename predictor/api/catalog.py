@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from predictor.api.openapi.model_calls import ModelCalls
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class VersionFacts(NamedTuple):
     """What it takes and gives, as `GET /v2/models/{model}` answers it."""
     number: int | None = None
     """The version, where the layout of the files says it."""
+    calls: ModelCalls = ModelCalls()
+    """What it is asked and answers, as `GET /openapi.json` describes it."""
 
 
 class ServedVersion:

@@ -122,14 +122,20 @@ class PredictingCalls:
 
 
 def routes(
-    catalog: Catalog, health: HealthSource, repository: Repository, *, feedback: Sequence[FeedbackCall] = ()
+    catalog: Catalog,
+    health: HealthSource,
+    repository: Repository,
+    openapi: Callable[[], Answer],
+    *,
+    feedback: Sequence[FeedbackCall] = (),
 ) -> tuple[Route, ...]:
-    """Return every call of a server, but those of the page."""
+    """Return every call of a server, but those of the page; `openapi` describes all of them."""
     return (
         *(Route(method, path, Predict((method, path))) for method, path in CALLS),
         *(Route("POST", each.path, FeedbackMeaning(each)) for each in feedback),
         Route("GET", "/metadata", Document(lambda: _metadata(catalog))),
         Route("GET", "/label", Document(lambda: json_answer(catalog.meant().facts.labels))),
+        Route("GET", "/openapi.json", Document(openapi)),
         Route("GET", "/health", Probe(_constant({"health": "ok"}))),
         Route("GET", "/livez", Probe(_constant({"live": True}))),
         Route("GET", "/readyz", Probe(lambda: _readiness(health))),

@@ -116,6 +116,8 @@ def add_routes(
     for route in routes:
         handler = handlers.of(route)
         for path in paths_of(route):
+            # `/v1/models/iris:predict` is another call's path, not that of a model with a colon in its name.
+            path = path.replace("{model}", "{model:[^/:]+}") if path.startswith("/v1/") else path  # noqa: PLW2901
             if route.method == "GET":
                 router.add_get(path, handler, allow_head=not isinstance(route.meaning, Predict))  # HEAD never predicts
             else:

@@ -11,8 +11,7 @@ from aiohttp import web
 
 from predictor import __version__
 from predictor.api.dataplane import DataPlane
-from predictor.api.pattern.feedback import feedback_calls
-from predictor.api.routes import routes
+from predictor.api.openapi.description import Description
 from predictor.config.settings import load as load_settings
 from predictor.core import memory_limit, operator_log, thread_pools
 from predictor.core.heap import give_back
@@ -29,6 +28,7 @@ from predictor.server.log_service import LogService
 from predictor.server.model_loading import load_models, load_models_that_load
 from predictor.server.model_service import ModelService
 from predictor.server.model_versions import VersionMaker, body_bytes
+from predictor.server.openapi import described_calls
 from predictor.server.otel_resource import resource
 from predictor.server.pages import Pages, shows_page
 from predictor.tracing.tracer import Tracer
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from predictor.server.model_loading import LoadedModels
     from predictor.server.scrape_port import ScrapePort
 
+DESCRIPTION = web.AppKey("DESCRIPTION", Description)
 HEALTH = web.AppKey("HEALTH", Health)
 MODELS = web.AppKey("MODELS", ModelService)
 PLANE = web.AppKey("PLANE", DataPlane)
@@ -121,9 +122,8 @@ def application(
         health = app[HEALTH] = Health(log_service, catalog, refuses=settings.refuses, deadline=settings.deadline)
         plane = app[PLANE] = DataPlane(tracer, deadline=settings.deadline)
         metrics = _metrics(app, settings, resource, log_service, catalog)
-        takes = settings.feedback and log_service
-        feedback = feedback_calls(catalog, limit=settings.feedback_bytes) if takes else ()
-        calls = routes(catalog, health, service, feedback=feedback)
+        description = described_calls(settings, callers.access, health, service, shared_port=shared_port)
+        app[DESCRIPTION], calls = description, description.routes
         add_routes(app.router, plane, catalog, calls, callers.access, memory)  # last: it also answers the rest
         if settings.fast_lane == "on":
             heads = HeadReader(calls, catalog, tracer.fields, callers.access)

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.api.catalog import VersionFacts
+from predictor.api.openapi.model_calls import model_calls
 from predictor.api.pattern.metadata import labels, metadata
 from predictor.api.v2.metadata import tensors
 from predictor.inference.model import load
@@ -66,7 +67,15 @@ def load_version(source: Source, settings: Settings) -> Loaded:
 def prepared(source: Source, model: Model, settings: Settings, fingerprint: Fingerprint = ()) -> Loaded:
     """Return a model as a version to be served; raises RedactionError."""
     redaction = redaction_of(model.description, settings.hash_key_file)
-    facts = VersionFacts(model.description, model.digest, metadata(model), labels(model), tensors(model), source.number)
+    facts = VersionFacts(
+        model.description,
+        model.digest,
+        metadata(model),
+        labels(model),
+        tensors(model),
+        source.number,
+        model_calls(model, settings.batch_rows),
+    )
     return Loaded(source, fingerprint, model, redaction, facts)
 
 

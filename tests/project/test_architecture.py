@@ -150,6 +150,7 @@ _MAY_USE_NETWORK = {
     "config.urls": "takes URLs apart",
     "reader.sources.loki": "asks Loki",
     "core.grafana_links": "makes a URL",
+    "api.openapi.description": "makes a path",
     "core.thread_pools": "starts those that resolve host names",
 }
 

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 
 _ID_LENGTH = 36
-_LARGEST = 2**31 - 1
+LARGEST_INDEX = 2**31 - 1
 _WORDS = 40
 """Characters of a caller's number that an answer repeats."""
 
 
-class _Said(msgspec.Struct, forbid_unknown_fields=True):
+class JobFeedback(msgspec.Struct, forbid_unknown_fields=True):
+    """What one row of a job truly was."""
+
     index: int | float = 0
     """JSON has no integers: 341.0 is 341."""
     label: str | None = None
@@ -37,7 +39,9 @@ class _Said(msgspec.Struct, forbid_unknown_fields=True):
     comment: str | None = None
 
 
-class _SaidByKey(msgspec.Struct, forbid_unknown_fields=True):
+class KeyFeedback(msgspec.Struct, forbid_unknown_fields=True):
+    """What the predictions with a key truly were."""
+
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)] | int
     model: str | None = None
     """None: the default one."""
@@ -46,19 +50,23 @@ class _SaidByKey(msgspec.Struct, forbid_unknown_fields=True):
     comment: str | None = None
 
 
-class _Taken(msgspec.Struct):
+class FeedbackTaken(msgspec.Struct):
+    """The row that a feedback was logged for."""
+
     job_id: str
     index: int
 
 
-class _TakenByKey(msgspec.Struct):
+class KeyFeedbackTaken(msgspec.Struct):
+    """The key that a feedback was logged for."""
+
     key: str
 
 
-S = TypeVar("S", _Said, _SaidByKey)
+S = TypeVar("S", JobFeedback, KeyFeedback)
 
-_decode = msgspec.json.Decoder(_Said).decode
-_decode_by_key = msgspec.json.Decoder(_SaidByKey).decode
+_decode = msgspec.json.Decoder(JobFeedback).decode
+_decode_by_key = msgspec.json.Decoder(KeyFeedback).decode
 _WANTED = '{"index": 0, "label": "…"}, or a number as "value", or a "comment"'
 _WANTED_BY_KEY = '{"key": "…", "label": "…"}, or a number as "value", or a "comment"'
 
@@ -86,7 +94,7 @@ class FeedbackCall:
         _check(said, _WANTED, self._catalog.versions())
         index = _index(said.index)
         feedback = Feedback(job_id, index, origin, said.label, said.value, said.comment)
-        return await _logged(self._catalog.meant(), feedback, _Taken(job_id, index))
+        return await _logged(self._catalog.meant(), feedback, FeedbackTaken(job_id, index))
 
 
 class KeyFeedbackCall(FeedbackCall):
@@ -111,7 +119,7 @@ class KeyFeedbackCall(FeedbackCall):
         _check(said, _WANTED_BY_KEY, [version])
         key = str(said.key)
         feedback = Feedback(None, None, origin, said.label, said.value, said.comment, key)
-        return await _logged(version, feedback, _TakenByKey(key))
+        return await _logged(version, feedback, KeyFeedbackTaken(key))
 
 
 def feedback_calls(catalog: Catalog, *, limit: int) -> tuple[FeedbackCall, ...]:
@@ -128,7 +136,7 @@ async def _logged(version: ServedVersion, feedback: Feedback, taken: msgspec.Str
     return answer
 
 
-def _check(said: _Said | _SaidByKey, wanted: str, versions: Sequence[ServedVersion]) -> None:
+def _check(said: JobFeedback | KeyFeedback, wanted: str, versions: Sequence[ServedVersion]) -> None:
     """Refuse what says nothing, or a label that none of the versions has; raises Problem."""
     if said.label is None and said.value is None and not said.comment:
         raise Problem(Kind.INVALID_DATA, f"the feedback says nothing; wanted {wanted}")
@@ -147,9 +155,9 @@ def _said(body: bytes, decode: Callable[[bytes], S], wanted: str) -> S:
 
 
 def _index(given: float) -> int:
-    if not (0 <= given <= _LARGEST and given == int(given)):
+    if not (0 <= given <= LARGEST_INDEX and given == int(given)):
         raise Problem(
-            Kind.INVALID_DATA, f"`$.index` is {str(given)[:_WORDS]}, wanted a whole number from 0 to {_LARGEST}"
+            Kind.INVALID_DATA, f"`$.index` is {str(given)[:_WORDS]}, wanted a whole number from 0 to {LARGEST_INDEX}"
         )
     return int(given)
 

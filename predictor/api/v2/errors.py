@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from predictor.api.answers import Headers
     from predictor.core.problems import Problem
 
-_STATUSES = {Kind.INVALID_DATA: HTTPStatus.BAD_REQUEST.value}
+STATUSES = {Kind.INVALID_DATA: HTTPStatus.BAD_REQUEST.value}
 """Where the protocol's clients expect another one than the problem has."""
-_PREFIXES = ("/v1/", "/v2/")
+PREFIXES = ("/v1/", "/v2/")
 
 
 def encode_error(problem: Problem) -> Answer:
     """Return a problem as an error of the protocol."""
-    status = _STATUSES.get(problem.kind, problem.kind.status)
+    status = STATUSES.get(problem.kind, problem.kind.status)
     text = problem.detail.encode("utf-8", "replace").decode()
     headers: Headers = [*problem_headers(problem), ("Content-Type", JSON), NO_STORE]
     return Answer(status, headers, (encode({"error": text}),))
@@ -29,4 +29,4 @@ def encode_error(problem: Problem) -> Answer:
 
 def encode_refusal(problem: Problem, path: str) -> Answer:
     """Return a problem in the form that callers of a path expect."""
-    return encode_error(problem) if path == "/v2" or path.startswith(_PREFIXES) else encode_problem(problem, path)
+    return encode_error(problem) if path == "/v2" or path.startswith(PREFIXES) else encode_problem(problem, path)

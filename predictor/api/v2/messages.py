@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 _WANTED = '{"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}'
 _MOST_AXES = 32
-_MOST_ID = 256
+MOST_ID = 256
 """Characters of an id: it is in every record of the request."""
 _TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
-_REFUSED = {
+REFUSED = {
     "sequence_id": "sequences of requests are not kept here: pass the state as an input",
     "sequence_start": "sequences of requests are not kept here: pass the state as an input",
     "sequence_end": "sequences of requests are not kept here: pass the state as an input",
@@ -55,7 +55,7 @@ class InferMessage(msgspec.Struct):
     """A request to infer; fields that are not known here are none of ours."""
 
     inputs: list[InputTensor]
-    id: Annotated[str, msgspec.Meta(max_length=_MOST_ID)] | None = None
+    id: Annotated[str, msgspec.Meta(max_length=MOST_ID)] | None = None
     parameters: _Parameters = None
     outputs: list[RequestedOutput] | None = None
 
@@ -81,7 +81,7 @@ def read(text: bytes | memoryview) -> InferMessage:
 def refuse_unserved(parameters: Mapping[str, Any] | None) -> None:
     """Refuse parameters that would change what an answer means; raises Problem."""
     for name in parameters or ():
-        if reason := _REFUSED.get(name):
+        if reason := REFUSED.get(name):
             raise Problem(Kind.INVALID_DATA, f"the parameter {name!r} was given, but {reason}")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from predictor.api.answers import Answer
 
 _WANTED = "a JSON object, or nothing"
-_NOT_TAKEN = ("config", "file:")
+NOT_TAKEN = ("config", "file:")
 """Parameters of a load that would bring another model than the one in the repository."""
 
 
@@ -56,12 +56,14 @@ class Repository(Protocol):
         """Serve a model no more; raises Problem."""
 
 
-class _Message(msgspec.Struct):
+class RepositoryMessage(msgspec.Struct):
+    """What a call of the repository asks for; other fields are hints."""
+
     ready: bool | None = None
     parameters: dict[str, Any] | None = None
 
 
-_decode = msgspec.json.Decoder(_Message).decode
+_decode = msgspec.json.Decoder(RepositoryMessage).decode
 
 
 class RepositoryCalls:
@@ -81,7 +83,7 @@ class RepositoryCalls:
     async def load(self, model: str, body: bytes) -> Answer:
         """Serve the newest files of a model; raises Problem."""
         for name in _read(body).parameters or ():
-            if name.startswith(_NOT_TAKEN):
+            if name.startswith(NOT_TAKEN):
                 detail = f"the parameter {name[:100]!r} was given, but only what lies in the repository is loaded"
                 raise Problem(Kind.INVALID_DATA, detail)
         await self._repository.load(model)
@@ -94,9 +96,9 @@ class RepositoryCalls:
         return json_answer({"name": model, "unload": True})
 
 
-def _read(body: bytes) -> _Message:
+def _read(body: bytes) -> RepositoryMessage:
     if not body:
-        return _Message()
+        return RepositoryMessage()
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

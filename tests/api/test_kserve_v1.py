@@ -121,6 +121,13 @@ async def test_what_is_told(here: Here) -> None:
     assert "there is no model 'x'" in error(await here.post("/v1/models/x:predict", json={"instances": [[0] * 4]}), 404)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+async def test_wrong_method(here: Here, method: str) -> None:
+    """The path that predicts takes POST alone; it is not that of a model with a colon in its name."""
+    answer = await here.send(method, "/v1/models/iris:predict")
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
 async def test_nothing_finite_is_lost(outbox: Path, tmp_path: Path) -> None:
     """`null` is a missing value where the model takes one."""
     path = bare_models.missing(tmp_path / "m.onnx")

@@ -74,6 +74,7 @@ def test_locks_pin_every_package_with_its_hashes_and_name_no_place() -> None:
         "litserve",
         "mlserver",
         "open-inference",
+        "openapi",
         "tritonclient",
     ]
     for lock in LOCKS:

@@ -45,7 +45,7 @@ class Contract:
         items: Mapping[str, Operation] = self.document["paths"]
         wanted = unquote(path)
         found = [name for name in items if "{" not in name and unquote(name) == wanted]
-        found += [name for name in items if "{" in name and _pattern(name).fullmatch(path)]
+        found = found or [name for name in items if "{" in name and _pattern(name).fullmatch(path)]
         wanted_method = "get" if method == "HEAD" else method.lower()
         return next((items[name][wanted_method] for name in found if wanted_method in items[name]), None)
 

@@ -39,6 +39,8 @@ def tensors_of(model: Model) -> list[ExampleTensor] | None:
             values = samples[at : at + prod(shape)]
             at += prod(shape)
             found.append(ExampleTensor(spec.name, spec.datatype, shape, values, values))
+        if key := model.description.key:
+            found.append(ExampleTensor(key.name, key.column.datatype, [1], [key.sample], [key.sample]))
     elif model.tensors.sample is None:
         return None
     else:
@@ -47,5 +49,5 @@ def tensors_of(model: Model) -> list[ExampleTensor] | None:
             for name, part in model.tensors.sample.items()
             if part.size <= EXAMPLE_VALUES
         ]
-    small = sum(len(each.flat) for each in found) <= EXAMPLE_VALUES and len(found) == len(inputs)
+    small = sum(len(each.flat) for each in found) <= EXAMPLE_VALUES and len(found) >= len(inputs)
     return found if small else None

@@ -61,10 +61,11 @@ def model_calls(model: Model, batch_rows: int) -> ModelCalls:
         schemas, calls = _of_rows(about, name, batch_rows)
     inputs = tensors_of(model)
     requests = TensorRequests(model, batch_rows)
+    key = about.key.column if about.key else None
     rows = batch_rows if model.tensors is None or model.tensors.row_axis else None
     whole = CallSchema(
         f"Outputs of {about.name} for named tensors",
-        v2_messages.request([*requests.inputs.values()], model.own_outputs, model.shapeless, rows),
+        v2_messages.request([*requests.inputs.values()], model.own_outputs, model.shapeless, rows, key),
         v2_messages.answer(about.name, about.version, model.own_outputs),
         {} if inputs is None else {"tensors": v2_messages.example(inputs)},
         binary=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from predictor.api.openapi.values import FREE, answered_value, closed, nested, value
+from predictor.api.openapi.values import FREE, answered_value, closed, column_value, nested, value
 from predictor.api.v2.messages import MOST_ID, REFUSED
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from predictor.api.openapi.examples import ExampleTensor
     from predictor.api.openapi.values import Schema
+    from predictor.core.features import Feature
     from predictor.inference.signature import TensorSpec
 
 PARAMETERS = "InferParameters"
@@ -29,10 +30,19 @@ _SIZE = closed({"binary_data_size": _AXIS})
 
 
 def request(
-    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], shapeless: Collection[str], most: int | None
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    shapeless: Collection[str],
+    most: int | None,
+    key: Feature | None = None,
 ) -> Schema:
-    """Return a request to infer; `most` rows may come at once, None if the inputs have no axis of rows."""
+    """Return a request to infer; `most` rows may come at once, None if the inputs have no axis of rows.
+
+    With `key` there may be one input more, of the caller's keys.
+    """
     tensors = [_input(spec, any_shape=spec.name in shapeless, most=most) for spec in inputs]
+    if key:
+        tensors.append(_keys(key, most))
     wanted = {
         "type": "object",
         "properties": {"name": {"enum": [spec.name for spec in outputs]}, "parameters": OPTIONAL_PARAMETERS},
@@ -47,7 +57,7 @@ def request(
                 "type": "array",
                 "items": tensors[0] if len(tensors) == 1 else {"anyOf": tensors},
                 "minItems": len(inputs),
-                "maxItems": len(inputs),
+                "maxItems": len(tensors),
             },
             "outputs": {"anyOf": [{"type": "array", "items": wanted}, {"type": "null"}]},
         },
@@ -104,6 +114,22 @@ def _input(spec: TensorSpec, *, any_shape: bool, most: int | None) -> Schema:
             "shape": shape,
             "parameters": OPTIONAL_PARAMETERS,
             "data": {} if any_shape else lists[0] if len(lists) == 1 else {"anyOf": lists},
+        },
+        "required": ["name", "datatype", "shape"],
+    }
+
+
+def _keys(key: Feature, most: int | None) -> Schema:
+    rows = {"type": "integer", "minimum": 1, **({} if most is None else {"maximum": most})}
+    element = column_value(key, key=True)
+    return {
+        "type": "object",
+        "properties": {
+            "name": {"const": key.name},
+            "datatype": {"const": key.datatype},
+            "shape": {"type": "array", "prefixItems": [rows, {"const": 1}], "items": False, "minItems": 1},
+            "parameters": OPTIONAL_PARAMETERS,
+            "data": {"anyOf": [nested(element, [FREE] * depth) for depth in (1, 2)]},
         },
         "required": ["name", "datatype", "shape"],
     }

@@ -63,7 +63,7 @@ def answered(spec: TensorSpec, *, row: bool = False) -> Schema:
 
 def row(columns: Sequence[Feature], key: int | None) -> Schema:
     """Return what a row is: an array in the order of the columns, or an object by their names."""
-    kinds = [_column(each, key=at == key) for at, each in enumerate(columns)]
+    kinds = [column_value(each, key=at == key) for at, each in enumerate(columns)]
     width = len(columns)
     alike = all(kind == kinds[0] for kind in kinds)
     items = {"items": kinds[0]} if alike else {"prefixItems": kinds, "items": False}
@@ -80,7 +80,8 @@ def row(columns: Sequence[Feature], key: int | None) -> Schema:
     }
 
 
-def _column(column: Feature, *, key: bool) -> Schema:
+def column_value(column: Feature, *, key: bool) -> Schema:
+    """Return what a value of a column is, of the caller's key too."""
     found = value(column.datatype, missing=column.missing)
     return found | {"minLength": 1, "maxLength": LONGEST_KEY} if key and column.datatype == "BYTES" else found
 

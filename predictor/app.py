@@ -1,4 +1,4 @@
-"""The one public name: `runner`, which gunicorn's aiohttp worker calls as `predictor.app:runner`."""
+"""The one public function: `runner`, which gunicorn's aiohttp worker calls as `predictor.app:runner`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
-PROSE = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
+PROSE = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")]
 
 
 def rows(page: str, heading: str) -> list[tuple[str, ...]]:
@@ -137,7 +137,7 @@ def test_links(path: Path) -> None:
 
 def test_no_hint_names_what_no_index_has() -> None:
     """The project is on no package index, so neither a page nor a message says to install it from one."""
-    files = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *(ROOT / "predictor").rglob("*.py")]
+    files = [*PROSE, *(ROOT / "predictor").rglob("*.py")]
     hint = re.compile("install '?prediction-log-server")
     found = [path.name for path in files if hint.search(path.read_text(encoding="utf-8"))]
     assert not found

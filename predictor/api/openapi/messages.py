@@ -16,7 +16,7 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
 class Live(msgspec.Struct, forbid_unknown_fields=True):
     """That the process can answer."""
 
-    live: Literal[True]
+    live: bool
 
 
 class Readiness(msgspec.Struct, forbid_unknown_fields=True):
@@ -156,14 +156,14 @@ class ModelLoaded(msgspec.Struct, forbid_unknown_fields=True):
     """That a model is loaded."""
 
     name: str
-    load: Literal[True]
+    load: bool
 
 
 class ModelUnloaded(msgspec.Struct, forbid_unknown_fields=True):
     """That a model is unloaded."""
 
     name: str
-    unload: Literal[True]
+    unload: bool
 
 
 class ProblemDetails(msgspec.Struct, forbid_unknown_fields=True):

@@ -147,7 +147,8 @@ def test_ci_runs_the_commands_that_are_documented() -> None:
         "test-stack",
         "chaos",
     } == make_commands(ci)
-    assert {"scripts/newcomer", "scripts/try-locks", "scripts/clients"} <= set(re.findall(r"^ *(scripts/\S+)", ci, re.MULTILINE))
+    scripts = set(re.findall(r"^ *(scripts/\S+)", ci, re.MULTILINE))
+    assert {"scripts/newcomer", "scripts/try-locks", "scripts/clients"} <= scripts
     newcomer = (ROOT / "scripts" / "newcomer").read_text()
     assert "as_newcomer python3 scripts/smoke.py" in newcomer
     assert "env -i HOME=" in newcomer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
 from predictor.reader.verify.completeness import verify
 from tests.reader.test_digests import EDITS
+from tests.support import external_programs
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, changed, lay_out, lines
 from tests.support.sealed_log import SealedStream, Written, records, sealed, written
@@ -181,8 +181,7 @@ def test_an_interval_with_a_gap(tmp_path: Path) -> None:
 
 def test_the_command_for_digests(tmp_path: Path) -> None:
     """The page's command writes one line for each checkpoint: stream, number, digest."""
-    if not shutil.which("jq"):
-        pytest.skip("no jq here")
+    external_programs.on_path("jq")
     block = next(
         text.partition("```")[0] for text in PAGE.split("```sh\n") if "digests.tsv" in text.partition("```")[0]
     )

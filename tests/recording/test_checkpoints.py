@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from base64 import b64decode
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from predictor.reader.verify.keys import PublicKeys
 from predictor.recording import checkpoints
 from predictor.recording.checkpoints import beginning
 from predictor.recording.signatures import FileSigner, SigningKeyError
+from tests.support import external_programs
 from tests.support.digest_by_hand import checkpoint_digest
 from tests.support.sealed_log import SealedStream, Written, records, sealed
 from tests.support.signing_keys import key_pair
@@ -124,7 +124,7 @@ def test_another_kind_of_key(tmp_path: Path) -> None:
 
 def test_openssl_can_check_a_signature(tmp_path: Path) -> None:
     """What is signed is text, so that a signature can be checked without this program."""
-    openssl = shutil.which("openssl") or pytest.skip("no openssl here")
+    openssl = external_programs.on_path("openssl")
     private, public = key_pair(tmp_path)
     (found,) = _checkpoints(_signed(FileSigner(private)))
     text, signature = tmp_path / "text", tmp_path / "signature"

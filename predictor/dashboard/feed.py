@@ -1,8 +1,8 @@
 """The last predictions, kept in memory and streamed to open pages.
 
-What a batch pays is `observe`: an append to a bounded queue. All else is done by a task that runs while anybody
-listens, four times a second, and sends at most `NEWS` predictions each time, whatever the rate. It encodes
-them once for all.
+What a batch pays is `observe`: an append to a bounded queue, and a count by duration. All else is done by a task
+that runs while anybody listens, four times a second, and sends at most `NEWS` predictions each time, whatever the
+rate. It encodes them once for all.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from predictor.dashboard.listener import ChunkQueue
+from predictor.dashboard.recent import Latencies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from predictor.core.result import Prediction
+    from predictor.dashboard.state import State
     from predictor.dashboard.view import Shown, View
 
 KEPT = 300
@@ -36,6 +38,8 @@ _SENT_LABELS = 5_000
 _FEWEST = 5
 _TICK = 0.25
 """Seconds between two looks; a person does not read faster."""
+_STATE_TICKS = 4
+"""Ticks between two looks at the state of the server, which is sent when it has changed."""
 _BEATS = 60
 """Ticks of silence after which a comment is sent, so that no proxy takes the connection for dead."""
 _HEARTBEAT = b":\n\n"
@@ -58,9 +62,16 @@ _encode = msgspec.json.Encoder().encode
 class Feed:
     """The latest predictions, and the listeners."""
 
-    def __init__(self, view: View, features: int, labels: int, page: str = "") -> None:
-        """Take how predictions are shown, how many features and probabilities each has, and the page's own name."""
+    def __init__(
+        self, view: View, features: int, labels: int, page: str = "", state: Callable[[], State | None] | None = None
+    ) -> None:
+        """Take how predictions are shown, how many features and probabilities each has, and the page's own name.
+
+        `state` reads the state of the server.
+        """
         self._page = page
+        self._state = state
+        self._latencies = Latencies()
         self.observed = 0
         self.closed = False
         self._view = view
@@ -73,6 +84,7 @@ class Feed:
         """Keep predictions that have been logged."""
         self._latest.extend(predictions)
         self.observed += len(predictions)
+        self._latencies.observe(predictions)
 
     @property
     def full(self) -> bool:
@@ -104,6 +116,14 @@ class Feed:
         while (after := after + self._most) < last:
             yield self._event("news", after)
 
+    def state(self) -> bytes:
+        """Return the state of the server as an event, nothing where none is shown."""
+        state = self._state() if self._state else None
+        if state is None:
+            return b""
+        state.latency = self._latencies.percentiles()
+        return b"event: state\ndata: %b\n\n" % _encode(state)
+
     def close(self) -> None:
         """End all listeners at once: they must not hold up a shutdown."""
         self.closed = True
@@ -114,11 +134,15 @@ class Feed:
 
     async def _tell(self) -> None:
         """Send what is new until nobody listens."""
-        told, silent = self.observed, 0
+        told, silent, ticks, shown = self.observed, 0, 0, b""
         try:
             while self._listeners:
                 await asyncio.sleep(_TICK)
                 silent += 1
+                ticks += 1
+                if ticks % _STATE_TICKS == 0 and (state := self.state()) != shown:
+                    self._send(state)
+                    shown = state
                 if self.observed > told:
                     self._send(self._event("news", max(told, self.observed - self._most)))
                     told, silent = self.observed, 0

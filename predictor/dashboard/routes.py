@@ -130,6 +130,7 @@ class Page:
         try:
             await response.prepare(request)
             with contextlib.suppress(ConnectionError):  # whoever listened has gone
+                await response.write(feed.state())  # first: a page must not say that all is well before it knows
                 for piece in feed.history():
                     await response.write(piece)
                     await asyncio.sleep(0)  # a write to a fast reader does not wait

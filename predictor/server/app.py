@@ -121,6 +121,8 @@ def application(
             pages.of(catalog).add_routes(app.router)
         health = app[HEALTH] = Health(log_service, catalog, refuses=settings.refuses, deadline=settings.deadline)
         plane = app[PLANE] = DataPlane(tracer, deadline=settings.deadline)
+        if pages:
+            pages.show_state(health, plane.refusals, log_service)
         metrics = _metrics(app, settings, resource, log_service, catalog)
         description = described_calls(settings, callers.access, health, service, shared_port=shared_port)
         app[DESCRIPTION], calls = description, description.routes

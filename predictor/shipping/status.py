@@ -24,6 +24,7 @@ class Counters:
     refused: int = 0  # items refused for their content, and kept
     problem: str | None = None  # why nothing, or nothing of a stream, gets through at the moment
     since: float | None = None  # Unix time at which that began
+    accepted_at: float | None = None  # Unix time at which the sink last took something
 
 
 class ShippingReporter:
@@ -42,6 +43,7 @@ class ShippingReporter:
     def accepted(self, items: int) -> None:
         """Count what the sink has taken."""
         self._counters.shipped += items
+        self._counters.accepted_at = time.time()
 
     def works(self) -> None:
         """Take back the problem of the way: the sink answers."""

@@ -104,6 +104,8 @@ def test_others_predictions_come_by_themselves(browser: Browser, server: Server)
         expect(page.locator("#rows tbody tr")).to_have_count(3)
         assert jobs(page) == ["virginica", "virginica", "setosa"]
         expect(page.locator("#rows tbody tr").first).to_contain_text("row 1")
+        expect(page.locator("#rows tbody tr").nth(1)).to_contain_text("row 0")
+        expect(page.locator("#rows tbody tr").nth(2)).not_to_contain_text("row")
         expect(page.locator("#rows tbody tr").first).to_contain_text("outlier")
         expect(page.locator("#count")).to_have_text("3 since the start")
         expect(page.locator("#labels li").first).to_contain_text("1 (33.3 %)")

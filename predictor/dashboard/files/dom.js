@@ -41,3 +41,10 @@ export const short = (number) => String(Number(number.toPrecision(6)));
 export function duration(seconds) {
   return seconds >= 1 ? `${seconds.toFixed(2)} s` : `${(1000 * seconds).toFixed(seconds < 0.01 ? 2 : 1)} ms`;
 }
+
+/** Write a number of bytes. */
+export function bytes(number) {
+  if (number < 1024) return `${number} B`;
+  const power = Math.min(4, Math.floor(Math.log2(number) / 10));
+  return `${(number / 1024 ** power).toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][power - 1]}`;
+}

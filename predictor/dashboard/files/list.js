@@ -5,6 +5,8 @@ import { brief, colour } from "./model.js";
 
 const SHOWN = matchMedia("(min-width: 60rem)").matches ? 28 : 8; // so that the form is not far away on a phone
 
+const ONE_ROW = /^\/predict(\/test)?(\/label)?$/; // calls of one row: its number says nothing
+
 const section = document.querySelector("#live");
 const table = section.querySelector("table");
 const body = table.tBodies[0];
@@ -60,7 +62,7 @@ function rowOf(p, moving) {
       "td",
       {},
       button,
-      p.index ? element("span", { class: "badge plain" }, `row ${p.index}`) : null,
+      p.index !== undefined && !ONE_ROW.test(p.route) ? element("span", { class: "badge plain" }, `row ${p.index}`) : null,
       p.error ? element("span", { class: "badge" }, "error") : null,
       p.outlier ? element("span", { class: "badge" }, "outlier") : null,
     ),

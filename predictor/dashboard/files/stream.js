@@ -6,9 +6,9 @@ const AGAIN = 5000; // ms; a server that refuses (16 pages are open, or it shuts
 
 /**
  * Call `hear(predictions, observed, anew)` with what is new, or with everything that the server has kept if `anew`;
- * and `state("live" | "lost")` when that changes.
+ * `tell(state)` with the state of the server; and `state("live" | "lost")` when that changes.
  */
-export function listen(hear, state) {
+export function listen(hear, tell, state) {
   let source = null;
   let later = 0;
   let last = 0;
@@ -21,6 +21,7 @@ export function listen(hear, state) {
       take(event, true);
       state("live");
     });
+    source.addEventListener("state", (event) => tell(JSON.parse(event.data)));
     source.addEventListener("news", (event) => take(event, false));
     source.addEventListener("error", () => {
       state("lost");

@@ -37,6 +37,7 @@ class FileSigner:
         wanted = "wanted a file with an Ed25519 private key in PEM, of `openssl genpkey -algorithm ed25519`"
         about = f"PREDICTOR_SIGNING_KEY_FILE is {str(file)!r}"
         try:
+            from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - an extra
             from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - an extra
                 Ed25519PrivateKey,
             )
@@ -52,6 +53,8 @@ class FileSigner:
         except (ValueError, TypeError) as error:  # the latter of one with a passphrase
             msg = f"{about}, {wanted}"
             raise SigningKeyError(msg) from error
+        except UnsupportedAlgorithm:  # of a curve that the package does not know
+            key = None
         if not isinstance(key, Ed25519PrivateKey):
             msg = f"{about} and holds another kind of key, {wanted}"
             raise SigningKeyError(msg)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from base64 import b64decode
+from base64 import b64decode, encodebytes
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.verify.keys import PublicKeys
@@ -120,6 +121,23 @@ def test_another_kind_of_key(tmp_path: Path) -> None:
     path = _pem(tmp_path, rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(SigningKeyError, match="another kind of key"):
         FileSigner(path)
+
+
+def test_a_key_of_an_unknown_curve(tmp_path: Path) -> None:
+    """A key of a curve that the package does not know is refused as one of another kind."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    p256, sm2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a811ccf5501822d")
+
+    def pem(kind: str, der: bytes) -> Path:
+        text = encodebytes(der.replace(p256, sm2)).decode()
+        return _pem(tmp_path, f"-----BEGIN {kind} KEY-----\n{text}-----END {kind} KEY-----\n".encode())
+
+    with pytest.raises(SigningKeyError, match="another kind of key"):
+        FileSigner(pem("PRIVATE", private))
+    with pytest.raises(SourceError, match="another kind of key"):
+        PublicKeys([pem("PUBLIC", public)])
 
 
 def test_openssl_can_check_a_signature(tmp_path: Path) -> None:

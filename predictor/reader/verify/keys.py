@@ -46,6 +46,7 @@ class PublicKeys:
 def _read(file: Path) -> Any:  # noqa: ANN401 - cryptography's key; without that package there is no such type
     place = f"--key {file}"
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - an extra
             Ed25519PublicKey,
         )
@@ -56,6 +57,8 @@ def _read(file: Path) -> Any:  # noqa: ANN401 - cryptography's key; without that
         key = load_pem_public_key(file.read_bytes())
     except OSError as error:
         raise SourceError(place, str(error.strerror)) from error
+    except UnsupportedAlgorithm:  # of a curve that the package does not know
+        key = None
     except ValueError as error:
         raise SourceError(place, "it holds no public key; wanted one in PEM, of `openssl pkey -pubout`") from error
     if not isinstance(key, Ed25519PublicKey):

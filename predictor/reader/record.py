@@ -154,6 +154,14 @@ def check(event: str, attributes: dict[str, Any]) -> None:
             _refuse(event, each.name, None)
 
 
+def nanoseconds(name: str, text: str | int) -> int:
+    """Return the time of a field of a record, which has 63 bits at most; raises ValueError."""
+    if not 0 <= (value := int(text)) <= MOST_INT:
+        msg = f"a record with {name} {value}"
+        raise ValueError(msg)
+    return value
+
+
 def _refuse(event: str, name: str, value: Any) -> NoReturn:  # noqa: ANN401 - whatever an attribute holds
     kind = _WANTED.get(event, {}).get(name, int)
     wanted = next(each for each, python in _PYTHON.items() if python is kind)

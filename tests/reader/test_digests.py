@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from predictor.core.problems import Kind
 from predictor.outbox.ended import EndedStream, decoded, encoded
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
-from predictor.reader.verify.command import sentences
+from predictor.reader.verify.command import as_json, sentences
 from predictor.reader.verify.completeness import verify
 from predictor.reader.verify.keys import PublicKeys
 from predictor.recording.signatures import FileSigner
@@ -222,6 +223,76 @@ def test_edit_by_one_who_knows_is_found_with_a_key(
     assert not report.sound
 
 
+def test_what_has_no_signature_is_not_proved(
+    judge: Callable[..., VerifyReport], keys: tuple[FileSigner, PublicKeys]
+) -> None:
+    """With a key a digest that anybody may have computed proves nothing, and its key is not named as a signer."""
+    signer, public = keys
+    stream = sealed(SealedStream(signer=signer))
+    (verdict,) = judge(written(recomputed(edited(stream.lines, EDITS["a label"]))), public).verdicts
+    assert (verdict.proof.proved, verdict.proof.signed_by) == ([], [])
+    assert {why.partition(" has a ")[2] for _, _, why in verdict.proof.unproved} == {
+        f"signature that the key {signer.key_id} did not make"
+    }
+
+
+def _lost_at_the_end(every: list[Written]) -> list[Written]:
+    """Declare a record of the last interval lost from the disk, in the place of another one."""
+    here, there, _ = every[-3:]
+    lost = copy.deepcopy(_at(every, "prediction.stream.lost"))
+    lost.put("prediction.stream.sequence", {"intValue": str(here.number)})
+    for name in ("first", "last"):
+        lost.put(f"prediction.stream.lost.{name}", {"intValue": str(there.number)})
+    lost.put("prediction.stream.reason", {"stringValue": "disk"})
+    return [lost if each is here else each for each in every if each is not there]
+
+
+def _refused_at_the_end(every: list[Written]) -> list[Written]:
+    """Remove one record of each of the last two intervals, and let the status between them say that of refusals."""
+    status = _at(every, "prediction.stream.status", 3)
+    status.put("prediction.stream.rejected.count", {"intValue": "2"})
+    return [each for each in every if each.number not in {status.number - 1, status.number + 1}]
+
+
+def _as_if_killed_early(every: list[Written]) -> list[Written]:
+    """Put other records in the place of all checkpoints, and close the stream as if its process had been killed."""
+    end = copy.deepcopy(every[-1])
+    end.record["attributes"] = [pair for pair in end.record["attributes"] if ".digest" not in pair["key"]]
+    end.put("prediction.stream.reason", {"stringValue": "crash"})
+    for each in every[:-1]:
+        if each.said("prediction.stream.digest"):
+            name = {"key": "event.name", "value": {"stringValue": "prediction.model"}}
+            each.record.update(eventName="prediction.model", attributes=[each.record["attributes"][0], name])
+    return [*every[:-1], end]
+
+
+@pytest.mark.parametrize(
+    ("edit", "proved"), [(_lost_at_the_end, 32), (_refused_at_the_end, 25), (_as_if_killed_early, 0)]
+)
+def test_what_is_not_found_is_said(
+    judge: Callable[..., VerifyReport],
+    keys: tuple[FileSigner, PublicKeys],
+    edit: Callable[[list[Written]], list[Written]],
+    proved: int,
+) -> None:
+    """An edit that looks like a loss, a refusal or a crash is no fault, and never proved: docs/evidence.md says so."""
+    signer, public = keys
+    stream = sealed(SealedStream(signer=signer))
+    report = judge(written(edited(stream.lines, edit)), public)
+    assert report.sound
+    (verdict,) = report.verdicts
+    assert verdict.proof.proved == ([(1, proved)] if proved else [])
+    assert verdict.proof.unproved[-1][1] == stream.log.sequence
+
+
+def test_a_time_that_is_none(judge: Callable[..., VerifyReport]) -> None:
+    """A time that no clock has is damage, and the report can be printed."""
+    stream = sealed(SealedStream())
+    report = judge(written(edited(stream.lines, _field("observedTimeUnixNano", "9" * 30))))
+    assert "9" * 30 in as_json(report)["damaged"][0]
+    assert not report.sound
+
+
 def test_edit_by_one_who_knows_is_not_found_without_a_key(judge: Callable[..., VerifyReport]) -> None:
     """Without a key digests that were computed anew are as good as the first ones: docs/evidence.md says so."""
     stream = sealed(SealedStream())
@@ -383,6 +454,37 @@ def test_another_end_of_a_stream(judge: Callable[..., VerifyReport]) -> None:
     report = judge([*eldest.lines, *forged, *other.lines])
     if not report.of_outbox:
         assert "and another digest" in _said(report)
+
+
+def test_a_forged_word_hides_no_true_one(judge: Callable[..., VerifyReport]) -> None:
+    """Whoever cuts a stream, and forges another one that says it ended there, is found by the true one's word."""
+    eldest, one, other = _two(kept=True)
+    cut = records(one.lines)[:-3]
+    forged = SealedStream(BASE - SECOND, previous=[EndedStream(one.id, cut[-1].number, "", one.now)])
+    forged.close()
+    report = judge([*eldest.lines, *written(cut), *forged.lines, *other.lines])
+    if not report.of_outbox:
+        said = f"stream {one.id}: stream {other.id} says that it ended with record {one.log.sequence}"
+        assert report.gone == [f"{said}, and there is none after {cut[-1].number}"]
+
+
+def test_a_stream_that_goes_on_behind_its_named_end(judge: Callable[..., VerifyReport]) -> None:
+    """Whoever writes on in the stream of a process that was killed is found by the next stream's word."""
+    eldest, _, _ = _two(kept=True)
+    one = SealedStream(BASE - _HOUR)
+    one.predict(count=3)
+    one.crash()
+    last = one.log.sequence
+    other = sealed(SealedStream(BASE, previous=[one.ended(kept=True)]))
+    assert judge([*eldest.lines, *one.lines, *other.lines]).sound
+    one.lines.pop()
+    one.log.sequence -= 1
+    one.predict(count=2)
+    one.crash()
+    report = judge([*eldest.lines, *one.lines, *other.lines])
+    if not report.of_outbox:
+        said = f"stream {one.id}: stream {other.id} says that it ended with record {last}"
+        assert report.gone == [f"{said}, and there are numbers up to {one.log.sequence}"]
 
 
 # Keys

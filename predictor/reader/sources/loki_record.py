@@ -21,6 +21,7 @@ from predictor.reader.record import (
     check,
     check_schema,
     model_of,
+    nanoseconds,
     redaction_of,
 )
 from predictor.reader.sources.loki_content import has_row, in_order, needs_description, restored
@@ -98,7 +99,7 @@ def entry_of(
             sequence=attributes[SEQUENCE],
             event=event,
             time_ns=time_ns,
-            observed_ns=int(held.get("observed_timestamp", 0)),
+            observed_ns=nanoseconds("observed_timestamp", held.get("observed_timestamp", 0)),
             severity=held.get("severity_text", ""),
             body=line,
             trace_id=held.get("trace_id", ""),

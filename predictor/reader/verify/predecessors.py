@@ -24,12 +24,13 @@ class Predecessors:
     def __init__(self, source: Source) -> None:
         """Know of none."""
         self._source = source
-        self._named: dict[str, tuple[EndedStream, str]] = {}
+        self._named: dict[EndedStream, str] = {}
+        """What is said, each different word once, and by whom: a forged one must not hide another's."""
 
     def take(self, entry: Entry) -> None:
         """Take in what the opening record of a stream says."""
         for ended in decoded(entry.attributes.get(PREVIOUS.name, "")):
-            self._named.setdefault(ended.stream, (ended, entry.stream))
+            self._named.setdefault(ended, entry.stream)
 
     def gone(self, streams: Mapping[str, Stream], elsewhere: TimeRange) -> list[str]:
         """Return a sentence on each that is not there to the end that it is said to have; raises SourceError.
@@ -37,18 +38,21 @@ class Predecessors:
         `streams` were read; the others are looked for in `elsewhere`. What a source may have let go is not accused.
         """
         highest = {name: stream.highest for name, stream in streams.items()}
-        expected = {name: each for name, each in self._named.items() if self._expects(each[0])}
-        unread = {name for name, (ended, _) in expected.items() if highest.get(name, 0) < ended.last}
+        expected = [ended for ended in self._named if self._expects(ended)]
+        unread = {ended.stream for ended in expected if highest.get(ended.stream, 0) < ended.last}
         for entry in self._source.of(unread, elsewhere) if unread else ():
             highest[entry.stream] = max(highest.get(entry.stream, 0), entry.sequence)
         found = []
-        for name, (ended, by) in sorted(expected.items()):
+        for ended in sorted(expected, key=lambda each: (each.stream, each.last)):
+            name, by = ended.stream, self._named[ended]
             about = f"stream {name}: stream {by} says that it ended with record {ended.last}"
             if (last := highest.get(name, 0)) == 0:
                 if reaches_back(self._source, ended.ended_ns):
                     found.append(f"{about}, and there is nothing of it")
             elif last < ended.last:
                 found.append(f"{about}, and there is none after {last}")
+            elif last > ended.last:
+                found.append(f"{about}, and there are numbers up to {last}")
             elif name in streams and self._differs(streams[name], ended):
                 found.append(f"{about} and another digest")
         return found

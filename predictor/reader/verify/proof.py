@@ -45,14 +45,18 @@ def proof(
     """
     digests.try_again()
     every = [digests.checkpoints[number] for number in sorted(digests.checkpoints)]
-    proved, settled, unknown = [], [], []
+    proved, settled, unknown, signed_by = [], [], [], set()
     faults = [f"the checkpoint of record {number} cannot be read" for number in digests.malformed]
     if every or keys:
         faults += [f"record {number} is no checkpoint, and should be one" for number in digests.unsealed]
     for each in every:
         outcome = digests.outcomes[each.number]
-        if outcome == "proved":
+        problem = keys.problem(each.key_id, each.digest, each.signature) if keys else None
+        if outcome == "proved" and problem is None:
             proved.append((each.first, each.number))
+            signed_by.add(each.key_id)
+        elif outcome == "proved":  # anybody may have computed it
+            unknown.append((each.first, each.number, f"record {each.number} {problem}"))
         elif outcome == "altered":
             faults.append(_altered(digests, each))
             settled.append((each.first, each.number))
@@ -62,12 +66,11 @@ def proof(
         else:
             unknown.append((each.first, each.number, _why(digests, each, why_absent)))
         faults += _chained(stream, digests, each)
-        if keys and (problem := keys.problem(each.key_id, each.digest, each.signature)):
+        if problem is not None:
             faults.append(f"record {each.number} {problem}")
     faults += _overcounted(digests, whole=numbers[0] == 1)
     rest = list(without(iter([numbers]), [*proved, *settled]))
-    signed_by = sorted({each.key_id for each in every if digests.outcomes[each.number] == "proved"} - {""})
-    return Proof(_merged(proved), [*_unproved(rest, unknown, every, tail)], faults, signed_by)
+    return Proof(_merged(proved), [*_unproved(rest, unknown, every, tail)], faults, sorted(signed_by - {""}))
 
 
 def _altered(digests: StreamDigests, each: Checkpoint) -> str:

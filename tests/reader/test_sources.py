@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import stat
 import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -174,6 +175,17 @@ def test_rotated_names(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert numbers(where.read(ALL)) == [1, 2, 3, 4, 5, 6]
     assert not where.damaged
     assert not where.passed_over
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.log"])
+def test_what_is_no_regular_file(tmp_path: Path, name: str) -> None:
+    """A pipe or a socket with the name of a log is passed over, and not waited for."""
+    stream = Stream()
+    (tmp_path / "logs.jsonl").write_bytes(line(stream.id, [stream.opened()]))
+    os.mknod(tmp_path / name, stat.S_IFSOCK | 0o600)
+    where = source(str(tmp_path))
+    assert numbers(where.read(ALL)) == [1]
+    assert where.passed_over == [f"{tmp_path / name} was not read: it is no regular file"]
 
 
 @pytest.mark.parametrize("name", ["collector.log", "collector.log.1.gz"])

@@ -152,6 +152,8 @@ class Files(Local):
                 self._pass_over(path, "a folder in the folder")
             elif name is None:
                 self._pass_over(path, "its name does not end as one of OTLP JSON lines")
+            elif path.exists() and not path.is_file():  # a pipe would be waited for
+                self._pass_over(path, "it is no regular file")
             elif name[3] and path.with_suffix("").exists():
                 # While a file is compressed both are there, and the new one is not whole.
                 self._pass_over(path, f"{path.stem} is there too")

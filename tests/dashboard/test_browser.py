@@ -125,6 +125,9 @@ def test_one_prediction_by_keyboard(browser: Browser, server: Server) -> None:
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Pause")).to_be_focused()
         page.keyboard.press("Tab")
+        for each in ("search", "only"):
+            expect(page.locator(f"#{each}")).to_be_focused()
+            page.keyboard.press("Tab")
         button = page.locator("#rows tbody button")
         expect(button).to_be_focused()
         assert button.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"

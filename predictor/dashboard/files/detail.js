@@ -1,5 +1,6 @@
 // One prediction in full.
 
+import { copyButton } from "./clipboard.js";
 import { duration, element, percent, short, track } from "./dom.js";
 import { beyond, brief, model, numbers, probabilities } from "./model.js";
 
@@ -69,23 +70,25 @@ function input(p) {
 
 function facts(p) {
   const pairs = [
-    ["job", element("code", {}, p.job_id)],
+    ["job", element("code", {}, p.job_id), "job id"],
     ["row", p.index === undefined ? undefined : String(p.index)],
-    ["trace", element("code", {}, p.trace_id)],
+    ["trace", element("code", {}, p.trace_id), "trace id"],
     ["spans", p.kept ? `kept, because of ${{ head: "the sampler" }[p.kept] ?? p.kept}` : "not kept"],
     ["call", element("code", {}, p.route)],
     ["arrived", new Date(p.time).toISOString()],
     ["request id", p.request_id && element("code", {}, p.request_id)],
   ];
   const list = element("dl", { class: "facts" });
-  for (const [name, value] of pairs) {
-    if (value) list.append(element("dt", {}, name), element("dd", {}, value));
+  for (const [name, value, copied] of pairs) {
+    const copy = copied ? copyButton(copied, () => value.textContent) : null;
+    if (value) list.append(element("dt", {}, name), element("dd", {}, value, copy));
   }
   return list;
 }
 
 function links(p) {
-  const command = element("span", {}, element("code", {}, `predictor log show ${p.job_id}`));
+  const shown = `predictor log show ${p.job_id}`;
+  const command = element("span", {}, element("code", {}, shown), copyButton("command", () => shown));
   const what = p.kept ? "Record and trace in Grafana" : "Record in Grafana";
   const link = p.link ? element("a", { href: p.link, target: "_blank", rel: "noopener noreferrer" }, what) : null;
   return element("p", { class: "links" }, link, command);

@@ -1,5 +1,6 @@
 // The form: one prediction, asked for as any client asks.
 
+import { copies } from "./clipboard.js";
 import { element, percent, short, track } from "./dom.js";
 import { beyond, labelled, model, numbers, probabilities } from "./model.js";
 
@@ -10,6 +11,7 @@ const LONGEST = 2000; // characters of an answer that are shown
 const token = document.querySelector("#token"); // only where predictions want one; it is kept nowhere else
 const field = ({ id }) => document.getElementById(`f-${id}`);
 const asksForLabel = model.ownLabel && model.gives === "probabilities";
+const call = asksForLabel ? "predict/label" : "predict";
 const button = form.querySelector("[type=submit]");
 
 /** Return the row that the form holds; raises SyntaxError. */
@@ -24,14 +26,20 @@ function valueOf({ type }, input) {
   return input.value === "" ? null : input.valueAsNumber;
 }
 
+const body = () => JSON.stringify(model.tensors ? row() : { data: [row()] });
+
+/** Return the form's call as a command for a shell of POSIX; a token stays on the page. */
+function command() {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const authorization = token ? ` -H "Authorization: Bearer $TOKEN"` : "";
+  const url = quoted(new URL(call, location.href).href);
+  return `curl -s -H 'Content-Type: application/json'${authorization} --data-raw ${quoted(body())} ${url}`;
+}
+
 async function predict() {
   const headers = { "Content-Type": "application/json" };
   if (token) headers.Authorization = `Bearer ${token.value.trim()}`;
-  const response = await fetch(asksForLabel ? "predict/label" : "predict", {
-    method: "POST",
-    headers,
-    body: JSON.stringify(model.tensors ? row() : { data: [row()] }),
-  });
+  const response = await fetch(call, { method: "POST", headers, body: body() });
   const said = await response.json();
   if (!response.ok) throw new Error(said.detail ?? said.title);
   return said;
@@ -80,6 +88,7 @@ export function start(done) {
     setTimeout(hints); // when the values are back
   });
   form.addEventListener("input", hints);
+  copies(document.querySelector("#as-curl"), command);
   hints();
 }
 

@@ -1,8 +1,9 @@
 // The table of the last predictions. It holds still while somebody points at it, has the focus in it, or says so.
 
 import { count, duration, element, percent, time, track } from "./dom.js";
-import { brief, colour } from "./model.js";
+import { brief, colour, model } from "./model.js";
 
+const KEPT = 300; // as many as the server keeps: these are searched
 const SHOWN = matchMedia("(min-width: 60rem)").matches ? 28 : 8; // so that the form is not far away on a phone
 
 const ONE_ROW = /^\/predict(\/test)?(\/label)?$/; // calls of one row: its number says nothing
@@ -12,6 +13,10 @@ const table = section.querySelector("table");
 const body = table.tBodies[0];
 const pause = section.querySelector("#pause");
 const held = section.querySelector("#held");
+
+const search = section.querySelector("#search");
+const only = section.querySelector("#only");
+const none = section.querySelector("#none-found");
 
 let newest = [];
 let behind = 0;
@@ -31,7 +36,7 @@ export function mark(prediction) {
 
 /** Show predictions, the oldest first, in front of those that are shown, or instead of them if `anew`. */
 export function add(predictions, anew) {
-  newest = [...predictions.slice(-SHOWN).reverse(), ...(anew ? [] : newest)].slice(0, SHOWN);
+  newest = [...predictions.toReversed(), ...(anew ? [] : newest)].slice(0, KEPT);
   behind = anew ? 0 : behind + predictions.length;
   table.hidden = !newest.length;
   for (const each of section.querySelectorAll(".empty")) each.hidden = Boolean(newest.length);
@@ -49,9 +54,25 @@ function draw() {
   held.textContent = `${count(behind)} newer; the list holds still while you are in it.`;
   if (wait) return;
   behind = 0;
+  const found = newest.filter(chosenBy(search.value.trim().toLowerCase(), only.value));
+  none.hidden = !newest.length || found.length > 0;
+  none.textContent = `None of the last ${count(newest.length)} is like that.`;
+  const shown = found.slice(0, SHOWN);
   const there = new Map([...body.rows].map((row) => [Number(row.dataset.n), row]));
-  body.replaceChildren(...newest.map((prediction) => there.get(prediction.n) ?? rowOf(prediction, there.size > 0)));
+  body.replaceChildren(...shown.map((prediction) => there.get(prediction.n) ?? rowOf(prediction, there.size > 0)));
 }
+
+/** Return what tells whether a prediction is one that is searched for. */
+function chosenBy(words, kind) {
+  const slow = newest.map((p) => p.total).sort((a, b) => b - a)[Math.floor(newest.length / 10)];
+  const kinds = { all: () => true, errors: (p) => p.error, outliers: (p) => p.outlier, slow: (p) => p.total >= slow };
+  return (p) => kinds[kind](p) && (!words || textOf(p).includes(words));
+}
+
+const textOf = (p) =>
+  [model.labels[p.label] ?? p.label, p.error, p.job_id, p.trace_id, p.request_id, p.route, ...(p.features ?? []), ...(p.values ?? [])]
+    .join(" ")
+    .toLowerCase();
 
 function rowOf(p, moving) {
   const button = element("button", { type: "button" }, ...(p.error ? [p.error] : brief(p)));
@@ -82,5 +103,6 @@ pause.addEventListener("click", () => {
   pause.setAttribute("aria-pressed", String(pause.getAttribute("aria-pressed") !== "true"));
   draw();
 });
+for (const control of [search, only]) control.addEventListener("input", draw);
 body.addEventListener("mouseleave", draw);
 body.addEventListener("focusout", () => setTimeout(draw)); // when the focus is where it goes

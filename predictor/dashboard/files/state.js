@@ -23,9 +23,8 @@ export function showState(said) {
 function logOf(log) {
   if (!log) return [tile("Log", "switched off", true)];
   return [
-    tile("Sink", log.sink ? (log.problem ? "takes nothing" : log.accepted ? "reachable" : "nothing sent yet") : "none: the outbox keeps all", Boolean(log.problem)),
-    tile("Backlog", log.sink ? bytes(log.backlog_bytes) : "–"),
-    tile("Last accepted", log.accepted ? time(1000 * log.accepted) : "–"),
+    tile("Sink", log.sink ? (log.problem ? "takes nothing" : log.accepted ? "reachable" : "nothing sent yet") : "none is set", Boolean(log.problem)),
+    ...(log.sink ? [tile("Backlog", bytes(log.backlog_bytes)), tile("Last accepted", log.accepted ? time(1000 * log.accepted) : "–")] : []),
     tile("Lost", count(log.lost), log.lost > 0),
     tile("Rejected", count(log.rejected), log.rejected > 0),
   ];

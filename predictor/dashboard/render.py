@@ -23,6 +23,17 @@ FLOATS = frozenset({"FP16", "FP32", "FP64"})
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
+class Asks(NamedTuple):
+    """What the page's forms ask for."""
+
+    token: bool
+    """Predictions want a token."""
+    feedback: bool
+    """Feedback is taken."""
+    feedback_token: bool
+    """Feedback wants a token."""
+
+
 class File(NamedTuple):
     """A file as a browser gets it."""
 
@@ -75,8 +86,8 @@ def files() -> dict[str, File]:
     return found
 
 
-def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, tokens: bool) -> bytes:
-    """Return the page for a model; `stream_id` names this start's log, if any; with `tokens` the form asks for one."""
+def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, asks: Asks) -> bytes:
+    """Return the page for a model; `stream_id` names this start's log, if any."""
     about = model.description
     features = [_feature(each, ranges) for each in about.features]
     columns = [_feature(each, ranges) for each in about.columns]
@@ -115,7 +126,9 @@ def html(model: Model, ranges: Mapping[str, Range], stream_id: str | None, *, to
             takes=[_shown(each) for each in model.signature.inputs],
             gives=[_shown(each) for each in model.own_outputs],
             stream_id=stream_id,
-            tokens=tokens,
+            tokens=asks.token,
+            feedback=asks.feedback,
+            feedback_tokens=asks.feedback_token,
         )
         .encode()
     )

@@ -45,13 +45,19 @@ class Pages:
 
     def watch(self, loaded: Loaded) -> Observer:
         """Return what takes the predictions of a version, for its page."""
-        from predictor.dashboard.render import html  # noqa: PLC0415 - brings Jinja
+        from predictor.dashboard.render import Asks, html  # noqa: PLC0415 - brings Jinja
 
         settings, model, about = self._settings, loaded.model, loaded.model.description
         numbers = len(about.labels) or len(about.values) or 1
         view = View(about.features, settings.grafana_url, about.outputs)
         feed = Feed(view, len(about.features) or 1, numbers, model.digest, self._read_state)
-        content = html(model, model.ranges, self._stream_id, tokens=settings.token_file is not None)
+        token = settings.token_file is not None
+        asks = Asks(
+            token=token,
+            feedback=settings.feedback and self._stream_id is not None,
+            feedback_token=token or bool(settings.feedback_token or settings.feedback_token_file),
+        )
+        content = html(model, model.ranges, self._stream_id, asks)
         self._pages[_key(loaded.facts)] = ModelPage(feed, content)
         return feed.observe
 

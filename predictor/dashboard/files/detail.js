@@ -2,6 +2,7 @@
 
 import { copyButton } from "./clipboard.js";
 import { duration, element, percent, short, track } from "./dom.js";
+import { offerFeedback } from "./feedback.js";
 import { beyond, brief, model, numbers, probabilities } from "./model.js";
 
 const place = document.querySelector("#chosen");
@@ -20,6 +21,7 @@ export function show(p, go) {
     facts(p),
     links(p),
   );
+  offerFeedback(p);
   if (go) title.focus();
 }
 

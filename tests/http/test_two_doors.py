@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SETTINGS = {
     "PREDICTOR_FEEDBACK": "true",
     "PREDICTOR_BODY_BYTES": "3000",
-    "PREDICTOR_IDLE": "300ms",
+    "PREDICTOR_IDLE": "2s",  # more than a busy machine lets this process wait between two packets
     "PREDICTOR_DEADLINE": "3s",
 }
 PATIENCE = 60.0  # s

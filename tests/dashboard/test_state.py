@@ -105,6 +105,8 @@ async def test_the_state_of_a_log_that_is_full(outbox: Path) -> None:
             while status == 200:
                 status = (await here.post("/predict/batch", json={"data": [ROW] * 200})).status
             assert status == 503
+            counters = here.app[app.LOG_SERVICE].counters["logs"]
+            await until(lambda: counters.problem is not None)
             async with listening(here) as ear:
                 await ear.event()
                 assert ear.state["refusing"] is not None

@@ -468,6 +468,19 @@ def test_a_forged_word_hides_no_true_one(judge: Callable[..., VerifyReport]) -> 
         assert report.gone == [f"{said}, and there is none after {cut[-1].number}"]
 
 
+@pytest.mark.parametrize("when", [-(10**30), 0, 1 << 63, 10**30])
+def test_a_named_end_at_no_time(judge: Callable[..., VerifyReport], when: int, request: pytest.FixtureRequest) -> None:
+    """Whoever forges the time at which a stream ended does not make the check ask a source for ages."""
+    gone = EndedStream("01a20000-0000-7000-8000-000000000000", 9, "", when, kept=True)
+    stream = sealed(SealedStream(BASE, previous=[gone]))
+    report = judge(stream.lines)
+    said = f"stream {gone.stream}: stream {stream.id} says that it ended with record 9, and there is nothing of it"
+    if when <= 0:
+        assert report.gone == [], "nothing is older than 1970, so nothing is missing there"
+    elif request.node.callspec.params["judge"] == "files":
+        assert report.gone == [said]
+
+
 def test_a_stream_that_goes_on_behind_its_named_end(judge: Callable[..., VerifyReport]) -> None:
     """Whoever writes on in the stream of a process that was killed is found by the next stream's word."""
     eldest, _, _ = _two(kept=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from predictor.reader.time_range import TimeRange
@@ -39,7 +40,12 @@ def before(source: Source, streams: AbstractSet[str], start: int) -> dict[str, i
 
 
 def reaches_back(source: Source, when: int) -> bool:
-    """Tell whether the source still has records from before a time: then what began at it must be there from its 1."""
+    """Tell whether the source still has records from before a time: then what began at it must be there from its 1.
+
+    The time may be what a forged record says, and a source is asked day by day: what is no time of the past is held to
+    the present.
+    """
+    when = min(max(when, _WEEK_NS), time.time_ns())
     return next(iter(source.read(TimeRange(_earlier(source, when), when))), None) is not None
 
 

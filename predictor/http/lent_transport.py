@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from predictor.http.relay_transport import RelayTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from predictor.http.connection import Connection
 
 
@@ -16,19 +16,17 @@ class _Returned(Protocol):
         """Take the connection back: bytes behind the request, and whether requests may follow."""
 
 
-class LentTransport(asyncio.Transport):
+class LentTransport(RelayTransport):
     """Hands on what the handler writes; its `close` closes nothing, but returns the connection."""
 
     def __init__(self, transport: asyncio.Transport, handler: Connection, length: int, returned: _Returned) -> None:
         """Take the transport, who answers, how many bytes the request has, and whom to return the connection to."""
-        super().__init__()
+        super().__init__(transport)
         self.handler = handler
-        self._transport = transport
         self._missing = length
         self.rest = b""
         """What has come behind the request."""
         self._returned = returned
-        self._closing = False
         self._paused = False
 
     # What the lane calls
@@ -68,30 +66,6 @@ class LentTransport(asyncio.Transport):
         goes_on = self.handler.persists and not self._missing and not self._transport.is_closing()
         self.handler.connection_lost(None)
         self._returned(self.rest, goes_on=goes_on)
-
-    def abort(self) -> None:
-        """Drop the connection."""
-        self._transport.abort()
-
-    def is_closing(self) -> bool:
-        """Tell whether nothing can be written."""
-        return self._closing or self._transport.is_closing()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write."""
-        self._transport.write(data)
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write one after the other."""
-        self._transport.writelines(list_of_data)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
-        """Return what the transport has."""
-        return self._transport.get_extra_info(name, default)
-
-    def get_write_buffer_size(self) -> int:
-        """Return the bytes that the caller has not taken."""
-        return self._transport.get_write_buffer_size()
 
     def is_reading(self) -> bool:
         """Tell whether the request's body is being read."""

@@ -7,24 +7,20 @@ that in place of the answer that says what is wrong (RFC 9112, 9.6).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from predictor.http.relay_transport import RelayTransport
 
 LINGER = 2.0
 """Seconds for what is left of a request that was refused, before its connection is closed."""
 
 
-class LingeringTransport(asyncio.Transport):
+class LingeringTransport(RelayTransport):
     """Hands on what its protocol writes; its `close` ends the connection from this side, and then reads to its end."""
 
     def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
         """Take a transport, and whom to tell of its end."""
-        super().__init__()
-        self._transport = transport
+        super().__init__(transport)
         self._protocol = protocol
-        self._closing = False
 
     def close(self) -> None:
         """Send what is written and the end of it, and close when the caller has done so, or time is up."""
@@ -38,30 +34,6 @@ class LingeringTransport(asyncio.Transport):
         timer = asyncio.get_running_loop().call_later(LINGER, self._transport.abort)
         self._transport.set_protocol(_Dropping(self._protocol, timer))
         self._transport.resume_reading()
-
-    def abort(self) -> None:
-        """Drop the connection."""
-        self._transport.abort()
-
-    def is_closing(self) -> bool:
-        """Tell whether nothing can be written."""
-        return self._closing or self._transport.is_closing()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write."""
-        self._transport.write(data)
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write one after the other."""
-        self._transport.writelines(list_of_data)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own
-        """Return what the transport has."""
-        return self._transport.get_extra_info(name, default)
-
-    def get_write_buffer_size(self) -> int:
-        """Return the bytes that the caller has not taken."""
-        return self._transport.get_write_buffer_size()
 
     def is_reading(self) -> bool:
         """Tell whether anything is read."""

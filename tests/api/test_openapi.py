@@ -11,6 +11,7 @@ import pytest
 from predictor.api.openapi.conditions import Conditions
 from predictor.api.openapi.description import Description
 from predictor.api.openapi.documents import JOB_ID
+from predictor.api.openapi.page import PAGE
 from predictor.api.routes import Predict
 from predictor.core.problems import Kind
 from predictor.http.missing_calls import ANYWHERE
@@ -279,3 +280,10 @@ def test_docs_name_every_call_of_the_document() -> None:
     """docs/http.md lists each call of the table that the document has."""
     page = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
     assert "`GET /openapi.json`" in page
+
+
+def test_the_pages_calls_are_told_as_in_the_docs() -> None:
+    """What the document says of the page's calls, all that its stream sends included, is what docs/http.md says."""
+    page = (ROOT / "docs" / "http.md").read_text(encoding="utf-8").replace("[the page](page.md)", "the page")
+    for path, (_, summary, *_) in PAGE.items():
+        assert f"| `GET {path}` | {summary[0].lower()}{summary[1:]}" in page

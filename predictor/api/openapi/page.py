@@ -36,7 +36,7 @@ PAGE: dict[str, tuple[str, str, str, list[Schema], tuple[Kind, ...]]] = {
     "/": ("page", "The page", "text/html", _MEANT, (Kind.NO_MODEL,)),
     "/page/events": (
         "page_events",
-        "The last predictions, as server-sent events",
+        "The last predictions and the state of the log, as server-sent events",
         "text/event-stream",
         _MEANT,
         _STREAM,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from predictor.outbox.layout import StreamFiles
 
-NAME = "ended.jsonl"
+STEM = "ended"
+NAME = f"{STEM}.jsonl"
 _MARK = "ended"
 """In the folder of a stream that was entered: one that is kept is adopted at each start."""
 _MOST = 100

@@ -75,14 +75,23 @@ class SignalFiles:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, ascending; empty if there is no folder."""
+        return [number for number, regular in self._segments() if regular]
+
+    def irregular(self) -> list[Path]:
+        """Return what is named as a segment and is no regular file: a FIFO, a folder, a link to nothing."""
+        return [self.segment(number) for number, regular in self._segments() if not regular]
+
+    def _segments(self) -> list[tuple[int, bool]]:
+        """Return the numbers of what is named as a segment, ascending, and whether each is a regular file."""
         try:
             with os.scandir(self.folder) as entries:
-                names = [entry.name for entry in entries if entry.name.endswith(_SUFFIX) and entry.is_file()]
+                found = {entry.name: entry for entry in entries if entry.name.endswith(_SUFFIX)}
         except FileNotFoundError:
             return []
-        stems = [name.removesuffix(_SUFFIX) for name in names]
+        stems = [name.removesuffix(_SUFFIX) for name in found]
         numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) < _DIGITS]
-        return sorted(number for number in numbers if f"{number:08d}{_SUFFIX}" in names)  # not `1.jsonl`, a copy's name
+        named = [(number, f"{number:08d}{_SUFFIX}") for number in sorted(numbers)]
+        return [(number, _is_file(found[name])) for number, name in named if name in found]  # not `1.jsonl`, a copy's
 
     def read(self, segment: int, offset: int, limit: int) -> LineSlice:
         """Return complete lines from one segment: up to `limit` bytes, but always one line if there is one.
@@ -278,6 +287,13 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
+
+
 def _complete_lines(path: Path, offset: int, limit: int) -> tuple[list[bytes], int]:
     """Return the complete lines from `offset` and the offset after them."""
     try:
@@ -288,6 +304,9 @@ def _complete_lines(path: Path, offset: int, limit: int) -> tuple[list[bytes], i
                 data += file.readline()
     except FileNotFoundError:
         return [], offset
+    except OSError as error:
+        error.filename = str(path)  # which reading does not say
+        raise
     lines, start = [], 0
     while end := data.find(b"\n", start) + 1:  # not splitlines: it would also part a damaged line at a carriage return
         lines.append(data[start:end])

@@ -352,21 +352,6 @@ def test_nothing_to_read(tmp_path: Path, name: str) -> None:
         source(str(tmp_path / name))
 
 
-def test_not_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that may not be read is a sentence, in reading and in following."""
-    path = tmp_path / "logs.jsonl"
-    path.write_bytes(b"")
-
-    def refuse(self: Path, _: str) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
-
-    where = source(str(tmp_path))
-    monkeypatch.setattr("pathlib.Path.open", refuse)
-    for read in (where.read(ALL), where.follow(ALL)):
-        with pytest.raises(SourceError, match=f"{path}: Permission denied"):
-            next(read)
-
-
 def test_later_schema(tmp_path: Path) -> None:
     """A record of a later version ends the reading with its place: half a log must not look like a whole one."""
     stream = Stream()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from predictor.outbox.layout import LAYOUT, StreamFiles, streams
+from predictor.outbox.layout import LAYOUT, StreamFiles, open_regular, streams
 from predictor.reader.sources.errors import SourceError
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class RejectedItem(NamedTuple):
     def reason(self) -> RejectionReason:
         """Return what is known of the refusal; without a file that can be read, the time at which it was kept."""
         try:
-            return msgspec.json.decode(self.beside.read_bytes(), type=RejectionReason)
+            with open_regular(self.beside) as file:
+                return msgspec.json.decode(file.read(), type=RejectionReason)
         except (OSError, msgspec.MsgspecError):
             try:
                 return RejectionReason(time_unix_ns=self.path.stat().st_mtime_ns)
@@ -80,8 +81,17 @@ def chosen(outbox: Path, stream: str | None = None) -> list[StreamFiles]:
 
 def items(files: StreamFiles) -> Iterator[RejectedItem]:
     """Yield what is kept of one stream, in the order of its names' numbers; raises OSError."""
+    yield from _kept(files, regular=True)
+
+
+def irregular(files: StreamFiles) -> Iterator[RejectedItem]:
+    """Yield what is named as an item and is no regular file: a FIFO would be read for ever; raises OSError."""
+    yield from _kept(files, regular=False)
+
+
+def _kept(files: StreamFiles, *, regular: bool) -> Iterator[RejectedItem]:
     try:
-        names = [path.name for path in files.rejected.iterdir() if path.is_file()]  # a FIFO would be read for ever
+        names = [path.name for path in files.rejected.iterdir() if path.is_file() is regular]
     except FileNotFoundError:
         return
     kept = [name.removesuffix(_ITEM) for name in names if name.endswith(_ITEM) and not name.endswith(_REASON)]

@@ -15,6 +15,7 @@ from predictor.reader.sources import zstd
 from predictor.reader.sources.backwards import NEVER, Part, blocks
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.outbox import Line, Local, written_since
+from predictor.reader.sources.plain_file import is_pipe, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,9 @@ class Files(Local):
     def __init__(self, path: Path) -> None:
         """Look whether there is anything; raises SourceError if not."""
         super().__init__(path)
-        if not self._paths():
+        self._drained: set[_Identity] = set()
+        """Pipes that were read: there is nothing left in them."""
+        if not self._paths() and not self.damaged:
             wanted = (
                 "an outbox, a file of OTLP JSON lines, "
                 "a folder of such files (.json, .jsonl, .log, rotated, .gz, .zst), or a URL of Loki"
@@ -64,20 +67,27 @@ class Files(Local):
 
     def lines(self, since: int | None = None) -> Iterator[Line]:
         """Yield the complete lines of all files in the order of their names, then of those that rotation made."""
-        seen: set[_Identity] = set()
+        seen = set(self._drained)
         while new := [(path, identity) for path, identity in self._identified() if identity not in seen]:
             for path, identity in new:
-                if not written_since(path, since):
+                if not is_pipe(path) and not written_since(path, since):
                     self._pass_over(path, "nobody has written to it since the window began")
                     seen.add(identity)
                     continue
                 try:
-                    with path.open("rb") as raw:
+                    with open_file(path) as raw:
                         if _identity(raw) not in seen:
                             seen.add(_identity(raw))
                             yield from self._of(path, raw)
                 except FileNotFoundError:  # renamed since: found under its new name in the next round
                     seen.discard(identity)
+                except OSError as error:
+                    if path == self._path:
+                        raise
+                    seen.add(identity)
+                    self._spoil(path, error.strerror or str(error))
+                if is_pipe(path):
+                    self._drained.add(identity)
 
     def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
         """Yield the parts of each file, the one that was written last first."""
@@ -91,8 +101,10 @@ class Files(Local):
         Several streams share it, and one that ships what an outage held back stands behind younger records of others.
         """
         yield Part([], written)
-        with path.open("rb") as raw:
-            if path.suffix in _COMPRESSED:
+        if (raw := self._opened(path)) is None:
+            return
+        with raw:
+            if path.suffix in _COMPRESSED or not raw.seekable():  # a pipe
                 lines = self._of(path, raw)
                 while some := list(islice(lines, _LINES)):
                     found = [entry for line in some for entry in self.entries(line, window)]
@@ -114,8 +126,8 @@ class Files(Local):
             while True:
                 listed = {identity: path for path, identity in self._identified() if path.suffix not in _COMPRESSED}
                 for identity, path in listed.items():
-                    if identity not in files:
-                        files[identity] = path.open("rb")
+                    if identity not in files and (opened := self._opened(path)):
+                        files[identity] = opened
                 for identity, file in list(files.items()):
                     for line in _whole_lines(file):
                         yield from self.entries(Line(file.name, line), window)
@@ -142,6 +154,16 @@ class Files(Local):
         whole = super().entries(Line(line.place, last), window)
         return found + whole if found else whole
 
+    def _opened(self, path: Path) -> IO[bytes] | None:
+        """Open a file; one of several that cannot be read is damage."""
+        try:
+            return open_file(path)
+        except OSError as error:
+            if path == self._path:
+                raise
+            self._spoil(path, error.strerror or str(error))
+            return None
+
     def _paths(self) -> list[Path]:
         if not self._path.is_dir():
             return [self._path] if self._path.exists() else []
@@ -152,6 +174,8 @@ class Files(Local):
                 self._pass_over(path, "a folder in the folder")
             elif name is None:
                 self._pass_over(path, "its name does not end as one of OTLP JSON lines")
+            elif path.is_symlink() and not path.exists():
+                self._spoil(path, "it is a link to nothing")
             elif path.exists() and not path.is_file():  # a pipe would be waited for
                 self._pass_over(path, "it is no regular file")
             elif name[3] and path.with_suffix("").exists():
@@ -203,7 +227,7 @@ def _plain(path: Path, raw: IO[bytes]) -> IO[bytes]:
 def _begins_as_line(path: Path) -> bool:
     """Tell whether a file that may be any program's log begins as one of ours, or is empty."""
     try:
-        with path.open("rb") as raw, _plain(path, raw) as file:
+        with open_file(path) as raw, _plain(path, raw) as file:
             begin = file.read(len(_BEGINNINGS[1]))
     except (OSError, EOFError, zlib.error, zstd.DamagedError):  # which is told where it is read
         return True

@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from predictor.outbox import layout
+from predictor.outbox import ended, layout
 from predictor.outbox.liveness import owned
 from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.backwards import NEVER, Part, blocks
@@ -19,7 +20,6 @@ from predictor.reader.time_range import TimeRange
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
     from predictor.reader.record import Entry
 
@@ -59,8 +59,9 @@ class Local:
     def read(self, window: TimeRange, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
         """Yield the records of a window; see `Source.read`."""
         wanted = [value.encode() for value in (exactly or {}).values() if _PLAIN(value)]
-        size, done = self.size() or 1, 0
+        done = 0
         try:
+            size = self.size() or 1
             for line in self.lines(window.start):
                 done += len(line.text)
                 self.fraction = min(done / size, 1.0)
@@ -91,6 +92,17 @@ class Local:
             at += len(text)
         held = found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
         return Part(held, min((entry.observed_ns or entry.time_ns for entry in found), default=NEVER))
+
+    def _spoil(self, path: Path, what: str) -> None:
+        """Take in, once, that a place which may hold records cannot be read."""
+        sentence = f"{path}: {what}"
+        if sentence not in self.damaged:
+            self.damaged.append(sentence)
+
+    def _pass_over(self, path: Path, why: str) -> None:
+        sentence = f"{path} was not read: {why}"
+        if sentence not in self.passed_over:
+            self.passed_over.append(sentence)
 
     def lines(self, since: int | None = None) -> Iterator[Line]:
         """Yield all complete lines, perhaps without files that nobody wrote to `since`; raises OSError."""
@@ -132,15 +144,18 @@ class OutboxSource(Local):
 
     def lines(self, since: int | None = None) -> Iterator[Line]:
         """Yield the lines of all streams, oldest stream first."""
-        for stream in layout.streams(self._path):
+        for stream in self._streams():
             files = stream.signal("logs")
             self._kept[stream.stream_id] = files.cursor().sequence + 1
-            for text in files.lines(_after(files, since)):
-                yield Line(str(stream.path), text)
+            place = _after(files, since)
+            while (batch := self._read(files, place.segment, place.offset, 1 << 20)).lines:
+                for text in batch.lines:
+                    yield Line(str(stream.path), text)
+                place = layout.Cursor(batch.segment, batch.offset)
 
     def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
         """Yield the parts of each stream, the youngest stream first: its lines are in the order of their writing."""
-        for stream in reversed(layout.streams(self._path)):
+        for stream in reversed(self._streams()):
             yield self._backwards(stream, window)
 
     def _backwards(self, stream: layout.StreamFiles, window: TimeRange) -> Iterator[Part]:
@@ -155,12 +170,15 @@ class OutboxSource(Local):
                         yield self._part(files.segment(number), (at, lines), window)
             except FileNotFoundError:  # shipped meanwhile
                 continue
+            except OSError as error:
+                self._spoil(files.segment(number), error.strerror or str(error))
+                continue
             if not written_since(files.segment(number), window.start):
                 return
 
     def size(self) -> int:
         """Return the bytes of all segments."""
-        every = (stream.signal("logs") for stream in layout.streams(self._path))
+        every = (stream.signal("logs") for stream in self._streams())
         return sum(files.backlog(layout.Cursor()) for files in every)
 
     def kept_from(self, stream: str) -> int:
@@ -189,15 +207,56 @@ class OutboxSource(Local):
         """Yield what is there and what comes, streams that begin later included."""
         places: dict[str, tuple[int, int]] = {}
         while True:
-            for stream in layout.streams(self._path):
+            for stream in self._streams():
                 files = stream.signal("logs")
                 if stream.stream_id not in places:
                     places[stream.stream_id] = _after(files, window.start).segment, 0
-                while (batch := files.read(*places[stream.stream_id], _BYTES)).lines:
+                while (batch := self._read(files, *places[stream.stream_id], _BYTES)).lines:
                     places[stream.stream_id] = batch.segment, batch.offset
                     for text in batch.lines:
                         yield from self.entries(Line(str(stream.path), text), window)
             yield None
+
+    def _streams(self) -> list[layout.StreamFiles]:
+        """Return the streams that can be read, oldest first; what is in their places and cannot be is damage."""
+        found = []
+        for path in _listed(self._path / layout.LAYOUT):
+            if not path.is_dir():
+                if not path.is_file():
+                    self._spoil(path, "it is no folder of a stream")
+                elif path.stem != ended.STEM:
+                    self._pass_over(path, "it is no folder of a stream")
+                continue
+            files = layout.StreamFiles(path).signal("logs")
+            try:
+                irregular = files.irregular()
+            except OSError as error:
+                self._spoil(files.folder, error.strerror or str(error))
+                continue
+            if files.folder.is_symlink() and not files.folder.exists():
+                self._spoil(files.folder, "it is a link to nothing")
+            for segment in irregular:
+                self._spoil(segment, "it is no regular file")
+            found.append(layout.StreamFiles(path))
+        return found
+
+    def _read(self, files: layout.SignalFiles, segment: int, offset: int, limit: int) -> layout.LineSlice:
+        """Return the next lines; a segment that cannot be read is damage, and the next one is read."""
+        while True:
+            try:
+                return files.read(segment, offset, limit)
+            except OSError as error:
+                path = Path(error.filename)
+                self._spoil(path, error.strerror or str(error))
+                segment, offset = int(path.stem) + 1, 0
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what lies in a folder, in the order of the names; a hidden one is a stream that is still being made."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
 
 
 def written_since(path: Path, since: int | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from predictor.reader.rejected.files import chosen, items
+from predictor.reader.rejected.files import chosen, irregular, items
 from predictor.reader.sequence_sets import Fingerprints, without
 from predictor.reader.sources.outbox import Line, OutboxSource
 from predictor.reader.time_range import TimeRange
@@ -51,6 +51,8 @@ def rejected(outbox: Path, window: TimeRange) -> dict[str, Held]:
     for files in chosen(outbox):
         for item in items(files):
             _add(found.setdefault(files.stream_id, Held()), item, window)
+        for item in irregular(files):
+            found.setdefault(files.stream_id, Held()).unreadable.append(item.name)
     return found
 
 
@@ -94,6 +96,9 @@ def _add(has: Held, item: RejectedItem, window: TimeRange) -> None:
     try:
         content = item.path.read_bytes()
     except FileNotFoundError:  # sent again meanwhile
+        return
+    except OSError:
+        has.unreadable.append(item.name)
         return
     entries = list(OutboxSource(item.stream.path).entries(Line(str(item.path), content), TimeRange()))
     if not entries:

@@ -14,7 +14,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
       --require-hashes --requirement requirements/pip.txt \
  && python -m pip --python /opt/predictor/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
       --require-hashes --only-binary :all: --requirement requirements/${LOCK}.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml LICENSE ./
 COPY predictor predictor
 # The build backend has done its work then. Bytecode is made here, since the root is read-only later;
 # it is never compared with its source, which cannot change.
@@ -42,7 +42,7 @@ RUN python -m pip uninstall --yes --quiet --root-user-action ignore setuptools w
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin predictor \
  && install -d -o 10001 -g 0 -m 2770 /var/lib/predictor
 COPY --from=build /opt/predictor /opt/predictor
-COPY models /srv/models
+COPY predictor/demo/iris /srv/models/iris
 # Whatever umask the sources were fetched with.
 RUN chmod -R u=rwX,go=rX /srv/models
 # ONNX Runtime would report usage to its maker.

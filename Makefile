@@ -20,7 +20,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
 .PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos
-.PHONY: sbom sbom-image provenance audit clients
+.PHONY: dist try-wheel sbom sbom-image provenance audit clients
 .PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics
 
 help: ## Explain the targets
@@ -42,11 +42,17 @@ lint: venv-dev ## Check style, format, types, spelling and the tests' docstrings
 lock: venv-uv ## Write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@scripts/lock $(ARGS)
 
-train: venv-train ## Train the iris model again and write its files in models/iris
-	$(BIN)/python models/iris/train.py
+train: venv-train ## Train the iris model again and write its files in predictor/demo/iris
+	$(BIN)/python models/train_iris.py
 
 image: ## Build the container image IMAGE (predictor:dev) with docker, podman or buildah
 	@scripts/image "$(IMAGE)" $(IMAGE_ARGS)
+
+dist: venv-dev ## Build the wheel and the source distribution in dist/
+	@scripts/dist
+
+try-wheel: venv-dev ## Install the wheel from the index's packages by pip, uvx and pipx, each in an empty home, and try it; ARGS=uvx is shorter
+	@PYTHON=$(or $(PYTHON),$(BIN)/python) scripts/try-wheel $(ARGS)
 
 sbom: ## Write dist/sbom.cdx.json (CycloneDX): every package of the image with its version and hashes
 	@VENV=$(SUPPLY) scripts/venv supply-chain

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +20,17 @@ from predictor.server import early_signals
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from predictor.config.settings import Settings
+    from predictor.config.settings import SettingRow, Settings
 
 _FAILED_TO_START = 2
+_EXAMPLES = """examples:
+  predictor serve                    the demo, iris, at http://127.0.0.1:8000/
+  predictor serve model.onnx         your own model
+  PREDICTOR_PORT=8080 predictor      a setting is an environment variable;
+                                     predictor serve --help lists them
+  predictor log verify               is anything missing in the log in ./outbox?"""
+_SETTINGS = """settings, by their defaults, all of them environment variables beside
+OpenTelemetry's own (OTEL_EXPORTER_OTLP_ENDPOINT ships the log to a Collector):"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,52 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] == "serve":
         early_signals.take()
     from predictor import __version__  # noqa: PLC0415 - after the signals
-    from predictor.config.settings import SettingsError, load  # noqa: PLC0415 - as above
+    from predictor.config.settings import SettingsError, load, table  # noqa: PLC0415 - as above
     from predictor.core import operator_log  # noqa: PLC0415 - after the signals
 
     operator_log.occupy()
     if arguments and arguments[0] in {"log", "load"}:
         return (_log if arguments[0] == "log" else _load)(arguments[1:])
-    parser = argparse.ArgumentParser(
-        prog="predictor",
-        description="A prediction server whose prediction log can be trusted. Settings are environment variables.",
-    )
-    parser.add_argument("--version", action="version", version=f"predictor {__version__}")
-    verbs = parser.add_subparsers(
-        dest="verb", metavar="serve | check | healthcheck | openapi | init | load | log | completion"
-    )
-    serving = verbs.add_parser("serve", help="serve predictions until a signal ends it (the default)")
-    checking = verbs.add_parser(
-        "check",
-        help="load the model, try the outbox, send a record through the Collector to the sink; say what is wrong",
-    )
-    describing = verbs.add_parser("openapi", help="print the OpenAPI document of the server's calls, and start none")
-    for each in (serving, checking, describing):
-        each.add_argument(
-            "model",
-            type=Path,
-            nargs="?",
-            metavar="MODEL",
-            help="an ONNX file, or the folder of a model, of its versions or of several models, before PREDICTOR_MODEL",
-        )
-    _comparing(checking)
-    verbs.add_parser("healthcheck", help="ask the server that listens by these settings whether it lives")
-    beginning = verbs.add_parser("init", help="write the folder of a model from its ONNX file")
-    beginning.add_argument("file", type=Path, metavar="FILE.onnx")
-    beginning.add_argument(
-        "folder", type=Path, nargs="?", metavar="FOLDER", help="where to; named after the file if it is left out"
-    )
-    verbs.add_parser("load", help="send predictions to a server at a fixed rate; see `predictor load --help`")
-    verbs.add_parser(
-        "log",
-        help="read the prediction log (list, tail, show, verify, export, replay, score) and look after what the sink "
-        "refused (rejected, resend); see `predictor log --help`",
-    )
-    completing = verbs.add_parser("completion", help="print what a shell needs: source <(predictor completion bash)")
-    completing.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser, verbs = _parser(__version__, table())
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
+        operator_log.show(f"predictor: {_no_verb(arguments[0], verbs)}")
+        raise SystemExit(_FAILED_TO_START)  # as the parser does for what it does not know
     options = parser.parse_args(arguments)
     if options.verb == "completion":
-        return _complete(options.shell, list(verbs.choices))
+        return _complete(options.shell, verbs)
     settings = None
     try:
         if options.verb == "init":
@@ -88,6 +65,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, OSError, ValueError) as error:
         operator_log.show(f"predictor: {_sentence(error, settings)}")
         return _FAILED_TO_START
+
+
+def _parser(version: str, settings: Sequence[SettingRow]) -> tuple[argparse.ArgumentParser, list[str]]:
+    """Return the parser of all verbs but `log` and `load`, which have their own, and the verbs' names."""
+    parser = argparse.ArgumentParser(
+        prog="predictor",
+        description="A prediction server whose prediction log can be trusted: an acknowledged prediction is a logged "
+        "prediction. Without a verb it serves.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"predictor {version}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+
+    def verb(name: str, does: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        raw = argparse.RawDescriptionHelpFormatter
+        description = textwrap.fill(f"{does[0].upper()}{does[1:]}.", 80)
+        return verbs.add_parser(name, help=does, description=description, epilog=epilog, formatter_class=raw)
+
+    serving = verb("serve", "serve predictions until a signal ends it (the default)", _listed(settings))
+    checking = verb(
+        "check", "load the model, try the outbox, send a record through the Collector to the sink; say what is wrong"
+    )
+    beginning = verb("init", "write the folder of a model from its ONNX file")
+    beginning.add_argument("file", type=Path, metavar="FILE.onnx")
+    beginning.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="where to; named after the file if it is left out"
+    )
+    verb("load", "send predictions to a server at a fixed rate; see `predictor load --help`")
+    verb(
+        "log",
+        "read the prediction log (list, tail, show, verify, export, replay, score) and look after what the sink "
+        "refused (rejected, resend); see `predictor log --help`",
+    )
+    describing = verb("openapi", "print the OpenAPI document of the server's calls, and start none")
+    for each in (serving, checking, describing):
+        each.add_argument(
+            "model",
+            type=Path,
+            nargs="?",
+            metavar="MODEL",
+            help="an ONNX file, or the folder of a model, of its versions or of several models, before "
+            "PREDICTOR_MODEL; without either it is the demo, iris",
+        )
+    _comparing(checking)
+    verb("healthcheck", "ask the server that listens by these settings whether it lives")
+    completing = verb("completion", "print what a shell needs: source <(predictor completion bash)")
+    completing.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return parser, list(verbs.choices)
+
+
+def _listed(settings: Sequence[SettingRow]) -> str:
+    """Return the settings as `predictor serve --help` shows them: whoever has the package alone has no other list."""
+    rows = [f"  {row.variable}={row.default}\n{_indented(row.meaning)}" for row in settings]
+    return "\n".join([_SETTINGS, *rows])
+
+
+def _indented(text: str) -> str:
+    return textwrap.fill(text.replace("`", ""), 80, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def _no_verb(given: str, verbs: Sequence[str]) -> str:
+    if given.endswith(".onnx") or Path(given).exists():
+        return f"{given!r} is no verb; to serve it: predictor serve {shlex.quote(given)}"
+    return f"{given!r} is no verb; wanted one of {', '.join(verbs)}; see predictor --help"
 
 
 def _serve(settings: Settings) -> int:

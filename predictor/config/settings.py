@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from predictor.config.otel_env import Export, read_export
@@ -29,9 +30,10 @@ from predictor.config.urls import hides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 PREFIX = "PREDICTOR_"
+DEMO = Path(__file__).parents[1] / "demo" / "iris"
+"""The model that comes with the package, which is served where none is named."""
 _RECORD_SHIPPED, _RECORD_KEPT = 40 << 10, 1 << 20
 """The largest PREDICTOR_RECORD_BYTES: Loki takes 64 KB of attributes a record."""
 _SEMCONV = "OTEL_SEMCONV_STABILITY_OPT_IN"
@@ -64,9 +66,10 @@ class Settings:
     )
     port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
     model: Path = _setting(
-        "models/iris",
-        folder,
-        "model to serve: an ONNX file, a folder with a `model.toml`, with versions by number, or with several models",
+        "",
+        lambda given: folder(given) if given else DEMO,
+        "model to serve: an ONNX file, a folder with a `model.toml`, with versions by number, or with several models; "
+        "without it the demo, iris",
     )
     default_model: str = _setting(
         "", text, "of several models the one that the calls without a model's name mean; without it the first by name"

@@ -6,6 +6,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from predictor.api.json_body import encode
+from predictor.config.settings import DEMO
 from predictor.http.listener import UNIX
 from predictor.server import app
 
@@ -35,6 +36,8 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
     others = [str(version) for version in catalog.versions() if version is not default]
     beside = f", with {', '.join(others)} beside it," if others else ""
     yield f"{default or 'a server without a model'}{beside} listens on {' and '.join(urls)}"
+    if settings.model == DEMO:
+        yield "this is the demo; for your own model: predictor serve model.onnx (or its folder), or set PREDICTOR_MODEL"
     if default:
         sample = _sample(default.pipeline.model)
         target = quote(f"{url or 'http://localhost'}/predict")

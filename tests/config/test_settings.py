@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from predictor.config.otel_env import Endpoint
-from predictor.config.settings import Settings, SettingsError, load, table
+from predictor.config.settings import DEMO, Settings, SettingsError, load, table
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 HERE = {ENDPOINT: "http://127.0.0.1:4318"}
@@ -35,7 +35,7 @@ def test_defaults() -> None:
     """An empty environment is a server on this machine alone, whose log stays here and refuses rather than loses."""
     settings = load({})
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
-    assert settings.model == Path("models/iris")
+    assert settings.model == DEMO
     assert settings.outbox == Path("outbox")
     assert settings.outbox_bytes == settings.keep_bytes == 1 << 30
     assert settings.refuses

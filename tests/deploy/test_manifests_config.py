@@ -56,7 +56,7 @@ def test_kubectl_can_apply_every_object() -> None:
 
 def test_files_in_arguments_are_mounted() -> None:
     """Every file that a program is told to read is in the ConfigMap that is mounted there, or in our own image."""
-    assert "COPY models /srv/models\n" in (rendering.ROOT / "Dockerfile").read_text()
+    assert "COPY predictor/demo/iris /srv/models/iris\n" in (rendering.ROOT / "Dockerfile").read_text()
     for made in everything():
         for pod in made.pods():
             mounted = files(made, pod)

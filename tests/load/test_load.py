@@ -104,7 +104,7 @@ def test_the_client_components_own_command(server: Server) -> None:
     """The command of the client's pod runs from the image's files, toward a server here, and ends with the pod."""
     (container,) = yaml.safe_load(COMPONENT.read_text())["spec"]["template"]["spec"]["containers"]
     variables = {each["name"]: each["value"] for each in container["env"]}
-    assert "COPY models /srv/models" in (ROOT / "Dockerfile").read_text()
+    assert "COPY predictor/demo/iris /srv/models/iris" in (ROOT / "Dockerfile").read_text()
     assert 'ENTRYPOINT ["predictor"]' in (ROOT / "Dockerfile").read_text()
     arguments = [re.sub(r"\$\((\w+)\)", lambda name: variables[name[1]], each) for each in container["args"]]
     arguments = [each.replace("/srv/", f"{ROOT}/").replace("http://api:8000", server.url) for each in arguments]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -62,6 +63,19 @@ def test_readers_are_led_to_them(name: str) -> None:
     assert "CONTRIBUTING.md)" in read(name)
     if name == "README.md":
         assert all(f"({page})" in read(name) for page in PAGES)
+
+
+def test_public_names_are_there() -> None:
+    """Each Python name that docs/compatibility.md calls public is there and explains itself, and so is each extra."""
+    page = read("docs/compatibility.md")
+    (row,) = re.findall(r"^\| Python \|.*$", page, re.MULTILINE)
+    named = re.findall(r"`(predictor[\w.]*):(\w+)`", row)
+    assert len(named) == 3
+    for module, name in named:
+        found = getattr(importlib.import_module(module), name)
+        assert isinstance(found, str) or found.__doc__, name
+    extras = set(re.findall(r"`prediction-log-server\[(\w+)\]`", read("predictor/README.md")))
+    assert extras == set(PROJECT["optional-dependencies"])
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import predictor
+from predictor.config.settings import table
 from tests.support import model_folders
 from tests.support.server import IRIS, ROOT, ROW, Server, environment, predictions, records, run
 
@@ -140,6 +141,43 @@ def test_help_and_version(outbox: Path) -> None:
     assert wrong.returncode == 2
     assert "serve" in wrong.stderr
     assert not outbox.exists()
+
+
+def test_help_lists_all_settings(outbox: Path) -> None:
+    """`predictor serve --help` lists every setting with its default: who has the package alone has no other list."""
+    shown = run("serve", "--help", outbox=outbox).stdout
+    for row in table():
+        assert f"\n  {row.variable}={row.default}\n" in shown
+
+
+def test_demo(outbox: Path) -> None:
+    """Without a model the demo is served; one line says so, and how to serve one's own."""
+    with Server(outbox, PREDICTOR_MODEL="") as server:
+        server.wait_for(lambda line: "it stays there" in line)  # the last line
+        listens, demo = [json.loads(line)["message"] for line in server.stderr_lines[:2]]
+        assert post(server.port)[0] == 200
+    assert listens.startswith("iris@")
+    assert demo.startswith("this is the demo")
+    assert "predictor serve model.onnx" in demo
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ("model.onnx", "'model.onnx' is no verb; to serve it: predictor serve model.onnx"),
+        (str(IRIS), f"{str(IRIS)!r} is no verb; to serve it: predictor serve {IRIS}"),
+        (
+            "predict",
+            "'predict' is no verb; wanted one of serve, check, init, load, log, openapi, healthcheck, completion",
+        ),
+    ],
+)
+def test_what_is_no_verb(given: str, answer: str, outbox: Path) -> None:
+    """An unknown verb is answered with those there are, a model in the place of a verb with what to type instead."""
+    wrong = run(given, outbox=outbox)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(f"predictor: {answer}")
+    assert len(wrong.stderr.splitlines()) == 1
 
 
 def test_greeting(outbox: Path) -> None:

@@ -21,7 +21,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .NOTPARALLEL: # targets share .venv, also under `make -j`
 .PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos
 .PHONY: dist try-wheel sbom sbom-image provenance audit clients
-.PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics
+.PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics test-tutorials
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,11 +98,15 @@ test-stack: venv-dev collector kustomize ## Run the tests with a real Collector 
 test-cluster: venv-dev ## Run the tests against the cluster of the current kubectl context, where OVERLAY is deployed
 	$(BIN)/python -m pytest tests/cluster $(ARGS)
 
-analytics: ## Fill environments with duckdb, polars, Spark, a notebook, Evidently, NannyML and moto, which tests/analytics needs
+analytics: ## Fill environments with duckdb, polars, Spark, a notebook, Evidently, NannyML and moto, for tests/analytics and tests/tutorials
 	@PYTHON=$(or $(PYTHON),python3) scripts/analytics
 
 test-analytics: venv-dev analytics ## Run the tests with what reads exports; ARGS='-k spark' runs a part
 	REQUIRE_PROGRAMS=analytics $(BIN)/python -m pytest tests/analytics $(ARGS)
+
+test-tutorials: venv-dev ## Run each block of docs/tutorials; TUTORIALS=install also runs their pip commands, in an empty environment
+	@PYTHON=$(or $(PYTHON),python3) scripts/analytics tutorials
+	REQUIRE_PROGRAMS=analytics $(BIN)/python -m pytest tests/tutorials $(ARGS)
 
 collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as .cache/collector/otelcol; ten minutes the first time
 	@scripts/collector

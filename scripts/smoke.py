@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Do what a newcomer does: `make run` from the project's folder, each command of the README, then a polite end.
+"""Do what a newcomer does: `make run` from the project's folder, each command of its first pages, then a polite end.
 
 Needs nothing but the standard library, make and curl, and leaves no process behind.
 """
@@ -20,12 +20,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+PAGES = ("README.md", "docs/quickstart.md")
 LEAST = 10
-"""Commands of the README: a changed format must not silence them."""
+"""Commands of these pages: a changed format must not silence them."""
 PATIENCE = 300  # seconds for the first `make run`, which may have to install
 ROW = [[6.7, 3.0, 5.2, 2.3]]
 TYPED = re.compile(r"^((?:curl|\.venv/bin/predictor) .*)$", re.MULTILINE)
-"""The README's commands toward a server and its log; the others need a Collector, a cluster or minutes."""
+"""Their commands toward a server and its log; the others need a Collector, a cluster or minutes."""
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
         try:
             wait_until_live(url, make)
             answer = ask(f"{url}/predict", {"data": ROW})
-            lines = TYPED.findall(Path("README.md").read_text(encoding="utf-8"))
+            lines = [line for page in PAGES for line in TYPED.findall(Path(page).read_text(encoding="utf-8"))]
             for line in lines:
                 run_typed(line.replace("http://127.0.0.1:8000", url), settings)
             (server,) = children(make.pid)
@@ -52,8 +53,8 @@ def main() -> None:
     check(status == 0, f"make run ended with status {status} after SIGTERM")
     check(len(answer["prediction"]) > 0, f"no prediction in {answer}")
     check(answer["job_id"].encode() in logged, f"job {answer['job_id']} is not in the log")
-    check(len(lines) >= LEAST, f"only {len(lines)} commands were found in the README")
-    print(f"smoke: {len(lines)} commands of the README work, {answer} is in the log")  # noqa: T201
+    check(len(lines) >= LEAST, f"only {len(lines)} commands were found in {PAGES}")
+    print(f"smoke: {len(lines)} commands of README and quick start work, {answer} is in the log")  # noqa: T201
 
 
 def run_typed(line: str, settings: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The README is what a newcomer follows: its commands are run as they stand there."""
+"""README and docs/quickstart.md are what a newcomer follows: their commands are run as they stand there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from scripts.readme_figures import rewritten
 from tests.support import external_programs
 from tests.support.server import ROOT, Server, predictions
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 README = (ROOT / "README.md").read_text()
-CURLS = re.findall(r"^curl .*$", README, re.MULTILINE)
+QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text()
+CURLS = re.findall(r"^curl .*$", README + QUICKSTART, re.MULTILINE)
+SCREEN = 90  # lines
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def typed(line: str, server: Server) -> dict[str, Any]:
-    """Run a line of the README in a shell, at the test's own server, and return the JSON that it printed."""
+    """Run a line of a page in a shell, at the test's own server, and return the JSON that it printed."""
     external_programs.on_path("curl")
     line = line.replace("http://127.0.0.1:8000", server.url)
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=True, timeout=30)
@@ -37,7 +40,7 @@ def typed(line: str, server: Server) -> dict[str, Any]:
 
 @pytest.mark.parametrize("line", CURLS)
 def test_curl_lines_work_as_they_stand(line: str, server: Server) -> None:
-    """Every curl line of the README answers JSON: a prediction where a whole row is sent, a problem where it is not."""
+    """Every curl line answers JSON: a prediction where a whole row is sent, a problem where it is not."""
     answer = typed(line, server)
     if "[[6.7,3.0]]" in line:
         assert answer["status"] == 422
@@ -60,8 +63,44 @@ def test_the_answer_that_is_shown_is_the_answer(server: Server) -> None:
 
 
 def test_there_are_curl_lines() -> None:
-    """The README's curl lines are found by these tests: a changed format must not silence them."""
-    assert len(CURLS) >= 5
+    """The curl lines of both pages are found by these tests: a changed format must not silence them."""
+    assert len(CURLS) >= 6
+
+
+def test_the_readme_is_one_screen() -> None:
+    """The README stays short: what is longer belongs to a page of docs/."""
+    assert len(README.splitlines()) <= SCREEN
+
+
+def test_the_figures_are_those_of_the_benchmarks() -> None:
+    """The README's table is what scripts/readme_figures.py makes of docs/benchmarks.md."""
+    assert rewritten(README, (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")) == README
+    assert README.count("| bare aiohttp on uvloop | 1 | 1 | 1 |") == 1
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md links to every page of docs/ and to every tutorial."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)#:]+)", index))
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "tutorials").glob("*.md")]
+    names = {str(page.relative_to(ROOT / "docs")) for page in pages} - {"README.md"}
+    assert names <= linked, names - linked
+
+
+@pytest.mark.parametrize(
+    ("question", "page", "answer"),
+    [
+        ("power cut", "docs/settings.md", "the stream declares as lost"),
+        ("serve my own model", "docs/models.md", "PREDICTOR_MODEL"),
+        ("encoding is changed", "docs/architecture.md", "recording/encoder.py"),
+        ("or one of them", "CONTRIBUTING.md", "make test ARGS='tests/outbox/test_outbox.py'"),
+    ],
+)
+def test_questions_lead_to_their_answer(question: str, page: str, answer: str) -> None:
+    """What people ask first has a line in the README that links to the page with the answer."""
+    (line,) = [line for line in README.splitlines() if question in line]
+    assert f"]({page}" in line
+    assert answer in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_links_lead_somewhere() -> None:

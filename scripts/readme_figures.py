@@ -1,0 +1,67 @@
+"""Write the README's table of costs from the tables of docs/benchmarks.md: `python -m scripts.readme_figures`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MARKS = ("<!-- figures: written by scripts/readme_figures.py from docs/benchmarks.md -->\n", "<!-- figures end -->\n")
+CONNECTIONS = ("1", "8", "32")
+ROWS = {
+    "bare": "bare aiohttp on uvloop",
+    "off": "this server, prediction log off",
+    "on": "every prediction logged",
+    "shipped": "… and shipped to a live Collector",
+    "traced5": "… and 5 % of the requests traced",
+    "traced100": "… and every request traced",
+    "obvious": "the usual wiring: OpenTelemetry's SDK and exporters in the process, every request traced",
+    "kserve-agent": "KServe, its agent logs",
+    "litserve": "LitServe, its Logger",
+    "bentoml": "BentoML, its monitor",
+}
+"""The rows of the README by their names in docs/benchmarks.md: each is a log of predictions, or what one is held to."""
+
+
+def measured(page: str, connections: str) -> dict[str, list[str]]:
+    """Return the cells of each row of the table for so many connections, by the row's name.
+
+    Raises:
+        ValueError: the page has no such table.
+    """
+    found = re.search(rf"^### {connections} connections?\n+((?:\|.*\n)+)", page, re.MULTILINE)
+    if found is None:
+        message = f"docs/benchmarks.md has no table for {connections} connections"
+        raise ValueError(message)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[1].splitlines()[2:]]
+    return {row[1]: row for row in rows}
+
+
+def table(page: str) -> str:
+    """Return the README's table: requests per second as a multiple of bare aiohttp's, and processor time."""
+    tables = {connections: measured(page, connections) for connections in CONNECTIONS}
+    lines = [
+        "| | 1 connection | 8 | 32 | CPU µs a request at 32 |\n|---|---:|---:|---:|---:|",
+    ]
+    for name, text in ROWS.items():
+        ratios = ["1" if name == "bare" else median(tables[each][name][3]) for each in CONNECTIONS]
+        lines.append(f"| {text} | {' | '.join(ratios)} | {median(tables['32'][name][5])} |")
+    return "\n".join(lines) + "\n"
+
+
+def median(cell: str) -> str:
+    """Return the median of a cell that has its quartiles too."""
+    return cell.split(maxsplit=1)[0].strip("*")
+
+
+def rewritten(readme: str, page: str) -> str:
+    """Return the README with the table that the page gives."""
+    before, _, rest = readme.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return before + MARKS[0] + table(page) + MARKS[1] + after
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    figures = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    path.write_text(rewritten(path.read_text(encoding="utf-8"), figures), encoding="utf-8")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from predictor.api.dataplane import Codec, DataPlane, Reply, RequestContext
     from predictor.http.connection import Connection
-    from predictor.http.request_head import HeadReader, RequestHead
+    from predictor.http.head_cache import RequestHead
+    from predictor.http.request_head import HeadReader
     from predictor.http.server import HttpServer
 
 _END = b"\r\n\r\n"

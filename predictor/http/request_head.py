@@ -1,8 +1,4 @@
-"""Heads of requests as httptools reads them, and the cache of those that were read before.
-
-A caller's heads are often the same to the byte, and identical bytes mean the same thing: a look into a dict spares the
-parse. Heads of which each is another one (a trace, an id of the request) are not kept.
-"""
+"""Heads of requests as httptools reads them, those that were not read before (`head_cache.py`)."""
 
 from __future__ import annotations
 
@@ -10,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import httptools
-import msgspec
 from multidict import CIMultiDict
 
 from predictor.api.json_body import BodyHead, body_head
 from predictor.api.routes import PredictingCalls
 from predictor.core.problems import Problem
+from predictor.http.head_cache import HeadCache, RequestHead
 from predictor.http.limits import FREE_BYTES, MOST_FIELD_BYTES, MOST_HEAD_BYTES, MOST_HEADERS
 
 if TYPE_CHECKING:
@@ -23,15 +19,12 @@ if TYPE_CHECKING:
 
     from predictor.api.access import Access
     from predictor.api.answers import Headers
-    from predictor.api.catalog import Catalog, ServedVersion
+    from predictor.api.catalog import Catalog
     from predictor.api.dataplane import Codec
     from predictor.api.routes import Route
 
 _PIECE = 4 << 10
 """Bytes by which a head is measured that begins in the middle of what has come."""
-_MOST_CACHED = 256 << 10
-"""Bytes of all heads in the cache."""
-_LONGEST_CACHED = 2 << 10
 _NO_CONTROL = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), *b"\t\r\n"})
 _WHOLE = re.compile(rb"(?:\r\n)*(?:[\t\x20-\x7e\x80-\xff]+\r\n(?![ \t]))+\r\n")
 """A head that is not odd, as `_is_odd` has it, in a quarter of the time."""
@@ -45,25 +38,6 @@ _UNFRAMED = {b"transfer-encoding", b"upgrade"}
 _CHANGES_BODY = {b"content-encoding", b"expect"}
 
 
-class RequestHead(msgspec.Struct, frozen=True):
-    """A plain head, of a connection that is kept and with a body of `length` bytes."""
-
-    method: str
-    path: str
-    """As it was asked for."""
-    route: str
-    """As the table of calls has it, of a call that the fast lane answers."""
-    headers: CIMultiDict[str]
-    length: int
-    body: BodyHead
-    codec: Codec | None
-    """Of the call that the fast lane answers; None is aiohttp's."""
-    answer_headers: Headers
-    """What its answer says besides, of which pages may read it."""
-    served: ServedVersion | None = None
-    """The model version that it means now, of a call that the fast lane answers."""
-
-
 class HeadReader:
     """Reads heads."""
 
@@ -72,26 +46,15 @@ class HeadReader:
         self._access = access
         self._catalog = catalog
         self._calls = PredictingCalls(routes)
-        self._own = {name.lower().encode() for name in own} | {b"x-request-id"}
-        self._cache: dict[bytes, RequestHead] = {}
-        self._cached = 0
+        self._cache = HeadCache(own)
 
     def read(self, head: bytes) -> RequestHead | None:
         """Return a head that ends with its empty line; None if it is not plain, and so aiohttp's to understand."""
-        return self._cache.get(head) or self._parse(head)
+        return self._cache.find(head) or self._parse(head)
 
     def forget(self) -> None:
         """Read every head anew: who may call has changed, or what a call means."""
         self._cache.clear()
-        self._cached = 0
-
-    def _keep(self, head: bytes, found: RequestHead) -> None:
-        self._cache[head] = found
-        self._cached += len(head)
-        while self._cached > _MOST_CACHED:
-            oldest = next(iter(self._cache))
-            del self._cache[oldest]
-            self._cached -= len(oldest)
 
     def _parse(self, head: bytes) -> RequestHead | None:
         if not _WHOLE.fullmatch(head):
@@ -137,8 +100,7 @@ class HeadReader:
             else:
                 codec = None  # what must be refused, changed, or read piece by piece is aiohttp's
         found = RequestHead(method, path, route, headers, length, body, codec, answer_headers, served)
-        if len(head) <= _LONGEST_CACHED and names.isdisjoint(self._own):
-            self._keep(head, found)
+        self._cache.keep(head, found)
         return found
 
 

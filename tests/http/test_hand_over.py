@@ -11,7 +11,6 @@ import pytest
 
 from predictor.api.access import Access
 from predictor.api.routes import Predict, Route
-from predictor.http import request_head
 from predictor.http.connection import Connection
 from predictor.http.fast_lane import LaneConnection
 from predictor.http.request_head import HeadReader, may_become_plain
@@ -213,32 +212,6 @@ def _reader() -> HeadReader:
 def head(**headers: str | None) -> bytes:
     """Return the head of a request."""
     return message("POST", "/predict", b"", **{"Content_Type": "application/json"} | headers)
-
-
-def test_a_head_that_comes_again_is_not_parsed_again() -> None:
-    """Identical bytes are read once; a head with a trace or a request id is not kept."""
-    reader = _reader()
-    first = reader.read(head())
-    assert first
-    assert reader.read(head()) is first
-    assert (first.method, first.path, first.length, first.headers["host"]) == ("POST", "/predict", 0, "test")
-    for own in ("X_Request_Id", "traceparent", "tracestate"):
-        assert reader.read(head(**{own: "x"})) is not reader.read(head(**{own: "x"}))
-
-
-def test_the_cache_of_heads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many different heads come, those in memory have a bounded number of bytes; the newest are there."""
-    monkeypatch.setattr(request_head, "_MOST_CACHED", 2000)
-    reader = _reader()
-    for number in range(1000):
-        reader.read(head(User_Agent=f"agent/{number}"))
-    assert sum(map(len, reader._cache)) == reader._cached <= 2000
-    assert reader._cache
-    newest = reader.read(head(User_Agent="agent/999"))
-    assert reader.read(head(User_Agent="agent/999")) is newest
-    long = reader.read(head(X_Long="x" * 3000))
-    assert long
-    assert reader.read(head(X_Long="x" * 3000)) is not long
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -37,16 +37,19 @@ _READ_BYTES = 1 << 20
 _DIGEST = b'{"key":"prediction.stream.digest","value":{"stringValue":"'
 
 
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class EndedStream(msgspec.Struct, frozen=True):
     """What is said of a stream that has ended."""
 
-    stream: str
-    last: int
+    stream: Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z-]{1,64}$")]
+    last: _Number
     """Its last number."""
     digest: str
     """The digest of its last checkpoint if that is its last record, else empty."""
     ended_ns: int
-    """When it was entered, Unix nanoseconds."""
+    """When it was entered, Unix nanoseconds; of any size in a forged record."""
     kept: bool = False
     """Whether its folder stays in the outbox, since nothing is shipped from there."""
 
@@ -93,12 +96,14 @@ def encoded(streams: Sequence[EndedStream]) -> str:
     return msgspec.json.encode(streams).decode() if streams else ""
 
 
-def decoded(text: str) -> list[EndedStream]:
-    """Return what a record says; nothing if it cannot be read."""
+def decoded(text: str) -> tuple[list[EndedStream], bool]:
+    """Return what a record says, and whether all of it can be read and be a stream's end."""
     try:
-        return msgspec.json.decode(text, type=list[EndedStream]) if text else []
-    except msgspec.MsgspecError:
-        return []
+        every = msgspec.json.decode(text or "[]", type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
+        return [], False
+    found = [_read(each) for each in every]
+    return [ended for ended in found if ended], None not in found
 
 
 def _entries(path: Path) -> list[EndedStream]:
@@ -109,10 +114,17 @@ def _entries(path: Path) -> list[EndedStream]:
         return []
     found: dict[str, EndedStream] = {}
     for line in lines:
-        with contextlib.suppress(msgspec.MsgspecError):  # cut off by a crash
-            entry = msgspec.json.decode(line, type=EndedStream)
+        if entry := _read(line):
             found.setdefault(entry.stream, entry)
     return list(found.values())
+
+
+def _read(text: bytes | msgspec.Raw) -> EndedStream | None:
+    """Return an entry, None if it was cut off by a crash, or is none."""
+    try:
+        return msgspec.json.decode(text, type=EndedStream)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _end(files: StreamFiles) -> tuple[int, str]:

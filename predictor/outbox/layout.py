@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from predictor import otlp
+from predictor.outbox import segment_names
 from predictor.outbox.modes import open_file
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 LAYOUT = "v1"
 Signal = otlp.Signal
 SIGNALS: tuple[Signal, ...] = ("logs", "traces")
-_SUFFIX = ".jsonl"
-_DIGITS = 20  # of a segment's number, at most: none was written that has as many
 _CURSOR_BYTES = 1024  # as much of a cursor is read; one has 60
 _LINE_BYTES = 1 << 20  # before a cursor as much is looked at
 # Nothing that is counted here comes near: a file of 8 PiB, or 10,000 records a second for 28,000 years.
@@ -71,27 +70,15 @@ class SignalFiles:
 
     def segment(self, number: int) -> Path:
         """Return the path of segment `number` (from 1)."""
-        return self.folder / f"{number:08d}{_SUFFIX}"
+        return self.folder / segment_names.name(number)
 
     def numbers(self) -> list[int]:
         """Return the numbers of the segments that exist, ascending; empty if there is no folder."""
-        return [number for number, regular in self._segments() if regular]
+        return [number for number, regular in segment_names.found(self.folder) if regular]
 
     def irregular(self) -> list[Path]:
         """Return what is named as a segment and is no regular file: a FIFO, a folder, a link to nothing."""
-        return [self.segment(number) for number, regular in self._segments() if not regular]
-
-    def _segments(self) -> list[tuple[int, bool]]:
-        """Return the numbers of what is named as a segment, ascending, and whether each is a regular file."""
-        try:
-            with os.scandir(self.folder) as entries:
-                found = {entry.name: entry for entry in entries if entry.name.endswith(_SUFFIX)}
-        except FileNotFoundError:
-            return []
-        stems = [name.removesuffix(_SUFFIX) for name in found]
-        numbers = [int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) < _DIGITS]
-        named = [(number, f"{number:08d}{_SUFFIX}") for number in sorted(numbers)]
-        return [(number, _is_file(found[name])) for number, name in named if name in found]  # not `1.jsonl`, a copy's
+        return [self.segment(number) for number, regular in segment_names.found(self.folder) if not regular]
 
     def read(self, segment: int, offset: int, limit: int) -> LineSlice:
         """Return complete lines from one segment: up to `limit` bytes, but always one line if there is one.
@@ -285,13 +272,6 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # links in a circle
-        return False
 
 
 def _complete_lines(path: Path, offset: int, limit: int) -> tuple[list[bytes], int]:

@@ -17,8 +17,8 @@ class Content(NamedTuple):
     """The digest of its scope."""
     record: Any
     """The record, a `LogRecord`, or what makes it."""
-    exact: bool = True
-    """Whether the types and the order of its attributes are known; if not, its digest tells nothing."""
+    doubt: str = ""
+    """Why its digest tells nothing, empty if the types and the order of its attributes are known."""
 
     def digest(self, without: Collection[str] = ()) -> bytes:
         """Return the digest of the record, perhaps without some of its attributes: 32 bytes."""
@@ -26,5 +26,5 @@ class Content(NamedTuple):
         return record_digest(self.scope, canonical(record, without=without))
 
 
-NOTHING = Content(b"", LogRecord, exact=False)
+NOTHING = Content(b"", LogRecord, "its source was put aside")
 """Of a record whose source was put aside."""

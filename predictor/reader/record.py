@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
 from predictor.reader.content import NOTHING, Content
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, MODEL_EVENT, MODEL_TABLE, TABLE
+from predictor.recording.stream_events import LOST, whole
 from predictor.recording.stream_events import TABLE as EVENTS
-from predictor.recording.stream_events import whole
 
 STREAM, SCHEMA = "prediction.stream.id", "prediction.schema_version"
 SEQUENCE, REDACTION = "prediction.stream.sequence", "prediction.redaction"
+LOST_FIRST, LOST_LAST = "prediction.stream.lost.first", "prediction.stream.lost.last"
 OUTPUTS, KEY_ID = "prediction.redaction.outputs", "prediction.redaction.key_id"
 MODEL = tuple(f"prediction.model.{part}" for part in ("name", "version", "digest"))
 SCHEMAS = (1,)
@@ -20,6 +22,8 @@ SCHEMAS = (1,)
 _TABLES = {EVENT_NAME: TABLE, FEEDBACK_EVENT: FEEDBACK, MODEL_EVENT: MODEL_TABLE}
 _TABLES |= {event: whole(event) for event in EVENTS}
 MOST_INT = 2**63 - 1
+_STREAM_ID = re.compile(r"[0-9A-Za-z-]{1,64}").fullmatch
+"""A UUID; no path, since files are named after it."""
 _PYTHON: dict[str, type] = {"int": int, "double": float, "bool": bool, "string": str}
 _ALLOWED: dict[type, tuple[type, ...]] = {int: (int,), float: (float, int), bool: (bool,), str: (str,)}
 _WANTED = {
@@ -36,8 +40,27 @@ MOST_ROWS = 1 << 16
 """Rows of one record: a server takes 4,096 a request, and whoever writes more into a log shall not fill a reader."""
 
 
+class LaterSchema(NamedTuple):
+    """A record of a form that this version does not know."""
+
+    stream: str
+    version: object
+    number: int = 0
+    """Its number, 0 if that cannot be read."""
+
+    def __str__(self) -> str:
+        """Return what a person is told."""
+        wanted = f"wanted {' or '.join(map(str, SCHEMAS))}: read them with a later `predictor`"
+        return f"records of stream {self.stream} are of schema version {self.version!r}, {wanted}"
+
+
 class UnknownSchemaError(Exception):
     """A record says that it has a form which this version does not know."""
+
+    def __init__(self, record: LaterSchema) -> None:
+        """Take the record."""
+        super().__init__(str(record))
+        self.record = record
 
 
 class ModelVersion(NamedTuple):
@@ -135,8 +158,7 @@ def model_of(scope: dict[str, Any]) -> ModelVersion | None:
 def check_schema(scope: dict[str, Any]) -> None:
     """Raise UnknownSchemaError unless the record has a published form that this version knows."""
     if (version := scope.get(SCHEMA)) not in SCHEMAS:
-        msg = f"a record of schema version {version!r}, wanted one of {SCHEMAS}: read it with a later `predictor`"
-        raise UnknownSchemaError(msg)
+        raise UnknownSchemaError(LaterSchema(scope[STREAM], version))
 
 
 def check(event: str, attributes: dict[str, Any]) -> None:
@@ -152,6 +174,25 @@ def check(event: str, attributes: dict[str, Any]) -> None:
     for each in EVENTS.get(event, ()):
         if each.name not in attributes:
             _refuse(event, each.name, None)
+    if event in EVENTS:
+        _check_counts(event, attributes)
+
+
+def _check_counts(event: str, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        if type(value) is int and value < 0:
+            msg = f"{event} with {name} {value}, wanted none below 0"
+            raise ValueError(msg)
+    if event == LOST and not 0 < attributes[LOST_FIRST] <= attributes[LOST_LAST]:
+        msg = f"{event} of {attributes[LOST_FIRST]} to {attributes[LOST_LAST]}, wanted numbers from 1 on"
+        raise ValueError(msg)
+
+
+def check_stream(stream: object) -> None:
+    """Raise ValueError unless it can be a stream's id."""
+    if not isinstance(stream, str) or not _STREAM_ID(stream):
+        msg = f"a record of stream {stream!r}, wanted a UUID"
+        raise ValueError(msg)
 
 
 def nanoseconds(name: str, text: str | int) -> int:

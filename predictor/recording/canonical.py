@@ -7,7 +7,7 @@ docs/schema/digest-vectors-1.json has test vectors.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -27,6 +27,9 @@ _seen: set[str] = set()
 _MOST_SEEN = 10_000
 _sha256 = hashlib.sha256
 _encode = msgspec.json.Encoder().encode
+# What has more bits cannot be written again.
+_Int32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 # `gc=False`: some fifty of these are made a record, none can be part of a cycle, and the collector would visit each.
@@ -35,7 +38,7 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
 
     stringValue: str | None = None  # noqa: N815 - OTLP's name, as all below
     boolValue: bool | None = None  # noqa: N815
-    intValue: str | int | None = None  # noqa: N815
+    intValue: str | _Int64 | None = None  # noqa: N815
     doubleValue: float | str | None = None  # noqa: N815
 
 
@@ -51,14 +54,14 @@ class LogRecord(msgspec.Struct, omit_defaults=True, gc=False):
 
     attributes: list[Pair] = []
     severityText: str = ""  # noqa: N815
-    severityNumber: int = 0  # noqa: N815
+    severityNumber: _Int32 = 0  # noqa: N815
     timeUnixNano: str | int = 0  # noqa: N815
     observedTimeUnixNano: str | int = 0  # noqa: N815
     body: Value = msgspec.field(default_factory=Value)
     eventName: str = ""  # noqa: N815
     traceId: str = ""  # noqa: N815
     spanId: str = ""  # noqa: N815
-    flags: int = 0
+    flags: _Int32 = 0
 
 
 _decode = msgspec.json.Decoder(LogRecord).decode

@@ -16,6 +16,7 @@ from predictor.reader.verify.command import as_json, sentences
 from predictor.reader.verify.completeness import verify
 from predictor.reader.verify.keys import PublicKeys
 from predictor.recording.signatures import FileSigner
+from predictor.recording.stream_events import PREVIOUS
 from tests.reader.test_cli import Told
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, lay_out
@@ -520,8 +521,30 @@ def test_another_key(judge: Callable[..., VerifyReport], keys: tuple[FileSigner,
 def test_named_streams_survive_their_own_words() -> None:
     """What a record says of streams before it is read as it was written, and nonsense as nothing."""
     said = [EndedStream("s", 3, "ab", 5, kept=True)]
-    assert decoded(encoded(said)) == said
-    assert decoded("") == decoded("[") == decoded('[{"stream":1}]') == []
+    assert decoded(encoded(said)) == (said, True)
+    assert decoded("") == ([], True)
+    assert decoded("[") == decoded('[{"stream":1}]') == ([], False)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"stream":"%s","last":1000000000000000000000000000000,"digest":"","ended_ns":1,"kept":true}',
+        '{"stream":"%s","last":-1,"digest":"","ended_ns":1,"kept":true}',
+        '{"stream":"../%s","last":9,"digest":"","ended_ns":1,"kept":true}',
+        "[" * 100_000,
+    ],
+)
+def test_a_named_end_that_can_be_none(judge: Callable[..., VerifyReport], odd: str) -> None:
+    """A word on a stream before that can be no stream's end accuses nobody of a loss, and is told as unreadable."""
+    said = odd.replace("%s", "01a20000-0000-7000-8000-000000000000")
+    stream = SealedStream(BASE)
+    stream.close()
+    every = edited(stream.lines, lambda every: every)
+    every[0].record["attributes"].insert(1, {"key": PREVIOUS.name, "value": {"stringValue": f"[{said}]"}})
+    report = judge(written(recomputed(every)))
+    assert report.gone == [f"stream {stream.id}: what it says of streams before it cannot be read"]
+    assert not report.sound
 
 
 @pytest.mark.parametrize("forges", [False, True])

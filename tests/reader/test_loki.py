@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from predictor.reader.list import newest
+from predictor.reader.record import LaterSchema
 from predictor.reader.sources import loki as reader
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.source import Access, source
@@ -170,11 +171,13 @@ def test_damaged_and_others(loki: Loki) -> None:
 
 
 def test_later_schema(loki: Loki) -> None:
-    """A record of a later version ends the reading."""
-    stream = Stream()
-    loki.add(line(stream.id, [stream.opened()], schema=2))
-    with pytest.raises(SourceError, match="schema version 2"):
-        [*source(loki.url).read(WINDOW)]
+    """A record of a later version is named, with its number, and the others are read."""
+    stream, other = Stream(), Stream(BASE + SECOND)
+    loki.add(line(stream.id, [stream.opened()], schema=2), *lines(other, [other.opened()]))
+    where = source(loki.url)
+    assert [entry.stream for entry in where.read(WINDOW)] == [other.id]
+    assert where.later == {stream.id: LaterSchema(stream.id, 2, 1)}
+    assert where.damaged == [f"{loki.url}: {where.later[stream.id]}"]
 
 
 def test_follow_sees_late_records(loki: Loki) -> None:

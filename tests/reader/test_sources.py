@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
+from predictor.reader.record import LaterSchema
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.files import Files
 from predictor.reader.sources.outbox import OutboxSource
@@ -353,11 +354,15 @@ def test_nothing_to_read(tmp_path: Path, name: str) -> None:
 
 
 def test_later_schema(tmp_path: Path) -> None:
-    """A record of a later version ends the reading with its place: half a log must not look like a whole one."""
+    """Records of a later version are named once, with the least number, and the others are read."""
     stream = Stream()
-    (tmp_path / "logs.jsonl").write_bytes(line(stream.id, [stream.opened()], schema=2))
-    with pytest.raises(SourceError, match=r"logs\.jsonl:1: a record of schema version 2"):
-        [*source(str(tmp_path)).read(ALL)]
+    known, *later = stream.opened(), stream.prediction(), stream.prediction()
+    written = [line(stream.id, [known]), *(line(stream.id, [each], schema=2) for each in later)]
+    (tmp_path / "logs.jsonl").write_bytes(b"".join(written))
+    where = source(str(tmp_path))
+    assert numbers(where.read(ALL)) == [1]
+    assert where.later == {stream.id: LaterSchema(stream.id, 2, 2)}
+    assert where.damaged == [f"{tmp_path}: {where.later[stream.id]}"]
 
 
 def test_kinds(outbox: Path) -> None:

@@ -10,7 +10,9 @@ import fcntl
 import json
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import msgspec
 
 from predictor.reader.export.writers import tables_of
 from predictor.reader.sources.errors import SourceError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from predictor.reader.export.columns import ExportColumn, Rows
 
-_NAME = re.compile(r"([0-9A-Za-z-]+)\.(\d+)-(\d+)\.parquet")
+_NAME = re.compile(r"([0-9A-Za-z-]+)\.([0-9]{1,19})-([0-9]{1,19})\.parquet")
 _ODD = re.compile(rb"[^A-Za-z0-9_. -]")
 _ABOUT = b"predictor"  # the footer's key
 _LOCK = "_lock"  # readers of such a layout pass over what begins so
@@ -35,12 +37,12 @@ class NumberRange(NamedTuple):
     last: int
 
 
-class About(NamedTuple):
+class About(msgspec.Struct, frozen=True):
     """What the footer of a file says of its range."""
 
     files: list[str]
     """All files of the range: a run that was ended in between has left some."""
-    newest: int
+    newest: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     """When the youngest of its requests arrived, Unix nanoseconds."""
     closed: bool
     """Whether the stream ends in it."""
@@ -104,8 +106,8 @@ class TableFolder:
         try:
             with self._system.open_input_file(f"{self._root}/{name}") as file:
                 said = parquet.ParquetFile(file).metadata.metadata or {}
-            return About(**json.loads(said[_ABOUT]))
-        except (ArrowInvalid, KeyError, TypeError, ValueError):
+            return msgspec.json.decode(said[_ABOUT], type=About)
+        except (ArrowInvalid, KeyError, msgspec.MsgspecError, RecursionError):
             return None
 
     def write(self, name: str, columns: Sequence[ExportColumn], blocks: Iterable[Rows], about: About) -> int:
@@ -113,7 +115,7 @@ class TableFolder:
         from pyarrow import parquet  # noqa: PLC0415
 
         schema, tables = tables_of(columns, blocks)
-        schema = schema.with_metadata({_ABOUT: json.dumps(about._asdict(), sort_keys=True).encode()})
+        schema = schema.with_metadata({_ABOUT: json.dumps(msgspec.structs.asdict(about), sort_keys=True).encode()})
         path, written = f"{self._root}/{name}", 0
         folder, _, last = path.rpartition("/")
         local = isinstance(self._system, self._fs.LocalFileSystem)

@@ -20,6 +20,7 @@ from predictor.reader.model_event import NOT_DESCRIBED, Described, described
 from predictor.reader.record import STREAM, UnknownSchemaError
 from predictor.reader.sources.backwards import Part
 from predictor.reader.sources.errors import SourceError
+from predictor.reader.sources.later import add_later
 from predictor.reader.sources.loki_record import UnreadableError, entry_of
 from predictor.reader.time_range import TimeRange
 from predictor.recording.record_schema import MODEL_EVENT
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from predictor.reader.record import Entry, ModelVersion
+    from predictor.reader.record import Entry, LaterSchema, ModelVersion
 
 _PAGE = 5000  # Loki's own bound for one answer
 _SPAN_NS = 24 * 3600 * 1_000_000_000  # asked for at once: far below the longest query that Loki takes (30 days)
@@ -78,6 +79,7 @@ class Loki:
         self.name = url.rstrip("/")
         self.damaged: list[str] = []
         self.passed_over: list[str] = []
+        self.later: dict[str, LaterSchema] = {}
         self.fraction = 0.0
         self.oldest = time.time_ns() - _BACK_NS
         self._selector = selector
@@ -190,7 +192,8 @@ class Loki:
                         int(when), line, result.stream | categories.get("structuredMetadata", {}), self._signature
                     )
                 except UnknownSchemaError as error:
-                    raise SourceError(self.name, str(error)) from error
+                    add_later(self, error.record)
+                    continue
                 except UnreadableError as error:
                     self.damaged.append(f"{self.name}: {error}")
                     continue

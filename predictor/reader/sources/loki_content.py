@@ -55,6 +55,14 @@ def has_row(event: str, attributes: Mapping[str, Any]) -> bool:
     return event == EVENT_NAME and "error.type" not in attributes and not _OTHER_INPUTS & attributes.keys()
 
 
+def known(event: str, attributes: Mapping[str, Any]) -> bool:
+    """Tell whether the published table of the event has all attributes; a later version may have added some."""
+    places = _PLACES.get(event, {})
+    return bool(places) and all(
+        name in places or (event == EVENT_NAME and name.startswith((*_INPUTS, _VALUES))) for name in attributes
+    )
+
+
 def in_order(attributes: Mapping[str, Any], about: Described) -> bool:
     """Tell whether the description names all attributes whose types or order only it can tell."""
     for name in attributes:
@@ -65,31 +73,35 @@ def in_order(attributes: Mapping[str, Any], about: Described) -> bool:
 
 
 def restored(
-    time_ns: int, line: str, held: Mapping[str, str], attributes: Mapping[str, Any], about: Described
+    numbers: tuple[int, int, int], line: str, held: Mapping[str, str], attributes: Mapping[str, Any], about: Described
 ) -> LogRecord:
-    """Return the record that was written, from Loki's texts and the attributes that were made of them."""
+    """Return the record that was written, from Loki's texts and the attributes that were made of them.
+
+    `numbers` are its time, Unix nanoseconds, its severity and its flags.
+    """
+    time_ns, severity, flags = numbers
     event = attributes.get("event.name", "")
     places = _PLACES.get(event, {})
     row = {alias: place for place, alias in enumerate(about.types)}
-    numbers = {alias: place for place, alias in enumerate(about.values)}
+    answers = {alias: place for place, alias in enumerate(about.values)}
 
     def place(name: str) -> tuple[int, int]:
         for prefix in _INPUTS:
             if name.startswith(prefix):
                 return places.get(_INPUTS[0], 0), row.get(name.removeprefix(prefix), 0)
         if name.startswith(_VALUES):
-            return places.get(_VALUES, 0), numbers.get(name.removeprefix(_VALUES), 0)
+            return places.get(_VALUES, 0), answers.get(name.removeprefix(_VALUES), 0)
         return places.get(name, 0), 0
 
     return LogRecord(
         attributes=[Pair(name, Value(**otlp.any_value(attributes[name]))) for name in sorted(attributes, key=place)],
         severityText=held.get("severity_text", ""),
-        severityNumber=int(held.get("severity_number", 0)),
+        severityNumber=severity,
         timeUnixNano=time_ns,
         observedTimeUnixNano=int(held.get("observed_timestamp", 0)),
         body=Value(stringValue=line) if line else Value(),
         eventName=event,
         traceId=held.get("trace_id", ""),
         spanId=held.get("span_id", ""),
-        flags=int(held.get("flags", 0)),
+        flags=flags,
     )

@@ -15,16 +15,19 @@ from predictor.reader.record import (
     MOST_INT,
     OUTPUTS,
     SCHEMA,
+    SCHEMAS,
     SEQUENCE,
     STREAM,
     Entry,
+    LaterSchema,
+    UnknownSchemaError,
     check,
-    check_schema,
+    check_stream,
     model_of,
     nanoseconds,
     redaction_of,
 )
-from predictor.reader.sources.loki_content import has_row, in_order, needs_description, restored
+from predictor.reader.sources.loki_content import has_row, in_order, known, needs_description, restored
 from predictor.recording.canonical import SCOPE_NAMES, scope_digest
 from predictor.recording.loki_names import FIELDS, RESERVED
 from predictor.recording.record_schema import FEEDBACK, MODEL_TABLE, TABLE
@@ -54,6 +57,8 @@ _ATTRIBUTES = {
     for each in table
     if "<" not in each.name  # the features' own
 }
+_NOT_DESCRIBED = "what the stream says of its model is not there"
+_NEW = "Loki keeps no order of attributes, and this version does not know all of them"
 _SCOPE = {_stored(name): name for name in SCOPE_NAMES}
 
 
@@ -75,8 +80,11 @@ def entry_of(
     if STREAM not in scope:
         return None
     try:
+        check_stream(scope[STREAM])
         scope[SCHEMA] = int(scope.get(SCHEMA, 0))
-        check_schema(scope)
+        if scope[SCHEMA] not in SCHEMAS:
+            raise UnknownSchemaError(LaterSchema(scope[STREAM], scope[SCHEMA], int(held.get(_stored(SEQUENCE), 0))))
+        severity, flags = _small(held, "severity_number"), _small(held, "flags")
         attributes, inputs, resource = _parted(held)
         event = attributes.get("event.name", "")
         model, redaction = model_of(scope), redaction_of(scope)
@@ -90,9 +98,12 @@ def entry_of(
             missing = set(json.loads(attributes.get("prediction.missing", "[]"))) | redaction.keys()
             empty = [name for name, kind in types.items() if kind == "string" and name not in inputs]
             attributes |= {_INPUT + name: "" for name in empty if name not in missing}
-        record = partial(restored, time_ns, line, held, attributes, about)
-        described = about is not NOT_DESCRIBED or not row
-        exact = described and in_order(attributes, about) and not any(key.startswith(RESERVED) for key in resource)
+        record = partial(restored, (time_ns, severity, flags), line, held, attributes, about)
+        doubt = "" if in_order(attributes, about) else _NOT_DESCRIBED
+        if row and about is NOT_DESCRIBED:
+            doubt = _NOT_DESCRIBED
+        if not known(event, attributes) or any(key.startswith(RESERVED) for key in resource):
+            doubt = _NEW
         check(event, attributes)
         return Entry(
             stream=scope[STREAM],
@@ -104,17 +115,25 @@ def entry_of(
             body=line,
             trace_id=held.get("trace_id", ""),
             span_id=held.get("span_id", ""),
-            sampled=bool(int(held.get("flags", 0)) & 1),
+            sampled=bool(flags & 1),
             attributes=attributes,
             model=model,
             resource=resource,
             redaction=redaction,
             outputs=str(scope.get(OUTPUTS, "")),
-            content=Content(scope_digest(scope), record, exact=exact),
+            content=Content(scope_digest(scope), record, doubt),
         )
-    except (KeyError, ValueError) as error:  # the former from a bool that is none
+    except (KeyError, ValueError, TypeError, RecursionError) as error:  # the first from a bool that is none
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"
         raise UnreadableError(msg) from error
+
+
+def _small(held: Mapping[str, str], name: str) -> int:
+    """Return a field that has 32 bits at most; raises ValueError."""
+    if not 0 <= (value := int(held.get(name, 0))) < 1 << 32:
+        msg = f"a record with {name} {value}"
+        raise ValueError(msg)
+    return value
 
 
 def _parted(held: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:

@@ -18,9 +18,12 @@ from predictor.reader.record import (
     SEQUENCE,
     STREAM,
     Entry,
+    LaterSchema,
     ModelVersion,
+    UnknownSchemaError,
     check,
     check_schema,
+    check_stream,
     model_of,
     nanoseconds,
     redaction_of,
@@ -74,11 +77,17 @@ _decode_record = msgspec.json.Decoder(LogRecord).decode
 _decode_holder = msgspec.json.Decoder(_Holder).decode
 
 
-def entries(line: bytes, spoiled: Callable[[str], object]) -> list[Entry]:
+def _refuse(record: LaterSchema) -> None:
+    raise UnknownSchemaError(record)
+
+
+def entries(
+    line: bytes, spoiled: Callable[[str], object], later: Callable[[LaterSchema], object] = _refuse
+) -> list[Entry]:
     """Return the records of ours in one line of OTLP JSON; others', which a Collector's file may hold, are passed over.
 
-    `spoiled` is told what is wrong with a record that cannot be read; the others of its line are.
-    Raises ValueError if the line is not OTLP JSON, UnknownSchemaError for a record of a later version.
+    `spoiled` is told what is wrong with a record that cannot be read; the others of its line are; `later` is told of
+    those of a later version. Raises ValueError if the line is not OTLP JSON; by default UnknownSchemaError.
     """
     data: _LogsData[Any]
     found: list[Entry] = []
@@ -94,7 +103,10 @@ def entries(line: bytes, spoiled: Callable[[str], object]) -> list[Entry]:
         for scoped in group.scopeLogs:
             scope = bytes(scoped.scope)
             if STREAM in _held(scope) and scoped.logRecords:
-                _add(found, scoped.logRecords, (scope, resource), spoiled)
+                try:
+                    _add(found, scoped.logRecords, (scope, resource), spoiled)
+                except UnknownSchemaError as error:
+                    later(error.record._replace(number=_lowest(scoped.logRecords)))
     return found
 
 
@@ -106,8 +118,6 @@ def _add(found: list[Entry], records: list[Any], about: tuple[bytes, bytes], spo
         for _ in records:
             spoiled(str(error))
         return
-    if shared is None:
-        return
     for record in records:
         try:
             found.append(_entry(record if type(record) is LogRecord else _decode_record(record), shared))
@@ -115,6 +125,18 @@ def _add(found: list[Entry], records: list[Any], about: tuple[bytes, bytes], spo
             spoiled(f"a record of stream {shared.stream}: {error}")
         except ValueError as error:
             spoiled(str(error))
+
+
+def _lowest(records: list[Any]) -> int:
+    """Return the least number of records of a form that is not known, 0 if one has none that can be read."""
+    numbers = []
+    for record in records:
+        try:
+            held = record if type(record) is LogRecord else _decode_record(record)
+            numbers.append(_attributes(held.attributes)[0].get(SEQUENCE))
+        except ValueError:
+            return 0
+    return min(number if type(number) is int and 0 < number <= MOST_INT else 0 for number in numbers)
 
 
 def _raw(line: bytes) -> _LogsData[msgspec.Raw]:
@@ -139,14 +161,13 @@ def _held(text: bytes) -> dict[str, Any]:
 
 
 @lru_cache(_KNOWN)
-def _shared(scope_text: bytes, resource_text: bytes) -> _Shared | None:
-    """Return what a scope and a resource say, None if the scope is not one of ours.
+def _shared(scope_text: bytes, resource_text: bytes) -> _Shared:
+    """Return what a scope and a resource say.
 
     Raises ValueError if a part of it cannot be read, UnknownSchemaError.
     """
     scope = _held(scope_text)
-    if not isinstance(scope[STREAM], str):
-        return None
+    check_stream(scope[STREAM])
     check_schema(scope)
     outputs = str(scope.get(OUTPUTS, ""))
     return _Shared(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.outbox import ended, layout
 from predictor.outbox.liveness import owned
-from predictor.reader.record import STREAM, UnknownSchemaError
+from predictor.reader.record import STREAM
 from predictor.reader.sources.backwards import NEVER, Part, blocks
 from predictor.reader.sources.errors import SourceError
+from predictor.reader.sources.later import add_later
 from predictor.reader.sources.otlp_record import entries
 from predictor.reader.time_range import TimeRange
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from predictor.reader.record import Entry
+    from predictor.reader.record import Entry, LaterSchema
 
 _ALWAYS = TimeRange()
 _BYTES = 4 << 20  # read at a time
@@ -49,6 +50,7 @@ class Local:
         self._path = path
         self.damaged: list[str] = []
         self.passed_over: list[str] = []
+        self.later: dict[str, LaterSchema] = {}
         self.fraction = 0.0
 
     @property
@@ -93,6 +95,9 @@ class Local:
         held = found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
         return Part(held, min((entry.observed_ns or entry.time_ns for entry in found), default=NEVER))
 
+    def _add_later(self, record: LaterSchema) -> None:
+        add_later(self, record)
+
     def _spoil(self, path: Path, what: str) -> None:
         """Take in, once, that a place which may hold records cannot be read."""
         sentence = f"{path}: {what}"
@@ -113,12 +118,10 @@ class Local:
         raise NotImplementedError
 
     def entries(self, line: Line, window: TimeRange) -> list[Entry]:
-        """Return a line's records; raises SourceError for a record of a later schema."""
+        """Return a line's records; what of them cannot be read is damage."""
         spoiled: list[str] = []
         try:
-            found = entries(line.text, spoiled.append)
-        except UnknownSchemaError as error:
-            raise SourceError(line.place, str(error)) from error
+            found = entries(line.text, spoiled.append, self._add_later)
         except ValueError as error:
             found = []
             spoiled.append(str(error))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from predictor.reader.record import Entry
+    from predictor.reader.record import Entry, LaterSchema
     from predictor.reader.sources.backwards import Part
     from predictor.reader.time_range import TimeRange
 
@@ -36,6 +36,10 @@ class Source(Protocol):
     @property
     def passed_over(self) -> list[str]:
         """What lies there and was not read so far, one sentence each."""
+
+    @property
+    def later(self) -> Mapping[str, LaterSchema]:
+        """The first record of a later schema version that was found so far of each stream that has some."""
 
     @property
     def fraction(self) -> float:

@@ -187,7 +187,7 @@ def _run(asked: Asked) -> int:
         raise ValueError(msg)
     began = time_ns()
     keys = PublicKeys(asked.options.key) if asked.options.key else None
-    then = _then(asked)
+    then = _then(asked, began)
     window = TimeRange(then.until) if then else asked.window
     with output.progress("reading", asked.source) as tick:
         report = verify(
@@ -201,13 +201,13 @@ def _run(asked: Asked) -> int:
     return status
 
 
-def _then(asked: Asked) -> state.VerifyState | None:
+def _then(asked: Asked, now_ns: int) -> state.VerifyState | None:
     if not asked.options.state:
         return None
     if asked.window.end is not None:
         msg = "--state goes on from the last run to now; wanted no --until"
         raise ValueError(msg)
-    return state.load(asked.options.state, asked.source.name, asked.options.selector)
+    return state.load(asked.options.state, asked.source.name, asked.options.selector, now_ns)
 
 
 def _following(then: state.VerifyState | None, report: VerifyReport, until: int) -> dict[str, state.StreamThen]:

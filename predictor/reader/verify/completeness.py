@@ -195,6 +195,8 @@ class _Check:
                 return f"record {number} is not kept here any more"
             if any(first <= number <= last for first, last in stream.lost):
                 return f"record {number} is declared lost"
+            if (later := self.source.later.get(stream.id)) and number >= later.number:
+                return f"record {number} is, or may be, of schema version {later.version!r}"
             if number < stream.lowest:
                 return "they begin before what was read"
             return f"record {number} is not there"
@@ -225,8 +227,10 @@ class _Check:
         beyond = stream.closed_at is not None and stream.last > stream.closed_at
         gone = kept == GONE  # its last words were not read, so its silence tells nothing
         writes = stream.id in self._going_on or self._writes(stream.id)
-        state = stream.state(None if gone else self.now_ns, writes=None if gone else writes)
-        return Verdict(stream, state, first, stream.missing(first), beyond)
+        later = self.source.later.get(stream.id)
+        unknown = gone or later is not None
+        state = stream.state(None if unknown else self.now_ns, writes=None if unknown else writes)
+        return Verdict(stream, state, first, stream.missing(first, later.number - 1 if later else None), beyond)
 
     def _begun(self, name: str) -> Stream:
         stream = Stream(name, partial=self._early(name) or self.source.kept_from(name) > 1)

@@ -54,8 +54,8 @@ class StreamDigests:
     """Events that should be checkpoints and have no digest."""
     malformed: list[int] = field(default_factory=list)
     """Checkpoints that cannot be read."""
-    inexact: list[SequenceRange] = field(default_factory=list)
-    """Records whose digest tells nothing, since their source has not kept all of them."""
+    inexact: list[tuple[int, int, str]] = field(default_factory=list)
+    """Records whose digest tells nothing, since their source has not kept all of them, and why."""
     declared: list[Declaration] = field(default_factory=list)
     counted: list[tuple[int, int]] = field(default_factory=list)
     """How many are lost so far as the stream counts, by the number of the status."""
@@ -64,8 +64,8 @@ class StreamDigests:
         """Take a record in whose number was not seen before."""
         number, said = entry.sequence, entry.attributes
         self.store.add(number, digest)
-        if not entry.content.exact:
-            self._add_inexact(number)
+        if entry.content.doubt:
+            self._add_inexact(number, entry.content.doubt)
         if entry.event == LOST:
             lost = (said["prediction.stream.lost.first"], said["prediction.stream.lost.last"])
             self.declared.append(Declaration(number, lost, said["prediction.stream.reason"]))
@@ -80,15 +80,15 @@ class StreamDigests:
             if self.outcomes[number] == "unknown":
                 self._try(checkpoint)
 
-    def tells_nothing(self, first: int, last: int) -> bool:
-        """Tell whether one of these records is not exact."""
-        return any(begin <= last and end >= first for begin, end in self.inexact)
+    def doubt(self, first: int, last: int) -> str:
+        """Return why the digest of one of these records tells nothing, empty if all do."""
+        return next((why for begin, end, why in self.inexact if begin <= last and end >= first), "")
 
-    def _add_inexact(self, number: int) -> None:
-        if self.inexact and self.inexact[-1][1] == number - 1:
-            self.inexact[-1] = (self.inexact[-1][0], number)
+    def _add_inexact(self, number: int, why: str) -> None:
+        if self.inexact and self.inexact[-1][1:] == (number - 1, why):
+            self.inexact[-1] = (self.inexact[-1][0], number, why)
         else:
-            self.inexact.append((number, number))
+            self.inexact.append((number, number, why))
 
     def _add_checkpoint(self, entry: Entry) -> None:
         said, number = entry.attributes, entry.sequence
@@ -120,7 +120,7 @@ class StreamDigests:
             self.outcomes[each.number] = "altered"
             return
         count, digests = self.store.between(each.first, each.last)
-        if count < each.records or self.tells_nothing(each.first, each.number):
+        if count < each.records or self.doubt(each.first, each.number):
             self.outcomes[each.number] = "unknown"
             return
         whole = hashlib.sha256(each.previous + digests + each.own).digest()

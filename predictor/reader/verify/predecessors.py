@@ -26,10 +26,14 @@ class Predecessors:
         self._source = source
         self._named: dict[EndedStream, str] = {}
         """What is said, each different word once, and by whom: a forged one must not hide another's."""
+        self._unreadable: set[str] = set()
 
     def take(self, entry: Entry) -> None:
         """Take in what the opening record of a stream says."""
-        for ended in decoded(entry.attributes.get(PREVIOUS.name, "")):
+        named, whole = decoded(entry.attributes.get(PREVIOUS.name, ""))
+        if not whole:
+            self._unreadable.add(entry.stream)
+        for ended in named:
             self._named.setdefault(ended, entry.stream)
 
     def gone(self, streams: Mapping[str, Stream], elsewhere: TimeRange) -> list[str]:
@@ -42,9 +46,13 @@ class Predecessors:
         unread = {ended.stream for ended in expected if highest.get(ended.stream, 0) < ended.last}
         for entry in self._source.of(unread, elsewhere) if unread else ():
             highest[entry.stream] = max(highest.get(entry.stream, 0), entry.sequence)
-        found = []
+        found = [
+            f"stream {name}: what it says of streams before it cannot be read" for name in sorted(self._unreadable)
+        ]
         for ended in sorted(expected, key=lambda each: (each.stream, each.last)):
             name, by = ended.stream, self._named[ended]
+            if name in self._source.later:  # what it says is not known
+                continue
             about = f"stream {name}: stream {by} says that it ended with record {ended.last}"
             if (last := highest.get(name, 0)) == 0:
                 if reaches_back(self._source, ended.ended_ns):

@@ -106,8 +106,8 @@ def _overcounted(digests: StreamDigests, *, whole: bool) -> Iterator[str]:
 
 
 def _why(digests: StreamDigests, each: Checkpoint, why_absent: Callable[[int], str]) -> str:
-    if digests.tells_nothing(each.first, each.number):
-        return "what the stream says of its model is not there"
+    if doubt := digests.doubt(each.first, each.number):
+        return doubt
     if each.first <= digests.store.forgotten:
         return "too many records lie before their checkpoint"
     return why_absent(digests.store.absent(each.first, each.last))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from predictor.outbox.layout import replace_file
+from predictor.outbox.layout import open_regular, replace_file
 from predictor.reader.sources.errors import SourceError
 
 if TYPE_CHECKING:
@@ -45,13 +45,15 @@ class VerifyState(msgspec.Struct, frozen=True):
     version: int = 1
 
 
-def load(path: Path, source: str, selector: str) -> VerifyState | None:
+def load(path: Path, source: str, selector: str, now_ns: int) -> VerifyState | None:
     """Return the state that the last run left, None if there is no file.
 
-    Raises SourceError for a file that is none, or is of another source or selector; OSError if it cannot be read.
+    Raises SourceError for a file that is none, is of another source or selector, or of a time after `now_ns`; OSError
+    if it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except FileNotFoundError:
         return None
     place = f"--state {path}"
@@ -63,6 +65,8 @@ def load(path: Path, source: str, selector: str) -> VerifyState | None:
         raise SourceError(
             place, f"it is of {state.source} with {state.selector}, version {state.version}; wanted one file a source"
         )
+    if state.until > now_ns:
+        raise SourceError(place, "it says that a run looked until a time that is yet to come; wanted an older one")
     return state
 
 

@@ -135,9 +135,10 @@ class Stream:
         self.lowest, self.highest = min(self.lowest or number, number), max(self.highest, number)
         self.digests.add(entry, digest)
 
-    def missing(self, first: int) -> list[SequenceRange]:
-        """Return the numbers from `first` to the last that are neither here nor declared lost, as stretches."""
-        return list(without(self.seen.gaps(first, self.last), self.lost))
+    def missing(self, first: int, upto: int | None = None) -> list[SequenceRange]:
+        """Return the numbers from `first` to the last, or `upto`, that are neither here nor declared lost."""
+        last = self.last if upto is None else min(self.last, upto)
+        return list(without(self.seen.gaps(first, last), self.lost))
 
     def state(self, now_ns: int | None, *, writes: bool | None = None) -> State:
         """Return whether the stream has ended, goes on, or has ended without a word.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from predictor.recording.canonical import record_digest, record_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 DIGEST, SIGNATURE = "prediction.stream.digest", "prediction.stream.digest.signature"
 FIRST, LAST = "prediction.stream.digest.first", "prediction.stream.digest.last"
@@ -56,6 +56,9 @@ class Chain:
 
     def __init__(self, stream_id: str) -> None:
         """Begin with the first record."""
+        self.later: Callable[[Callable[[], object]], object] | None = None
+        """Calls what it is given when there is time for it; without it records are hashed at once."""
+        self._waiting: list[tuple[bytes, Sequence[bytes]]] = []
         self._begin(beginning(stream_id), 1)
 
     @property
@@ -65,8 +68,19 @@ class Chain:
 
     def add(self, scope: bytes, records: Sequence[bytes]) -> None:
         """Take in records that were written; `scope` is `canonical.scope_digest` of theirs."""
-        self._hash.update(record_digests(scope, records))
         self.count += len(records)
+        if self.later is None:
+            self._hash.update(record_digests(scope, records))
+            return
+        if not self._waiting:
+            self.later(self.catch_up)
+        self._waiting.append((scope, records))
+
+    def catch_up(self) -> None:
+        """Hash what was taken in and is not hashed yet."""
+        waiting, self._waiting = self._waiting, []
+        for scope, records in waiting:
+            self._hash.update(record_digests(scope, records))
 
     def interval(self, last: int) -> Interval:
         """Return what a checkpoint says that comes after record `last`."""
@@ -74,6 +88,7 @@ class Chain:
 
     def digest(self, scope: bytes, own: bytes) -> bytes:
         """Return the digest of a checkpoint whose record is `own`, without what it cannot hold."""
+        self.catch_up()
         whole = self._hash.copy()
         whole.update(record_digest(scope, own))
         return whole.digest()

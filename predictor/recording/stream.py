@@ -87,6 +87,13 @@ class LogStream:
         self._scopes[head] = scope_digest(pairs)
         return head
 
+    def hash_later(self, later: Callable[[Callable[[], object]], object]) -> None:
+        """From now on hash records when `later` calls for it: who waits for one to be written need not wait for that.
+
+        A checkpoint hashes what is left of those before it.
+        """
+        self._chain.later = later
+
     @property
     def checkpoint_due(self) -> bool:
         """Whether so much was written since the last status that the next should not wait for its minute."""
@@ -186,7 +193,7 @@ class LogStream:
         self._write(self.event_head, [rest], urgent=True)
 
     def _write(self, head: bytes, records: Sequence[bytes], *, urgent: bool, digest: bytes | None = None) -> None:
-        """Write records as one line, and hash what was written; `digest` is a checkpoint's own."""
+        """Write records as one line, which is to be hashed; `digest` is a checkpoint's own."""
         if self._log is None:
             msg = "the stream is not open"
             raise RuntimeError(msg)

@@ -113,6 +113,7 @@ class LogService:
             self._shippers["logs"].hold_back(files, self.outbox.durable)
         await asyncio.to_thread(self.usage.scan)  # the reserve is there by now and counts
         self.outbox.keep_pace()
+        self.stream.hash_later(asyncio.get_running_loop().call_soon)
         self.stream.open(self.outbox, await self._previous.encoded())
         await self._owned_streams.bound_spans(self._spans_limit)
         if settings.export.traces:

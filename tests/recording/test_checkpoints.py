@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.verify.keys import PublicKeys
-from predictor.recording import checkpoints
+from predictor.recording import canonical, checkpoints
 from predictor.recording.checkpoints import beginning
 from predictor.recording.signatures import FileSigner, SigningKeyError
 from tests.support import external_programs
@@ -22,6 +22,7 @@ from tests.support.sealed_log import SealedStream, Written, records, sealed
 from tests.support.signing_keys import key_pair
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -43,6 +44,54 @@ def test_a_checkpoint_speaks_of_all_since_the_one_before() -> None:
         previous, first = checkpoint_digest(previous, before, *each), each.number
         assert each.said(checkpoints.DIGEST) == previous.hex()
     assert first == stream.log.sequence  # the closing record is the last one
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 10**9], ids=["never", "each line", "two lines", "at the end"])
+def test_a_digest_does_not_depend_on_when_records_are_hashed(turns: int) -> None:
+    """Whether there is time to hash after each line, after some, or never: a checkpoint covers what is before it."""
+    stream = SealedStream()
+    works: list[Callable[[], object]] = []
+    stream.log.hash_later(works.append)
+    for number in range(1, 12):
+        stream.predict(count=number % 3 + 1)
+        if turns and number % turns == 0:
+            while works:
+                works.pop()()
+        if number % 4 == 0:
+            stream.status()
+    stream.log.close()
+    while works:
+        works.pop()()
+    every = records(stream.lines)
+    previous, first = beginning(stream.id), 1
+    for each in _checkpoints(stream):
+        before = [other for other in every if first <= other.number < each.number]
+        assert int(each.said(checkpoints.COUNT)) == len(before)
+        previous, first = checkpoint_digest(previous, before, *each), each.number
+        assert each.said(checkpoints.DIGEST) == previous.hex()
+    assert first == stream.log.sequence
+
+
+def test_who_waits_for_a_record_does_not_wait_for_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is to be done later nothing is hashed while lines are written, and all of it in one turn after them."""
+    hashed: list[int] = []
+    digests = canonical.record_digests
+
+    def counted(scope: bytes, written: Sequence[bytes]) -> bytes:
+        hashed.append(len(written))
+        return digests(scope, written)
+
+    monkeypatch.setattr(checkpoints, "record_digests", counted)
+    stream = SealedStream()
+    works: list[Callable[[], object]] = []
+    stream.log.hash_later(works.append)
+    hashed.clear()
+    stream.predict(count=2)
+    stream.predict(count=3)
+    assert hashed == []
+    (work,) = works
+    work()
+    assert hashed == [2, 3]
 
 
 def test_what_is_lost_is_not_counted() -> None:

@@ -37,7 +37,8 @@ def main(files: list[str]) -> int:
 def everything(judge: Judge) -> None:
     """Show the judge all that the folder kustomize can make."""
     for name in rendering.overlays():
-        for where, text in ((name, rendering.overlay(name)), (f"{name} with all components", rendering.full(name))):
+        every = {f"{name} with all components, {models}": rendering.full(name, models) for models in rendering.MODELS}
+        for where, text in ({name: rendering.overlay(name)} | every).items():
             say(f"Overlay {where}: schemas and checkov.")
             judge.schemas(where, text)
             judge.policy(where, text)

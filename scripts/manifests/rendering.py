@@ -18,6 +18,11 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "kustomize"
 PROGRAM = ROOT / ".cache" / "bin" / "kustomize"
 
+MODELS = ("model-download", "model-image")
+"""Components of which one at most can bring the models."""
+_APART = {"table", "verify", "kserve", "prometheus", *MODELS}
+"""Components that touch nothing of the others, or the server alone."""
+
 Manifest = dict[str, Any]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 
@@ -40,17 +45,19 @@ def combinations() -> Iterator[tuple[str, ...]]:
     """Yield every set of components that makes sense.
 
     Records need a place to go (stdout, loki), and Grafana reads Loki. So do the jobs (table, verify), which touch
-    nothing else; nor does KServe's runtime, and Prometheus adds to the server alone: each is tried beside all others,
-    and with Loki alone.
+    nothing else; nor does KServe's runtime, and Prometheus and the models add to the server alone:
+    each is tried beside all others, and with Loki alone; what brings the models with `durable` too.
     """
-    names = components()
+    names = [name for name in components() if name not in _APART]
     for count in range(1, len(names) + 1):
         for chosen in map(set, itertools.combinations(names, count)):
             if chosen & {"stdout", "loki"} and ("loki" in chosen or "grafana" not in chosen):
-                added = chosen & {"table", "verify", "kserve", "prometheus"}
-                if added and chosen != set(names) and (len(added) > 1 or chosen != added | {"loki"}):
-                    continue
                 yield tuple(sorted(chosen))
+    for name in sorted(_APART):
+        yield tuple(sorted({name, "loki"}))
+    for models in MODELS:
+        yield tuple(sorted({models, "loki", "durable"}))
+        yield tuple(everything(models))
 
 
 def overlay(name: str) -> str:
@@ -58,10 +65,15 @@ def overlay(name: str) -> str:
     return render(FOLDER / "overlays" / name)
 
 
-def full(name: str) -> str:
-    """Return an overlay with all the components that it does not have itself as YAML."""
+def everything(models: str) -> list[str]:
+    """Return all components that go together, with one of those that bring the models."""
+    return [name for name in components() if name not in MODELS or name == models]
+
+
+def full(name: str, models: str = MODELS[0]) -> str:
+    """Return an overlay with all the components that it does not have itself as YAML, one of MODELS among them."""
     own = yaml.safe_load((FOLDER / "overlays" / name / "kustomization.yaml").read_text()).get("components", [])
-    return combined(sorted(set(components()) - {Path(path).name for path in own}), f"overlays/{name}")
+    return combined(sorted(set(everything(models)) - {Path(path).name for path in own}), f"overlays/{name}")
 
 
 def combined(chosen: Iterable[str], base: str = "base") -> str:

@@ -23,7 +23,7 @@ def files(made: Rendering, pod: Pod) -> set[str]:
     mounts = {mount["name"]: mount["mountPath"] for mount in pod.spec["containers"][0].get("volumeMounts", [])}
     found = set()
     for volume in pod.spec.get("volumes", []):
-        if "configMap" in volume:
+        if "configMap" in volume and volume["name"] in mounts:
             data = maps[volume["configMap"]["name"]]
             items = volume["configMap"].get("items", [{"key": key, "path": key} for key in data])
             assert {item["key"] for item in items} <= data.keys(), f"{made.name}: {pod.name}"
@@ -39,6 +39,13 @@ def test_changed_configuration_rolls_the_pods() -> None:
             for pod in made.pods()
             for volume in pod.spec.get("volumes", [])
             if "configMap" in volume
+        }
+        used |= {
+            source["configMapRef"]["name"]
+            for pod in made.pods()
+            for container in pod.containers
+            for source in container.get("envFrom", [])
+            if "configMapRef" in source
         }
         # A dashboard for a Grafana of the cluster's is mounted by nobody here.
         maps = [one for one in made.kind("ConfigMap") if "grafana_dashboard" not in one["metadata"].get("labels", {})]

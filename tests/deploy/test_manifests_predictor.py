@@ -44,7 +44,7 @@ def test_the_outbox_fits_its_volume() -> None:
     for made in everything():
         pod = made.pod("predictor")
         told = predictor_settings(pod)
-        (mount,) = pod.spec["containers"][0]["volumeMounts"]
+        (mount,) = (one for one in pod.spec["containers"][0]["volumeMounts"] if one["name"] == "outbox")
         assert str(told.outbox).startswith(mount["mountPath"]) or str(told.outbox) == "outbox"
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
         claims = {claim["metadata"]["name"]: claim for claim in pod.workload["spec"].get("volumeClaimTemplates", [])}

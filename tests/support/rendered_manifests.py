@@ -92,10 +92,10 @@ def overlay(name: str) -> Rendering:
 
 
 @cache
-def full(name: str) -> Rendering:
-    """Return an overlay with all further components."""
+def full(name: str, models: str = rendering.MODELS[0]) -> Rendering:
+    """Return an overlay with all further components, one of those that bring the models."""
     kustomize()
-    return _rendering(f"{name} with all components", rendering.full(name))
+    return _rendering(f"{name} with all components, {models}", rendering.full(name, models))
 
 
 @cache
@@ -106,8 +106,9 @@ def combined(chosen: tuple[str, ...]) -> Rendering:
 
 
 def deployed() -> list[Rendering]:
-    """Return what people apply: each overlay, as it is and with all further components."""
-    return [make(name) for name in rendering.overlays() for make in (overlay, full)]
+    """Return what people apply: each overlay, as it is and with all components that go together."""
+    every = [full(name, models) for name in rendering.overlays() for models in rendering.MODELS]
+    return [*map(overlay, rendering.overlays()), *every]
 
 
 def everything() -> Iterator[Rendering]:

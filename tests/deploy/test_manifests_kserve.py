@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -87,6 +88,38 @@ def test_probes_are_calls() -> None:
     (own,) = runtime()["spec"]["containers"]
     for probe, path in (("startup", "live"), ("readiness", "ready"), ("liveness", "live")):
         assert own[f"{probe}Probe"]["httpGet"] == {"path": f"/v2/health/{path}", "port": 8080}
+
+
+def test_the_download_of_kserve_is_let() -> None:
+    """KServe's own init container, patched as the README says, has no more rights than Pod Security lets it have.
+
+    What it is without the patch is config/storagecontainers/default.yaml of KServe 0.20.
+    """
+    own: dict[str, Any] = {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ClusterStorageContainer",
+        "metadata": {"name": "default"},
+        "spec": {
+            "container": {"name": "storage-initializer", "image": "kserve/storage-initializer:v0.20.0"},
+            "supportedUriFormats": [{"prefix": "gs://"}, {"prefix": "s3://"}, {"regex": "https?://(.+)/(.+)"}],
+            "workloadType": "initContainer",
+        },
+    }
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    path = ROOT / re.findall(r"--patch-file (\S+)", readme)[0]
+    patch = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert (patch["kind"], patch["metadata"]) == (own["kind"], own["metadata"])
+    patched = own | {"spec": own["spec"] | {"container": own["spec"]["container"] | patch["spec"]["container"]}}
+    assert faults(patched) == []
+    context = patched["spec"]["container"]["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] > 0
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    policy = yaml.safe_load((FOLDER / "storage.example.yaml").read_text(encoding="utf-8"))
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= runtime()["spec"]["labels"].items()
+    assert "storage.example.yaml" in readme
 
 
 async def test_a_repository_as_kserve_mounts_it(outbox: Path, tmp_path: Path) -> None:

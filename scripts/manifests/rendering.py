@@ -20,7 +20,7 @@ PROGRAM = ROOT / ".cache" / "bin" / "kustomize"
 
 MODELS = ("model-download", "model-image")
 """Components of which one at most can bring the models."""
-_APART = {"table", "verify", "kserve", "prometheus", *MODELS}
+_APART = {"table", "verify", "kserve", "prometheus", "grafana-alerts", *MODELS}
 """Components that touch nothing of the others, or the server alone."""
 
 Manifest = dict[str, Any]
@@ -45,7 +45,7 @@ def combinations() -> Iterator[tuple[str, ...]]:
     """Yield every set of components that makes sense.
 
     Records need a place to go (stdout, loki), and Grafana reads Loki. So do the jobs (table, verify), which touch
-    nothing else; nor does KServe's runtime, and Prometheus and the models add to the server alone:
+    nothing else; nor do KServe's runtime and Grafana's rules, and Prometheus and the models add to the server alone:
     each is tried beside all others, and with Loki alone; what brings the models with `durable` too.
     """
     names = [name for name in components() if name not in _APART]

@@ -47,8 +47,9 @@ def test_changed_configuration_rolls_the_pods() -> None:
             for source in container.get("envFrom", [])
             if "configMapRef" in source
         }
-        # A dashboard for a Grafana of the cluster's is mounted by nobody here.
-        maps = [one for one in made.kind("ConfigMap") if "grafana_dashboard" not in one["metadata"].get("labels", {})]
+        # Dashboard and alerts for a Grafana of the cluster's are mounted by nobody here.
+        sidecars = {"grafana_dashboard", "grafana_alert"}
+        maps = [one for one in made.kind("ConfigMap") if not sidecars & one["metadata"].get("labels", {}).keys()]
         there = {one["metadata"]["name"] for one in maps}
         assert used == there, made.name
         assert all(HASHED.fullmatch(name) for name in there), made.name

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.alerting import Rule
 
-from otel.prometheus import dashboard
+from otel.prometheus import alerts, dashboard, grafana_rule
 from scripts.manifests import rendering
 from tests.server.test_scrape_port import scrape, scraped
 from tests.support.external_programs import promtool
@@ -26,6 +28,7 @@ FOLDER = ROOT / "kustomize" / "components" / "prometheus"
 RULES: dict[str, Any] = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))["spec"]
 CASES = (ROOT / "tests" / "deploy" / "alerts.yaml").read_text(encoding="utf-8")
 BOARD: dict[str, Any] = json.loads((dashboard.FOLDER / "predictors.json").read_text(encoding="utf-8"))
+GRAFANA: dict[str, Any] = yaml.safe_load((ROOT / alerts.GRAFANA).read_text(encoding="utf-8"))
 NOT_OURS = {"up"}
 """Metrics that Prometheus makes itself."""
 
@@ -119,6 +122,79 @@ def test_the_dashboard_is_what_the_generator_writes() -> None:
     ]
     assert found["data"]["predictors.json"] == written
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_both_forms_of_the_alerts_are_written_from_one_table() -> None:
+    """Nobody edits the PrometheusRule or Grafana's file, nobody forgets to write them."""
+    for path, text in alerts.written().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, "run: python -m otel.prometheus.alerts"
+
+
+def test_grafana_asks_what_prometheus_asks() -> None:
+    """Each alert is one rule of Grafana's with the same expression, duration, severity and words."""
+    ours = [(group["name"], rule) for group in RULES["groups"] for rule in group["rules"]]
+    theirs = [(group["name"], rule) for group in GRAFANA["groups"] for rule in group["rules"]]
+    assert len(ours) == len(theirs) == 8
+    for (group, rule), (folded, made) in zip(ours, theirs, strict=True):
+        assert (made["title"], folded) == (rule["alert"], group)
+        assert made["data"][0]["model"]["expr"] == rule["expr"]
+        assert (made["for"], made["labels"]) == (rule.get("for", "0s"), rule["labels"])
+        assert made["annotations"].keys() == rule["annotations"].keys()
+        for name, text in made["annotations"].items():
+            assert re.sub(r"{{.*?}}", "", text) == re.sub(r"{{.*?}}", "", rule["annotations"][name])
+
+
+def test_grafana_takes_the_rules() -> None:
+    """Every rule has the fields and values of Grafana's provisioning, and fires for any series, one of value 0 too.
+
+    The fields are those of AlertRuleGroupV1, AlertRuleV1 and QueryV1 in Grafana's pkg/services/provisioning/alerting.
+    """
+    assert GRAFANA["apiVersion"] == 1
+    uids = []
+    for group in GRAFANA["groups"]:
+        assert group.keys() == {"orgId", "name", "folder", "interval", "rules"}
+        for made in group["rules"]:
+            known = {name: value for name, value in made.items() if name != "missing_series_evals_to_resolve"}
+            again = json.loads(json.dumps(Rule.from_json(made), cls=JSONEncoder))
+            assert again | known == again, "the SDK knows every field"
+            assert (made["noDataState"], made["execErrState"]) == ("OK", "Error")
+            query, every, firing = made["data"]
+            assert query["datasourceUid"] == query["model"]["datasource"]["uid"] == grafana_rule.SOURCE
+            assert query["model"]["instant"] is True
+            names = [step["refId"] for step in made["data"]]
+            assert names == [step["model"]["refId"] for step in made["data"]]
+            assert set(re.findall(r"is_(\w+)\(\$(\w+)\)", every["model"]["expression"])) == {
+                (kind, names[0]) for kind in ("number", "nan", "inf")
+            }
+            assert (firing["model"]["expression"], made["condition"]) == (names[1], names[2])
+            (condition,) = firing["model"]["conditions"]
+            assert condition["evaluator"] == {"type": "gt", "params": [0]}
+            assert re.fullmatch(r"\d+[ms]", made["for"])
+            for text in made["annotations"].values():
+                assert "$" not in text, "would name a variable of the environment"
+                for value in re.findall(r"{{ (.*?) }}", text):
+                    assert re.fullmatch(r"\.Labels\.pod|humanize\w+ \.Values\.query\.Value", value)
+            uids.append(made["uid"])
+    assert len(set(uids)) == len(uids)
+    assert all(re.fullmatch(r"[a-z-]{1,40}", uid) for uid in uids)
+
+
+def test_grafana_evaluates_instead_of_prometheus(tmp_path: Path) -> None:
+    """The overlay of the component's README has the rules where a Grafana looks for them, and each alert once."""
+    readme = (FOLDER.parent / "grafana-alerts" / "README.md").read_text(encoding="utf-8")
+    (shown,) = (yaml.safe_load(each) for each in re.findall(r"^```yaml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL))
+    to_here = os.path.relpath(rendering.FOLDER, tmp_path.resolve())
+    overlay = {
+        "resources": [f"{to_here}/base"],
+        "components": [f"{to_here}/components/{path.rpartition('/')[2]}" for path in ("loki", *shown["components"])],
+        "patches": shown["patches"],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    made = rendering.parsed(render(tmp_path))
+    assert not [each for each in made if each["kind"] == "PrometheusRule"]
+    (found,) = (each for each in made if each["metadata"].get("labels", {}).get("grafana_alert") == "1")
+    assert found["metadata"]["namespace"] == "prediction-log"
+    assert yaml.safe_load(found["data"]["predictor-alerts.yaml"]) == GRAFANA
 
 
 def test_scaling_by_rows_in_the_queue(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Measure the server beside a bare aiohttp handler, the obvious wiring and its peers: `python -m bench --help`.
 
 `--against CHECKOUT` compares the servers of two checkouts instead, round by round; the other one needs a .venv.
-Parts: `connections` (one row a request, 1 to 128 connections), `rows` (1, 16 and 256 rows a request) and `alone`
-(each server by itself: memory, bytes, and what an outage of its sink does).
+Parts: `connections` (one row a request, 1 to 128 connections), `rows` (1, 16 and 256 rows a request), `protocol` (the
+Open Inference Protocol V2 with rows and images, JSON and binary) and `alone` (each server by itself: memory, bytes, and
+what an outage of its sink does).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import against, alone, environments, live_collector, nginx, page, wrk
+from bench import against, alone, environments, live_collector, nginx, page, protocol, tables, triton_load, wrk
 from bench.pinned import BenchError
-from bench.rounds import Rounds, Setting
+from bench.rounds import Rounds
 from bench.running import Cores
+from bench.setting import Setting
 from bench.variants import BARE, ROOT, VARIANTS
 
 if TYPE_CHECKING:
@@ -34,7 +36,13 @@ _ROOM = 16 << 30
 _NOISE = 0.03
 """Share of the server's core: with more taken by others, requests a second say little about the server."""
 
-_PARTS = ("connections", "rows", "alone")
+_PARTS = ("connections", "rows", "protocol", "alone")
+_VARIANTS = (*VARIANTS, *protocol.VARIANTS)
+_BASES = {
+    "connections": tables.Bases(),
+    "rows": tables.Bases(),
+    "protocol": tables.Bases((protocol.OFF, "logging off"), (protocol.LOOP, "ONNX Runtime alone")),
+}
 _NOT_WITH_ROWS = {"on", "traced100", "down", "slow", "obvious"}
 """What the part `rows` leaves out: it is about the rows, and each variant takes minutes."""
 _ALONE_ROUNDS = 3  # of seven minutes each: memory and bytes differ little
@@ -42,7 +50,7 @@ _ALONE_ROUNDS = 3  # of seven minutes each: memory and bytes differ little
 
 def main() -> int:
     """Run the benchmark and print or write its page; what makes the figures worthless is one sentence, status 1."""
-    names = [variant.name for variant in VARIANTS if variant.name != BARE]
+    names = [variant.name for variant in _VARIANTS if variant.name != BARE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=_PARTS, help="(all; with --against, connections)")
     parser.add_argument("--rounds", type=int, default=8, help="rounds, each with every variant once (%(default)s)")
@@ -59,8 +67,10 @@ def main() -> int:
         parser.error("--against prints the parts `connections` and `rows` only")
     try:
         tools = [wrk.version(), live_collector.version()]
+        if "protocol" in arguments.parts:
+            tools.append(triton_load.version())
         tools += _peers_found(
-            {v.peer for v in VARIANTS if v.peer and v.name in arguments.only and not arguments.against}
+            {v.peer for v in _VARIANTS if v.peer and v.name in arguments.only and not arguments.against}
         )
         if any(variant.nginx and variant.name in arguments.only for variant in VARIANTS):
             with contextlib.suppress(nginx.NotInstalledError):
@@ -77,7 +87,7 @@ def main() -> int:
 
 def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores: Cores) -> bool:
     """Measure one part and print or write it; return whether it was too noisy to be written."""
-    variants = [variant for variant in VARIANTS if variant.name in (BARE, *arguments.only) and _belongs(variant, part)]
+    variants = [variant for variant in _VARIANTS if variant.name in (BARE, *arguments.only) and _belongs(variant, part)]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _check_room(Path(folder))
         if part == "alone":
@@ -90,7 +100,7 @@ def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores:
             settings = _settings(part, arguments)
             side_by_side = Rounds(Path(folder), cores, _say)
             results = side_by_side.run(variants, settings, rounds=arguments.rounds, seconds=arguments.seconds)
-            noise, lines = page.noise(results), page.rounds_page(variants, settings, results, tools)
+            noise, lines = page.noise(results), page.rounds_page(variants, settings, results, tools, _BASES[part])
     print("\n".join(lines), flush=True)
     if arguments.write and noise <= _NOISE:
         page.write(ROOT / arguments.write, part, lines)
@@ -118,6 +128,8 @@ def _compare(arguments: argparse.Namespace, tools: Sequence[str], cores: Cores) 
 
 
 def _settings(part: str, arguments: argparse.Namespace) -> list[Setting]:
+    if part == "protocol":
+        return list(protocol.SETTINGS)
     if part == "rows":
         return [Setting(arguments.at, rows) for rows in arguments.rows]
     return [Setting(connections, 1) for connections in arguments.connections]
@@ -133,6 +145,8 @@ def _peers_found(peers: set[str]) -> list[str]:
 
 
 def _belongs(variant: Variant, part: str) -> bool:
+    if variant in protocol.VARIANTS or part == "protocol":
+        return variant in protocol.VARIANTS and part == "protocol"
     if part == "rows" and variant.name in _NOT_WITH_ROWS:
         return False
     if variant.beside:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from bench.rounds import Results, Setting
+    from bench.rounds import Results
     from bench.running import Measured
+    from bench.setting import Setting
     from bench.variants import Variant
 
 _THERE = "@there"

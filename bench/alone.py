@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.pinned import BenchError
 from bench.running import Running
+from bench.setting import Setting
 from bench.sinks import Relayed, Sinks
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _cost(running: Running, connections: int, seconds: int) -> Cost:
     running.trail.begin()
     cpu, written, wire = server.cpu(), server.written(), _wire(running)
     with _Peak(server) as peak:
-        load = running.load(connections, seconds)
+        load = running.load(Setting(connections, 1), seconds)
     evidence = running.trail.arrived(load.predictions)
     if variant.ours:
         evidence.check(variant, load.predictions, connections)
@@ -136,7 +137,7 @@ def _cost(running: Running, connections: int, seconds: int) -> Cost:
         after=server.resident(),
         disk=(server.written() - written) / load.requests,
         wire=(_wire(running) - wire) / load.requests,
-        recorded=min(1.0, len(evidence.predictions) / load.requests),
+        recorded=min(1.0, evidence.recorded / load.requests),
     )
 
 

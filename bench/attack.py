@@ -23,6 +23,7 @@ from bench import dialects, wrk
 from bench.__main__ import choose_cores
 from bench.pinned import BenchError, Pinned, free_port
 from bench.programs import start
+from bench.setting import Setting
 from bench.tables import spread
 from bench.variants import VARIANTS
 
@@ -130,7 +131,7 @@ class Bench:
         (variant,) = (variant for variant in VARIANTS if variant.name == "on")
         self._port, self._cores = free_port(), cores
         self._half_open, self._connections, self._seconds = half_open, connections, seconds
-        self._requests = dialects.questions(variant.dialect, 1, folder).file
+        self._requests = dialects.questions(variant.dialect, Setting(connections, 1), folder).file
         command, environ = start(variant, self._port, folder, None)
         self._server = Pinned("server", command, cores.server, environ, folder / "said.txt", folder)
         self._descriptors = Path(f"/proc/{self._server.pid}/fd")

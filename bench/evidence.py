@@ -65,6 +65,8 @@ class Evidence:
 
     predictions: set[tuple[str, str]] = field(default_factory=set)
     """(stream, sequence), or (job id, index), of each record of a prediction; a copy counts once."""
+    rows: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many rows a record has, if not one."""
     flagged: set[tuple[str, str]] = field(default_factory=set)
     """Those that say that a span is written."""
     head: set[tuple[str, str]] = field(default_factory=set)
@@ -77,7 +79,7 @@ class Evidence:
 
         wrk leaves with a request under way on each connection: those are logged, though it did not see the answer.
         """
-        found = len(self.predictions)
+        found = self.recorded
         most = (acknowledged + connections) * rows
         if variant.records == "none":
             self._expect(found == 0, f"{variant.name}: {found} records of predictions where there should be none")
@@ -86,10 +88,10 @@ class Evidence:
             acknowledged * rows <= found <= most,
             f"{variant.name}: {found} records for {acknowledged * rows} acknowledged predictions (at most {most})",
         )
-        flagged, head = len(self.flagged), len(self.head)
+        flagged, head = self._rows_of(self.flagged), self._rows_of(self.head)
         self._expect(
-            flagged == self.server_spans * rows == self.predict_spans * rows,
-            f"{variant.name}: {flagged} records say that they are traced, {rows} a request, "
+            self.whole(rows),
+            f"{variant.name}: records of {flagged} rows say that they are traced, {rows} a request, "
             f"{self.server_spans} server spans and {self.predict_spans} predict spans are there",
         )
         share = variant.traced
@@ -98,6 +100,18 @@ class Evidence:
             abs(head - found * share) <= leeway,
             f"{variant.name}: {head} of {found} records were sampled, wanted a share of {share}",
         )
+
+    def whole(self, rows: int) -> bool:
+        """Tell whether there are as many spans as the records of requests with so many rows say."""
+        return self._rows_of(self.flagged) == self.server_spans * rows == self.predict_spans * rows
+
+    @property
+    def recorded(self) -> int:
+        """How many rows have a record."""
+        return self._rows_of(self.predictions)
+
+    def _rows_of(self, records: set[tuple[str, str]]) -> int:
+        return len(records) + sum(count - 1 for each, count in self.rows.items() if each in records)
 
     @staticmethod
     def _expect(fact: bool, otherwise: str) -> None:  # noqa: FBT001 - the fact itself
@@ -121,6 +135,8 @@ class Evidence:
                             )
                         )
                         self.predictions.add(number)
+                        if rows := _value(item.attributes, "prediction.rows"):
+                            self.rows[number] = int(rows)
                         if item.flags & 1:
                             self.flagged.add(number)
                         if _value(item.attributes, "prediction.kept") == "head":

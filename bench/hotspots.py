@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from bench.__main__ import choose_cores
 from bench.pinned import BenchError
 from bench.running import Running
+from bench.setting import Setting
 from bench.sinks import Sinks
 from bench.variants import VARIANTS
 
@@ -64,13 +65,13 @@ def _sampled(
     stack.callback(sinks.end)
     server = Running(variant, folder, cores, sinks.of(variant))
     stack.callback(server.end)
-    unsampled = server.measure(connections, seconds)
+    unsampled = server.measure(Setting(connections, 1), seconds)
     stacks = folder / "stacks"
     command = [sampler, "record", "--gil", "--function", "--format", "raw", "--rate", str(_RATE)]
     command += ["--duration", str(max(1, seconds - 1)), "--pid", str(server.server.pid), "--output", str(stacks)]
     server.server.go_on()
     recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    server.measure(connections, seconds)
+    server.measure(Setting(connections, 1), seconds)
     _, said = recording.communicate(timeout=_STOPS)
     if recording.returncode or not stacks.exists():
         msg = f"py-spy failed: {said.decode(errors='replace')}"

@@ -15,6 +15,7 @@ from bench import dialects, wrk
 from bench.__main__ import choose_cores
 from bench.pinned import BenchError, Pinned, free_port
 from bench.programs import start
+from bench.setting import Setting
 from bench.variants import VARIANTS
 
 _SLICE = 10  # s of load between two looks
@@ -44,7 +45,7 @@ def _watch(folder: Path, slices: int, connections: int) -> list[int]:
     (variant,) = (variant for variant in VARIANTS if variant.name == "traced5")
     nobody = f"http://127.0.0.1:{free_port()}"
     command, environ = start(variant, port, folder, nobody)
-    requests = dialects.questions(variant.dialect, 1, folder)
+    requests = dialects.questions(variant.dialect, Setting(1, 1), folder)
     server = Pinned("server", command, cores.server, environ, folder / "said.txt", folder)
     resident = []
     try:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.alone import Costs
-    from bench.rounds import Results, Setting
+    from bench.rounds import Results
+    from bench.setting import Setting
     from bench.variants import Variant
 
 _PACKAGES = ("aiohttp", "uvloop", "msgspec", "numpy", "onnxruntime", "opentelemetry-sdk")
@@ -38,16 +39,18 @@ def write(path: Path, part: str, lines: Sequence[str]) -> None:
 
 
 def rounds_page(
-    variants: Sequence[Variant], settings: Sequence[Setting], results: Results, tools: Sequence[str]
+    variants: Sequence[Variant],
+    settings: Sequence[Setting],
+    results: Results,
+    tools: Sequence[str],
+    bases: tables.Bases,
 ) -> list[str]:
     """Return the lines of a part whose servers ran side by side."""
     rounds = min(len(measured) for measured in results.measured.values())
     lines = head(rounds, tools)
     for setting in settings:
-        many = "s" if setting.connections > 1 else ""
-        rows = "" if setting.rows == 1 else f", {setting.rows} rows a request"
-        lines += ["", f"### {setting.connections} connection{many}{rows}", ""]
-        lines += tables.side_by_side(variants, setting, results)
+        lines += ["", f"### {setting.title}", ""]
+        lines += tables.side_by_side(variants, setting, results, bases)
     return [*lines, "", *_circumstances(variants, settings[-1], results)]
 
 

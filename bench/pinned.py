@@ -47,9 +47,13 @@ class Pinned:
             os.sched_setaffinity(0, here)
         self.pid = self._process.pid
 
-    def wait_for(self, url: str, body: bytes | None = None) -> bytes:
-        """Return the first answer 200; raises BenchError if there is none in time."""
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    def wait_for(self, url: str, body: bytes | None = None, binary: bytes = b"") -> bytes:
+        """Return the first answer 200; raises BenchError if there is none in time; `binary` follows the JSON."""
+        headers = {"Content-Type": "application/json"}
+        if body is not None and binary:
+            headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(body))}
+            body += binary
+        request = urllib.request.Request(url, body, headers)
         until = time.monotonic() + _START
         while time.monotonic() < until and self._process.poll() is None:
             try:

@@ -1,5 +1,5 @@
 -- POST the lines of a file in turn: wrk ... -s predict.lua URL -- FILE [LOAD SEED]; at the end one line of JSON for
--- wrk.py. LOAD is "traceparent" (each request has another one) or "livez" (one request in 100 is GET /livez instead).
+-- wrk.py. Where data of tensors follows, a line has the lengths of the JSON and of the data, then come both. LOAD is "traceparent" (each request has another one) or "livez" (one request in 100 is GET /livez instead).
 local requests = {}
 local turn = 0
 local load, livez
@@ -11,8 +11,17 @@ setup = function(thread)
 end
 
 init = function(args)
-  local headers = { ["Content-Type"] = "application/json" }
-  for line in io.lines(args[1]) do
+  local file = io.open(args[1], "rb")
+  while true do
+    local line = file:read("*l")
+    if not line then break end
+    local headers = { ["Content-Type"] = "application/json" }
+    local json, binary = line:match("^(%d+) (%d+)$")
+    if json then
+      headers = { ["Content-Type"] = "application/octet-stream", ["Inference-Header-Content-Length"] = json }
+      line = file:read(tonumber(json) + tonumber(binary))
+      file:read("*l")
+    end
     local text = wrk.format("POST", nil, headers, line)
     local first = text:find("\r\n", 1, true) + 1
     requests[#requests + 1] = { all = text, line = text:sub(1, first), rest = text:sub(first + 1) }

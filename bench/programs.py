@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import environments
+from bench.model_repository import repository
 from bench.pinned import BenchError, free_port
+from bench.setting import IMAGES, IRIS
 from bench.variants import BARE, ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.variants import Variant
 
 _BENCH = ROOT / "bench"
@@ -56,12 +61,12 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
             "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
         }
     elif variant.tree != ROOT:
-        command, more = [str(_python_of(variant.tree)), "-m", "predictor"], _predictor(port, folder, sink, variant.tree)
+        command, more = [str(_python_of(variant.tree)), "-m", "predictor"], _predictor(variant, port, folder, sink)
     elif variant.lane:
-        command, more = [sys.executable, "-m", "bench.lane_counter"], _predictor(port, folder, sink)
+        command, more = [sys.executable, "-m", "bench.lane_counter"], _predictor(variant, port, folder, sink)
         more |= {"PYTHONPATH": str(ROOT), "BENCH_LANE_COUNT": str(lane_count(folder))}
     else:
-        command, more = [sys.executable, "-m", "predictor"], _predictor(port, folder, sink)
+        command, more = [sys.executable, "-m", "predictor"], _predictor(variant, port, folder, sink)
     return Start(command, environ | more | variant.environ)
 
 
@@ -86,11 +91,15 @@ def _python_of(tree: Path) -> Path:
     return python
 
 
-def _predictor(port: int, folder: Path, sink: str | None, tree: Path = ROOT) -> dict[str, str]:
+def _predictor(variant: Variant, port: int, folder: Path, sink: str | None) -> dict[str, str]:
+    model = variant.tree / "models" / "iris"
+    if variant.repository or variant.per_request:
+        model = repository(folder.parent, per_request=variant.per_request)
+        model = model if variant.repository else model / "iris"
     environ = {
         "PREDICTOR_PORT": str(port),
         "PREDICTOR_OUTBOX": str(folder / "outbox"),
-        "PREDICTOR_MODEL": str(tree / "models" / "iris"),
+        "PREDICTOR_MODEL": str(model),
         "PREDICTOR_QUEUE_ROWS": "16384",  # 32 connections with 256 rows each may all wait
     }
     if sink:
@@ -102,23 +111,30 @@ def _predictor(port: int, folder: Path, sink: str | None, tree: Path = ROOT) -> 
 
 def _peer(variant: Variant, port: int, folder: Path, sink: str | None) -> tuple[list[str], dict[str, str]]:
     python = environments.python(variant.peer)
+    models = {"BENCH_MODELS": str(repository(folder.parent))} if variant.repository else {}
     match variant.program:
         case "kserve":
-            return [str(python), str(_PEERS / "on_kserve.py"), "--http_port", str(port), "--enable_grpc", "false"], {}
+            return [
+                str(python),
+                str(_PEERS / "on_kserve.py"),
+                "--http_port",
+                str(port),
+                "--enable_grpc",
+                "false",
+            ], models
         case "kserve-agent":
             agent = environments.agent()
             script = [str(_PEERS / "with_kserve_agent"), str(python), str(agent), str(port)]
-            return [*script, str(free_port()), str(sink)], {}
+            return [*script, str(free_port()), str(sink)], models
         case "mlserver":
-            return [str(python.with_name("mlserver")), "start", str(folder)], {
+            _write_settings(folder, IMAGES if variant.repository else ())
+            return [str(python.with_name("mlserver")), "start", str(folder)], models | {
                 "MLSERVER_HOST": "127.0.0.1",
                 "MLSERVER_HTTP_PORT": str(port),
                 "MLSERVER_GRPC_PORT": str(free_port()),
                 "MLSERVER_METRICS_PORT": str(free_port()),
                 "MLSERVER_DEBUG": "false",
                 "MLSERVER_PARALLEL_WORKERS": "0",  # on one core a worker process of its own only adds a hop
-                "MLSERVER_MODEL_NAME": "iris",
-                "MLSERVER_MODEL_IMPLEMENTATION": "on_mlserver.IrisModel",
             }
         case "litserve":
             return [str(python), str(_PEERS / "on_litserve.py"), str(port), str(folder / "litserve.jsonl")], {}
@@ -128,3 +144,13 @@ def _peer(variant: Variant, port: int, folder: Path, sink: str | None) -> tuple[
         "BENTOML_HOME": str(folder / "home"),
         "BENTOML_DO_NOT_TRACK": "True",  # would report usage to its maker
     }
+
+
+def _write_settings(folder: Path, images: Sequence[str]) -> None:
+    """Write what MLServer is told of each model."""
+    for name in (IRIS, *images):
+        place = folder / "settings" / name
+        place.mkdir(parents=True)
+        implementation = "on_mlserver.IrisModel" if name == IRIS else "on_mlserver.ImageModel"
+        settings = {"name": name, "implementation": implementation}
+        (place / "model-settings.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bench import against
+from bench.alone_in_a_loop import RuntimeLoop
 from bench.nginx import NotInstalledError
 from bench.pinned import BenchError
 from bench.running import Running
@@ -22,16 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.running import Cores, Measured
+    from bench.setting import Setting
     from bench.variants import Variant
 
+Server = Running | RuntimeLoop
 _WARM_UP = 1  # s of load before the first round, at most
-
-
-class Setting(NamedTuple):
-    """What a table is about."""
-
-    connections: int
-    rows: int
 
 
 class Results(NamedTuple):
@@ -49,7 +45,7 @@ class Rounds:
     def __init__(self, folder: Path, cores: Cores, say: Callable[[str], None]) -> None:
         """Start nothing yet."""
         self._folder, self._cores, self._say = folder, cores, say
-        self._servers: list[Running] = []
+        self._servers: list[Server] = []
         self.results = Results(defaultdict(list), {})
 
     def run(self, variants: Sequence[Variant], settings: Sequence[Setting], *, rounds: int, seconds: int) -> Results:
@@ -64,7 +60,7 @@ class Rounds:
                 self._attempt(server, partial(self._warm, server, settings, min(seconds, _WARM_UP)))
             for number in range(1, rounds + 1):
                 for setting in settings:
-                    for server in shuffled(self._servers):
+                    for server in shuffled([each for each in self._servers if each.variant.answers(setting)]):
                         self._attempt(server, partial(self._measure, server, setting, seconds, f"{number}/{rounds}"))
         for name in self.results.failed:  # what failed half-way has no row of its own
             for key in [key for key in self.results.measured if key[0] == name]:
@@ -74,30 +70,40 @@ class Rounds:
     def _start(self, variant: Variant, sinks: Sinks, stack: contextlib.ExitStack) -> None:
         self._say(f"starting: {variant.title}")
         try:
-            server = Running(variant, self._folder, self._cores, sinks.of(variant))
+            server = (
+                RuntimeLoop(variant, self._folder, self._cores)
+                if variant.program == "runtime"
+                else Running(variant, self._folder, self._cores, sinks.of(variant))
+            )
         except BenchError as error:
             self._fail(variant, error)
         else:
             stack.callback(server.end)
             self._servers.append(server)
 
-    def _warm(self, server: Running, settings: Iterable[Setting], seconds: int) -> None:
-        for rows in {setting.rows for setting in settings}:
-            server.check(rows)
-            server.measure(max(setting.connections for setting in settings), seconds, rows)
+    def _warm(self, server: Server, settings: Iterable[Setting], seconds: int) -> None:
+        asked = {
+            setting._replace(connections=0, client="wrk") for setting in settings if server.variant.answers(setting)
+        }
+        for each in sorted(asked):
+            server.check(each)
+            most = max(
+                setting.connections for setting in settings if setting._replace(connections=0, client="wrk") == each
+            )
+            server.measure(each._replace(connections=most), seconds)
 
-    def _measure(self, server: Running, setting: Setting, seconds: int, number: str) -> None:
-        measured = server.measure(setting.connections, seconds, setting.rows)
+    def _measure(self, server: Server, setting: Setting, seconds: int, number: str) -> None:
+        measured = server.measure(setting, seconds)
         self.results.measured[server.variant.name, setting].append(measured)
         self._say(_progress(number, setting, server.variant, measured))
 
-    def _attempt(self, server: Running, what: Callable[[], None]) -> None:
+    def _attempt(self, server: Server, what: Callable[[], None]) -> None:
         if server not in self._servers:
             return
         try:
             what()
         except BenchError as error:
-            server.server.pause()
+            server.pause()
             self._fail(server.variant, error)
 
     def _fail(self, variant: Variant, error: BenchError) -> None:
@@ -111,17 +117,17 @@ class Rounds:
         self._servers = [server for server in self._servers if against.pair_of(server.variant) != pair]
 
 
-def shuffled(servers: Sequence[Running]) -> list[Running]:
+def shuffled(servers: Sequence[Server]) -> list[Server]:
     """Return the servers in random order; those of a pair stay together, so that both see the same machine."""
-    pairs: dict[str, list[Running]] = {}
+    pairs: dict[str, list[Server]] = {}
     for server in random.sample(servers, len(servers)):
         pairs.setdefault(against.pair_of(server.variant), []).append(server)
     return [server for pair in random.sample(list(pairs.values()), len(pairs)) for server in pair]
 
 
-def _check_alike(servers: Sequence[Running]) -> None:
+def _check_alike(servers: Sequence[Server]) -> None:
     """Raise BenchError unless all that are no peers answer in the same form: all encode as much."""
-    forms = {s.variant.name: _form(msgspec.json.decode(s.answer)) for s in servers if not s.variant.peer}
+    forms = {s.variant.name: _form(msgspec.json.decode(s.answer)) for s in servers if s.answer and not s.variant.peer}
     for name, form in forms.items():
         first = next(iter(forms))
         if form != forms[first]:
@@ -142,7 +148,7 @@ def _form(value: object) -> object:
 
 def _progress(number: str, setting: Setting, variant: Variant, measured: Measured) -> str:
     return (
-        f"{number:>5}  {setting.connections:3d} conn {setting.rows:3d} rows  {variant.name:15s} "
+        f"{number:>5}  {setting.title}  {variant.name:15s} "
         f"{measured.rate:7.0f}/s  {measured.cpu:7.1f} µs CPU  "
         f"p50 {measured.p50 / 1000:.2f}  p99 {measured.p99 / 1000:.2f} ms  "
         f"others {measured.others:.0%}  recorded {measured.recorded} of {measured.acknowledged}"

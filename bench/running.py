@@ -7,10 +7,10 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import dialects, nginx, wrk
-from bench.peers.iris import Iris
+from bench import dialects, nginx, triton_load, wrk
 from bench.pinned import BenchError, Pinned, core_time, free_port
 from bench.programs import lane_count, start
+from bench.setting import Setting
 from bench.trail import Trail
 from bench.variants import ROOT
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.sinks import Sink
     from bench.variants import Variant
 
-_model = Iris()
 _IN_LANE = 0.99
 """Share of the predictions that the fast lane must answer where it is on: a pooled connection may change hands."""
 _COUNTED = 10.0  # s for a server to write its count
@@ -82,27 +81,25 @@ class Running:
         try:
             if variant.nginx:
                 self._nginx, self._address = nginx.start(port, cores.load, self._folder)
-            self.answer = self.check(1)
+            self.answer = self.check(Setting(1, 1))
         except BaseException:
             self.end()
             raise
         self.server.pause()
 
-    def check(self, rows: int) -> bytes:
-        """Return the answer to the first request with so many rows; raises BenchError unless it is the model's own."""
+    def check(self, setting: Setting) -> bytes:
+        """Return the answer to the first request of a setting; raises BenchError unless it is the model's own."""
         self.server.go_on()
         dialect = self.variant.dialect
-        questions = dialects.questions(dialect, rows, self._folder)
+        questions = dialects.questions(dialect, setting, self._folder)
         self.trail.begin()
-        answer = self.server.wait_for(self._address + questions.path, questions.bodies[0])
-        self.trail.arrived(self.records_a_request(rows))  # lest it counts for the next measurement
+        answer = self.server.wait_for(self._address + questions.path, *questions.bodies[0])
+        self.trail.arrived(self.records_a_request(setting), setting.rows)  # lest it counts for the next measurement
         if self.variant.program != "bare":  # the bare handler has no model
-            probabilities, scores = _model.run(dialects.rows_of(0, rows))
-            expected = list(zip(probabilities.tolist(), scores.tolist(), strict=True))
-            questions.check(dialect, self.variant.name, answer, expected)
+            dialects.check(self.variant.name, dialect.numbers(answer), dialect.expected(setting), answer)
         return answer
 
-    def measure(self, connections: int, seconds: int, rows: int = 1) -> Measured:
+    def measure(self, setting: Setting, seconds: int) -> Measured:
         """Return one measurement; raises BenchError if the server did not do what the variant says."""
         self.server.go_on()
         time.sleep(0.1)  # for what it has to catch up with after the pause
@@ -110,7 +107,7 @@ class Running:
         cpu, collector_cpu = self.server.cpu(), self._collector_cpu()
         in_lane = self.answered_by_lane()
         core, load_core = core_time(self._cores.server), core_time(self._cores.load)
-        load = self.load(connections, seconds, rows)
+        load = self.load(setting, seconds)
         core_after, load_after, own = (
             core_time(self._cores.server),
             core_time(self._cores.load),
@@ -118,12 +115,14 @@ class Running:
         )
         self.server.check_core()
         at_end = self.trail.size()
-        evidence = self.trail.arrived(load.predictions * self.records_a_request(rows))
+        evidence = self.trail.arrived(load.predictions * self.records_a_request(setting), setting.rows)
         if self.variant.ours:
-            evidence.check(self.variant, load.predictions, connections, rows)
+            evidence.check(self.variant, load.predictions, setting.connections, setting.rows)
         lane = None
         if in_lane is not None:
-            lane = lane_share(self.variant, (self.answered_by_lane() or 0) - in_lane, load.predictions, connections)
+            lane = lane_share(
+                self.variant, (self.answered_by_lane() or 0) - in_lane, load.predictions, setting.connections
+            )
         used, collector_used = self.server.cpu() - cpu, self._collector_cpu() - collector_cpu
         self.server.pause()
         return Measured(
@@ -135,24 +134,29 @@ class Running:
             load_core=load_after.share_since(load_core),
             shipped=at_end / max(1, self.trail.size()) if self.sink else 1.0,
             collector_cpu=collector_used / load.requests * 1e6,
-            acknowledged=load.predictions * self.records_a_request(rows),
-            recorded=len(evidence.predictions),
+            acknowledged=load.predictions * self.records_a_request(setting),
+            recorded=evidence.recorded,
             lane=lane,
         )
 
-    def load(self, connections: int, seconds: int, rows: int = 1) -> wrk.Load:
-        """Return what wrk saw; it is over before anything is looked at."""
-        questions = dialects.questions(self.variant.dialect, rows, self._folder)
+    def load(self, setting: Setting, seconds: int) -> wrk.Load:
+        """Return what the client saw; it is over before anything is looked at."""
+        questions = dialects.questions(self.variant.dialect, setting, self._folder)
+        client = wrk.run if setting.client == "wrk" else triton_load.run
         try:
             address, core = self._address + questions.path, self._cores.load
-            return wrk.run(address, questions.file, connections, seconds, core, self.variant.load)
+            return client(address, questions.file, setting.connections, seconds, core, self.variant.load)
         except BenchError as error:
             msg = f"{self.variant.name}: {error}"
             raise BenchError(msg) from error
 
-    def records_a_request(self, rows: int) -> int:
-        """Return how many records a request with so many rows must have: KServe's agent logs the request as a whole."""
-        return 1 if self.variant.records == "events" else rows
+    def records_a_request(self, setting: Setting) -> int:
+        """Return how many rows its log must have of a request: KServe's agent logs the request as a whole."""
+        return 1 if self.variant.records == "events" else setting.rows
+
+    def pause(self) -> None:
+        """Stop it where it is."""
+        self.server.pause()
 
     def end(self) -> None:
         """End the server, and what stands before it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.variants import BARE, OFF
 
@@ -11,23 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bench.alone import Costs
-    from bench.rounds import Results, Setting
+    from bench.rounds import Results
     from bench.running import Measured
+    from bench.setting import Setting
     from bench.variants import Variant
 
-_SIDE_BY_SIDE = (
-    "",
-    "`--only`",
-    "requests/s",
-    "÷ bare",
-    "÷ logging off",
-    "CPU µs a request",
-    "CPU ÷ bare",
-    "p50 ms",
-    "p99 ms",
-    "p99 ÷ bare",
-    "recorded",
-)
+
+class Bases(NamedTuple):
+    """What the rows of a table are compared with: two variants, each with its word in the head."""
+
+    first: tuple[str, str] = (BARE, "bare")
+    second: tuple[str, str] = (OFF, "logging off")
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the head of the table."""
+        first, second = self.first[1], self.second[1]
+        return (
+            *("", "`--only`", "requests/s", f"÷ {first}", f"÷ {second}"),
+            *("CPU µs a request", f"CPU ÷ {first}", "p50 ms", "p99 ms", f"p99 ÷ {first}", "recorded"),
+        )
+
+
 _COSTS = (
     "",
     "`--only`",
@@ -41,13 +45,17 @@ _COSTS = (
     "B on the wire",
     "recorded",
 )
-_OURS = "traced5"
-"""The variant that is compared with the peers: everything on."""
+_OURS = ("traced5", "v2-traced5")
+"""The variants that are compared with the peers: everything on."""
+_BARE_AND_OFF = Bases()
 
 
-def side_by_side(variants: Sequence[Variant], setting: Setting, results: Results) -> list[str]:
+def side_by_side(
+    variants: Sequence[Variant], setting: Setting, results: Results, bases: Bases = _BARE_AND_OFF
+) -> list[str]:
     """Return the table of one setting, and what it says of the peers."""
-    lines = [*head(_SIDE_BY_SIDE), *(_row(variant, setting, results) for variant in variants)]
+    found = [variant for variant in variants if variant.has_row(setting)]
+    lines = [*head(bases.columns()), *(_row(variant, setting, results, bases) for variant in found)]
     return [*lines, *_beside(variants, setting, results), *_against_peers(variants, setting, results)]
 
 
@@ -95,30 +103,33 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     return f"**{middle:{form}}** ({low:{form}}-{high:{form}})"
 
 
-def _row(variant: Variant, setting: Setting, results: Results) -> str:
+def _row(variant: Variant, setting: Setting, results: Results, against: Bases) -> str:
     begin = f"| {variant.title} | {variant.name} |"
     if variant.name in results.failed:
         return f"{begin} {sentence(results.failed[variant.name])} {'|' * 9}"
+    if setting.form in variant.lacks:
+        return f"{begin} {variant.lacks[setting.form]} {'|' * 9}"
     mine = results.measured[variant.name, setting]
+    first, second = against.first[0], against.second[0]
 
     def median(value: Callable[[Measured], float], form: str) -> str:
         return format(statistics.median(map(value, mine)), form)
 
     def ratio(value: Callable[[Measured], float], base: str) -> str:
         bases = results.measured.get((base, setting))
-        if variant.name == base or (base == OFF and variant.name == BARE) or not bases:
+        if variant.name == base or (base == second and variant.name == first) or not bases:
             return ""
         return spread([value(m) / value(b) for m, b in zip(mine, bases, strict=True)])
 
     cells = (
         median(lambda m: m.rate, ",.0f"),
-        ratio(lambda m: m.rate, BARE),
-        ratio(lambda m: m.rate, OFF),
+        ratio(lambda m: m.rate, first),
+        ratio(lambda m: m.rate, second),
         spread([m.cpu for m in mine], ".0f"),
-        ratio(lambda m: m.cpu, BARE),
+        ratio(lambda m: m.cpu, first),
         median(lambda m: m.p50 / 1000, ".2f"),
         median(lambda m: m.p99 / 1000, ".2f"),
-        ratio(lambda m: m.p99, BARE),
+        ratio(lambda m: m.p99, first),
         _recorded(variant, mine),
     )
     return f"{begin} {' | '.join(cells)} |"
@@ -153,7 +164,7 @@ def _beside(variants: Sequence[Variant], setting: Setting, results: Results) -> 
 
 def _against_peers(variants: Sequence[Variant], setting: Setting, results: Results) -> Iterator[str]:
     """Yield how many times the requests of the best peer, in the same round, our server answers."""
-    ours = results.measured.get((_OURS, setting), [])
+    ours = next((results.measured[name, setting] for name in _OURS if (name, setting) in results.measured), [])
     logging = [variant.name for variant in variants if variant.peer and variant.records != "none"]
     peers = {name: results.measured[name, setting] for name in logging if (name, setting) in results.measured}
     if not ours or not peers:

@@ -33,14 +33,18 @@ class Trail:
             self._sink.clear()
         self._before = sizes(self._files())
 
-    def arrived(self, wanted: int) -> Evidence:
-        """Return what there is once all that was acknowledged has arrived, or the time for it is over."""
+    def arrived(self, wanted: int, rows: int = 1) -> Evidence:
+        """Return what there is once all that was acknowledged has arrived, or the time for it is over.
+
+        What was under way at the end comes after it: of ours, records and spans must agree then; see `Evidence.whole`.
+        """
         until = time.monotonic() + (_ARRIVED if self._variant.ours else _GIVEN_UP)
         while True:
             self._wait_until_quiet(until)
             evidence = since(self._before, self._files(), self._variant.records)
             evidence.predictions -= self._seen
-            if not self._elsewhere() or len(evidence.predictions) >= wanted or time.monotonic() > until:
+            complete = evidence.recorded >= wanted and (not self._variant.ours or evidence.whole(rows))
+            if not self._elsewhere() or complete or time.monotonic() > until:
                 break
         if self._variant.sink == "slow":
             self._seen |= evidence.predictions

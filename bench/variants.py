@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Literal
 
 from bench import dialects, wrk
 from bench.environments import AGENT_VERSION, ROOT, version
+from bench.open_inference import OpenInference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BARE", "OFF", "ROOT", "VARIANTS", "Variant"]
+    from bench.dialects import Dialect
+    from bench.setting import Form, Setting
+
+__all__ = ["BARE", "OFF", "ROOT", "TRACED_5", "VARIANTS", "Variant"]
 
 BARE = "bare"
 OFF = "off"
-Program = Literal["bare", "predictor", "obvious", "kserve", "kserve-agent", "mlserver", "litserve", "bentoml"]
+Program = Literal[
+    "bare", "runtime", "predictor", "obvious", "kserve", "kserve-agent", "mlserver", "litserve", "bentoml"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,21 @@ class Variant:
     """Share of the requests that must have spans."""
     alone: bool = False
     """Measured only in the part where servers run one after the other."""
-    dialect: dialects.Dialect = dialects.OURS
+    dialect: Dialect = dialects.OURS
     load: wrk.Kind = ""
     """What differs from one request to the next, besides the rows."""
     nginx: bool = False
     """Asked through nginx."""
     lane: Literal["", "on", "off"] = ""
     """Whether the fast lane must answer its predictions; empty: nobody counts."""
+    repository: bool = False
+    """Serves models of images too, not iris alone."""
+    per_request: bool = False
+    """Has a record for the rows of a request together, not one for each."""
+    models: tuple[str, ...] = ()
+    """The models that it is measured with; empty: every one."""
+    lacks: dict[Form, str] = field(default_factory=dict)
+    """What it answers to a form that it has not, in place of figures."""
     beside: str = ""
     """The variant that it is but for one thing; such a row is in the part `connections` only."""
     tree: Path = ROOT
@@ -49,7 +63,15 @@ class Variant:
     @property
     def ours(self) -> bool:
         """Tell whether every acknowledged prediction must have its record; elsewhere the missing are reported."""
-        return self.program in {"bare", "predictor"}
+        return self.program in {"bare", "predictor", "runtime"}
+
+    def answers(self, setting: Setting) -> bool:
+        """Tell whether it is measured in a setting."""
+        return self.has_row(setting) and setting.form not in self.lacks
+
+    def has_row(self, setting: Setting) -> bool:
+        """Tell whether it stands in the table of a setting: with figures, or with why it has none."""
+        return not self.models or setting.model in self.models
 
     @property
     def peer(self) -> str:
@@ -59,7 +81,7 @@ class Variant:
 
 
 _NO_TRACES = {"OTEL_TRACES_EXPORTER": "none"}
-_TRACED_5 = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
+TRACED_5 = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
 _OBVIOUS_5 = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.05"}
 _ALL = {"OTEL_TRACES_SAMPLER": "always_on"}
 _LANE_OFF = {"PREDICTOR_FAST_LANE": "off"}
@@ -73,7 +95,7 @@ def _like_traced5(
     *,
     nginx: bool = False,
 ) -> Variant:
-    environ = _TRACED_5 | (_LANE_OFF if lane == "off" else {})
+    environ = TRACED_5 | (_LANE_OFF if lane == "off" else {})
     return Variant(
         *(name, f"5 % traced, {title}"),
         environ=environ,
@@ -91,7 +113,15 @@ VARIANTS = (
     Variant(OFF, "logging off", environ={"PREDICTOR_LOG": "off"}, records="none"),
     Variant("on", "logging on, kept on disk"),
     Variant("shipped", "+ shipped to a Collector", environ=_NO_TRACES, sink="up"),
-    Variant("traced5", "+ 5 % traced", environ=_TRACED_5, sink="up", traced=0.05),
+    Variant("traced5", "+ 5 % traced", environ=TRACED_5, sink="up", traced=0.05),
+    Variant(
+        "per-request",
+        "5 % traced, a record a request",
+        environ=TRACED_5,
+        sink="up",
+        traced=0.05,
+        per_request=True,
+    ),
     _like_traced5("lane-off", "fast lane off", lane="off"),
     _like_traced5("heads", "each request its own `traceparent`", load="traceparent"),
     _like_traced5("odd", "one request in 100 a `GET /livez`", load="livez"),
@@ -124,7 +154,9 @@ VARIANTS = (
         )
         for state in ("down", "slow")
     ),
-    Variant("mlserver", f"MLServer {version('mlserver')}, has no log", "mlserver", records="none", dialect=dialects.V2),
+    Variant(
+        "mlserver", f"MLServer {version('mlserver')}, has no log", "mlserver", records="none", dialect=OpenInference()
+    ),
     Variant("litserve", f"LitServe {version('litserve')}, Logger", "litserve", records="lines", dialect=dialects.DATA),
     Variant("bentoml", f"BentoML {version('bentoml')}, monitor", "bentoml", records="lines", dialect=dialects.DATA),
 )

@@ -1,4 +1,4 @@
-"""The iris model for the peers: the same two ONNX files, run as each of their own examples would run them."""
+"""The models for the peers: the same ONNX files, run as each of their own examples would run them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import onnxruntime as ort
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+REPOSITORY = os.environ.get("BENCH_MODELS")
+"""The folder of the models of images, if they are served too."""
 FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 MODEL = Path(os.environ.get("BENCH_MODEL", Path(__file__).parents[2] / "models" / "iris"))
 
@@ -20,13 +22,8 @@ class Iris:
     """The classifier and the detector of outliers; `run` may be called by several threads at once."""
 
     def __init__(self, folder: Path = MODEL) -> None:
-        """Open both files; every server has one core, so more threads inside the runtime would only wait."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._classifier, self._detector = (
-            ort.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
-            for file in ("classifier.onnx", "outlier.onnx")
-        )
+        """Open both files."""
+        self._classifier, self._detector = (_session(folder / file) for file in ("classifier.onnx", "outlier.onnx"))
         self._inputs = [session.get_inputs()[0].name for session in (self._classifier, self._detector)]
 
     def run(self, rows: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # noqa: ANN401 - what numpy takes
@@ -43,3 +40,29 @@ class Iris:
             {"prediction": each, "is_outlier": score < 0, "outlier_score": score}
             for each, score in zip(probabilities, scores, strict=True)
         ]
+
+
+class Image:
+    """A model of images; `run` may be called by several threads at once."""
+
+    def __init__(self, name: str) -> None:
+        """Open its file in the repository."""
+        self._session = _session(Path(REPOSITORY or "") / name / "1" / "model.onnx")
+
+    def run(self, images: Any) -> NDArray[np.float32]:  # noqa: ANN401 - what numpy takes
+        """Return the scores (N, classes)."""
+        (scores,) = self._session.run(["scores"], {"image": np.asarray(images, np.float32)})
+        found: NDArray[np.float32] = scores
+        return found
+
+
+def images() -> list[str]:
+    """Return the names of the models of images."""
+    return sorted(each.parent.parent.name for each in Path(REPOSITORY).glob("*/1/model.onnx")) if REPOSITORY else []
+
+
+def _session(file: Path) -> ort.InferenceSession:
+    """Open a file; every server has one core, so more threads inside the runtime would only wait."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])

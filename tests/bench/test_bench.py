@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 from bench import alone, dialects, environments, evidence, page, rounds, running, tables
 from bench.pinned import BenchError, Pinned
+from bench.setting import Setting
 from bench.variants import VARIANTS
 
 if TYPE_CHECKING:
     from bench.variants import Variant
 
-ONE = rounds.Setting(8, 1)
+ONE = Setting(8, 1)
 
 
 def variant(name: str) -> Variant:
@@ -69,23 +70,27 @@ def test_peers_are_installed_by_the_locked_pip(tmp_path: Path, monkeypatch: pyte
         ),
     ],
 )
-def test_an_answer_is_held_to_the_models_own_numbers(name: str, answer: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_an_answer_is_held_to_the_models_own_numbers(name: str, answer: Any) -> None:  # noqa: ANN401
     """Whatever its protocol, a server that answers other numbers than the model is not measured."""
-    dialect = variant(name).dialect
-    questions = dialects.questions(dialect, 1, tmp_path)
     body = msgspec.json.encode(answer)
-    questions.check(dialect, name, body, [([0.1, 0.2, 0.7], 0.5)])
-    for wrong in ([([0.2, 0.1, 0.7], 0.5)], [([0.1, 0.2, 0.7], -0.5)], [([0.1, 0.2, 0.7], 0.5)] * 2):
+    found = variant(name).dialect.numbers(body)
+    right = {"probabilities": [0.1, 0.2, 0.7], "outlier_score": [0.5]}
+    dialects.check(name, found, right, body)
+    for wrong in (
+        {"probabilities": [0.2, 0.1, 0.7], "outlier_score": [0.5]},
+        {"probabilities": [0.1, 0.2, 0.7], "outlier_score": [-0.5]},
+        {"probabilities": [0.1, 0.2, 0.7] * 2, "outlier_score": [0.5] * 2},
+    ):
         with pytest.raises(BenchError, match=name):
-            questions.check(dialect, name, body, wrong)
+            dialects.check(name, found, wrong, body)
 
 
 @pytest.mark.parametrize("each", VARIANTS, ids=lambda each: each.name)
 def test_every_server_is_asked_the_same_rows(each: Variant, tmp_path: Path) -> None:
     """Each protocol's requests hold the rows that the expected numbers are computed from, as many as asked for."""
-    questions = dialects.questions(each.dialect, 16, tmp_path)
-    assert questions.file.read_bytes().splitlines() == list(questions.bodies)
-    (content,) = msgspec.json.decode(questions.bodies[1]).values()
+    questions = dialects.questions(each.dialect, Setting(1, 16), tmp_path)
+    assert questions.file.read_bytes().splitlines() == [body.json for body in questions.bodies]
+    (content,) = msgspec.json.decode(questions.bodies[1].json).values()
     flat = content[0]["data"] if each.program == "mlserver" else [number for row in content for number in row]
     assert flat == [number for row in dialects.rows_of(1, 16) for number in row]
 

@@ -16,6 +16,7 @@ import pytest
 
 from bench import against, nginx, programs, rounds, running, tables, wrk
 from bench.pinned import BenchError
+from bench.setting import Setting
 from bench.variants import ROOT, VARIANTS, Variant
 from tests.support.external_programs import on_path
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ONE = rounds.Setting(8, 1)
+ONE = Setting(8, 1)
 CORE = min(os.sched_getaffinity(0))
 
 
@@ -111,7 +112,7 @@ def test_the_lanes_answers_are_counted_in_the_server_itself(name: str, tmp_path:
     try:
         server.server.go_on()
         before = server.answered_by_lane()
-        load = server.load(4, 1)
+        load = server.load(Setting(4, 1), 1)
         after = server.answered_by_lane()
     finally:
         server.end()

@@ -208,6 +208,7 @@ class DataPlane:
     def begin(self, request: InferRequest | Problem, context: RequestContext) -> Reply | Pending:
         """Send a decoded request on its way; what could not be decoded is refused."""
         if isinstance(request, Problem):
+            context.origin.infer_id = request.infer_id
             return self.refuse(request, context)
         pending = Pending(self, context)
         try:

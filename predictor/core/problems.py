@@ -87,3 +87,5 @@ class Problem(Exception):
         self.retry_after = retry_after
         self.headers = headers or {}
         self.recorded = recorded
+        self.infer_id: str | None = None
+        """What the caller calls the request that could not be decoded, where that much could be read."""

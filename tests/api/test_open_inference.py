@@ -165,6 +165,44 @@ async def test_an_answer_has_its_ids(here: Here) -> None:
     assert [row["prediction.job_id"] for row in rows[:2]] == [job_id, job_id]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"shape": [2, 3]},
+        {"shape": [-2, 4]},
+        {"datatype": "INT64"},
+        {"datatype": 5},
+        {"name": "pixels"},
+        {"data": [1.0, 2.0]},
+        {"parameters": {"sequence_id": 7}},
+        {"parameters": {"binary_data_size": 32}},
+    ],
+    ids=lambda changed: str(*changed.items()),
+)
+async def test_a_refusal_is_recorded_by_its_id(here: Here, changed: dict[str, Any]) -> None:
+    """Whatever a request was refused for before its rows were known, the record has the caller's id of it."""
+    answer = await infer(here, "iris", [tensor("features", ROWS) | changed], id="order 7")
+    assert answer.status == 400
+    (refused,) = predictions(here.outbox)
+    assert (refused["error.type"], refused["prediction.id"]) == ("invalid-data", "order 7")
+    assert "prediction.index" not in refused
+
+
+@pytest.mark.parametrize("body", [b'{"id": 7, "inputs": 1}', b'{"id": "order 7", "inputs"', b'["order 7"]'])
+async def test_an_id_that_cannot_be_read_is_in_no_record(here: Here, body: bytes) -> None:
+    """An id that is no text, or stands in what is no JSON, is not recorded; the refusal is."""
+    assert (await here.post("/v2/models/iris/infer", data=body)).status == 400
+    (refused,) = predictions(here.outbox)
+    assert "prediction.id" not in refused
+
+
+async def test_an_id_that_is_too_long_is_in_no_record(here: Here) -> None:
+    """An id of over 256 characters is refused, and does not come into the log by its refusal."""
+    assert (await infer(here, "iris", [tensor("features", ROWS)], id="x" * 257)).status == 400
+    (refused,) = predictions(here.outbox)
+    assert "prediction.id" not in refused
+
+
 async def test_the_record_does_not_depend_on_the_door(here: Here) -> None:
     """The same rows leave the same records by /predict/batch, by V1, and by V2 in JSON and in binary."""
     body, headers = binary_body({"features": ROWS})

@@ -78,6 +78,7 @@ class InferCodec:
 
     def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:
         """Return the same, slice by slice."""
+        message = None
         try:
             check_size(len(body), self.body_bytes, _BODY_BYTES)
             length = _json_length(head, body)
@@ -85,6 +86,8 @@ class InferCodec:
             tensors = yield from self._tensors(message.inputs, memoryview(body)[length:])
             return self._requests.request(tensors, request_id=message.id, form=self._form(message), checked=True)
         except Problem as problem:
+            if message:
+                problem.infer_id = message.id
             return problem
 
     def encode(self, reply: Reply) -> Answer:

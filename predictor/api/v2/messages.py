@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -31,6 +32,7 @@ _NOTHING = msgspec.Raw()
 _Axis = Annotated[int, msgspec.Meta(ge=0)]
 _Shape = Annotated[list[_Axis], msgspec.Meta(max_length=_MOST_AXES)]
 _Parameters = dict[str, Any] | None
+_Id = Annotated[str, msgspec.Meta(max_length=MOST_ID)] | None
 
 
 class InputTensor(msgspec.Struct):
@@ -55,26 +57,40 @@ class InferMessage(msgspec.Struct):
     """A request to infer; fields that are not known here are none of ours."""
 
     inputs: list[InputTensor]
-    id: Annotated[str, msgspec.Meta(max_length=MOST_ID)] | None = None
+    id: _Id = None
     parameters: _Parameters = None
     outputs: list[RequestedOutput] | None = None
 
 
+class _Named(msgspec.Struct):
+    """The same, of which nothing else needs to be right."""
+
+    id: _Id = None
+
+
 _decode = msgspec.json.Decoder(InferMessage).decode
+_decode_id = msgspec.json.Decoder(_Named).decode
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read(text: bytes | memoryview) -> InferMessage:
-    """Return a request; raises Problem for what is none, or asks for what is not served.
+    """Return a request; raises Problem, with the id if there is one, for what is none or asks for what is not served.
 
     JSON has no NaN, but clients write it for missing values, so it is taken as null is.
     """
     try:
         message = _read(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise undecodable(bytes(text), error, _WANTED) from None
-    refuse_unserved(message.parameters)
-    for part in (*message.inputs, *(message.outputs or ())):
-        refuse_unserved(part.parameters)
+    except _UNDECODABLE as error:
+        problem = undecodable(bytes(text), error, _WANTED)
+        with suppress(*_UNDECODABLE):
+            problem.infer_id = _decode_id(text).id
+        raise problem from None
+    try:
+        for part in (message, *message.inputs, *(message.outputs or ())):
+            refuse_unserved(part.parameters)
+    except Problem as problem:
+        problem.infer_id = message.id
+        raise
     return message
 
 

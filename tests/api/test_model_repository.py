@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.api.test_open_inference import error
 from tests.support import model_repository
+from tests.support.gunicorn_server import Gunicorn
 from tests.support.model_repository import ROW, answer
 from tests.support.server import serve_models
 
@@ -100,3 +104,18 @@ async def test_who_may(root: Path, outbox: Path, tmp_path: Path, settings: dict[
             error(await here.post(f"/v2/repository/{call}"), 401)
             error(await here.post(f"/v2/repository/{call}", headers=predicts), 401)
         assert (await here.post("/v2/models/price/infer", json=X, headers=predicts)).status == 200
+
+
+def test_one_of_several_processes_is_not_controlled(root: Path, outbox: Path, settings: dict[str, str]) -> None:
+    """Under gunicorn a call would reach one worker by chance: each is a 409 that names the ways that reach all."""
+    with Gunicorn(outbox, PREDICTOR_MODEL=str(root), **settings) as server:
+        for call in ("index", "models/price/load", "models/price/unload"):
+            url = f"{server.url}/v2/repository/{call}"
+            request = urllib.request.Request(url, b"", TOKEN, method="POST")
+            with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=30):
+                pass
+            with caught.value as refused:
+                assert refused.code == 409
+                assert json.load(refused)["error"].endswith("PREDICTOR_MODEL_POLL, or SIGUSR1 to gunicorn, reaches all")
+        with urllib.request.urlopen(f"{server.url}/v2/models/price", timeout=30) as told:
+            assert json.load(told)["versions"] == ["1"]

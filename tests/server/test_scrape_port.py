@@ -17,10 +17,10 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from predictor.core.problems import Kind
 from predictor.server import app, scrape_port
 from predictor.server.metrics import instruments
-from tests.support import model_folders
+from tests.support import model_folders, model_repository
 from tests.support.gunicorn_server import Gunicorn
 from tests.support.server import ROOT, ROW, Server, model, run
-from tests.support.traced_server import traced
+from tests.support.traced_server import traced, traced_models
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -97,6 +97,37 @@ async def test_what_prometheus_reads(outbox: Path, monkeypatch: pytest.MonkeyPat
     }
     (target,) = [family for family in found.values() if family.name.startswith("target")]
     assert target.samples[0].labels["service_name"] == "predictor"
+
+
+async def test_calls_of_other_protocols_are_told_by_their_pattern(
+    outbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The protocols' calls have the patterns of their paths as routes, and rows the model and version that ran them."""
+    for name, number in (("price", 1), ("price", 2), ("area", 1)):
+        model_repository.version(tmp_path / "models", name, number, float(number))
+    x = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": model_repository.ROW}]}
+    port = SCRAPED | {"OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1"}
+    async with traced_models(monkeypatch, outbox, tmp_path / "models", **port) as here:
+        for path in ("price/infer", "area/infer", "price/versions/1/infer", "none/infer"):
+            await here.post(f"/v2/models/{path}", json=x)
+        await here.post("/v1/models/price:predict", json={"instances": [model_repository.ROW] * 2})
+        await here.get("/v2/models/area")
+        found = await scrape(here)
+    names = ("http_request_method", "http_route", "http_response_status_code")
+    counts = {
+        tuple(sample.labels[name] for name in names): sample.value
+        for sample in found["http_server_request_duration_seconds"].samples
+        if sample.name.endswith("_count")
+    }
+    assert counts == {
+        ("POST", "/v2/models/{model}/infer", "200"): 2,
+        ("POST", "/v2/models/{model}/infer", "404"): 1,
+        ("POST", "/v2/models/{model}/versions/{version}/infer", "200"): 1,
+        ("POST", "/v1/models/{model}:predict", "200"): 1,
+        ("GET", "/v2/models/{model}", "200"): 1,
+    }
+    version = ("prediction_model_name", "prediction_model_version")
+    assert values(found["predictor_model_rows"], *version) == {("price", "2"): 3, ("price", "1"): 1, ("area", "1"): 1}
 
 
 async def test_failed_rows_are_counted(outbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation import _semconv
 
 from tests.support.official_otlp import parsed
-from tests.support.server import IRIS, Here, attributes, records, serve
+from tests.support.server import IRIS, Here, attributes, records, serve, serve_models
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,12 +27,25 @@ async def traced(
     patch: pytest.MonkeyPatch, outbox: Path, folder: Path = IRIS, /, **environment: str
 ) -> AsyncIterator[Here]:
     """Run a server with this environment, which the SDK reads too; its log has no endpoint, its traces a dead one."""
+    async with serve(outbox, folder, **_set(patch, environment)) as here:
+        yield here
+
+
+@asynccontextmanager
+async def traced_models(
+    patch: pytest.MonkeyPatch, outbox: Path, path: Path, /, **environment: str
+) -> AsyncIterator[Here]:
+    """Run the same with whatever models lie at a path."""
+    async with serve_models(outbox, path, **_set(patch, environment)) as here:
+        yield here
+
+
+def _set(patch: pytest.MonkeyPatch, environment: dict[str, str]) -> dict[str, str]:
     whole = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": NOWHERE, "PREDICTOR_FLUSH": "0s"} | environment
     for name, value in ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http"} | whole).items():
         patch.setenv(name, value)
     patch.setattr(_semconv._OpenTelemetrySemanticConventionStability, "_initialized", False)  # read once a process
-    async with serve(outbox, folder, **whole) as here:
-        yield here
+    return whole
 
 
 def spans(outbox: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
 .PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos
-.PHONY: dist try-wheel sbom sbom-image provenance audit clients
+.PHONY: dist try-wheel try-image workflows sbom sbom-image provenance audit clients
 .PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics test-tutorials
 
 help: ## Explain the targets
@@ -54,6 +54,9 @@ dist: venv-dev ## Build the wheel and the source distribution in dist/
 try-wheel: venv-dev ## Install the wheel from the index's packages by pip, uvx and pipx, each in an empty home, and try it; ARGS=uvx is shorter
 	@PYTHON=$(or $(PYTHON),$(BIN)/python) scripts/try-wheel $(ARGS)
 
+try-image: ## Run IMAGE as the cluster does, without rights and with a read-only root, and ask it for a prediction
+	@scripts/try-image "$(IMAGE)"
+
 sbom: ## Write dist/sbom.cdx.json (CycloneDX): every package of the image with its version and hashes
 	@VENV=$(SUPPLY) scripts/venv supply-chain
 	@mkdir -p dist
@@ -72,7 +75,7 @@ audit: ## Ask after known weaknesses of the image's packages; skipped, with a wo
 	@VENV=$(SUPPLY) scripts/venv supply-chain
 	@scripts/audit $(SUPPLY)/bin/pip-audit
 
-images: image ## Build the image and load it into minikube, if that is the current kubectl context
+images: image ## Build the image and load it into minikube or kind, if one of them is the current kubectl context
 	@scripts/load-image "$(IMAGE)"
 
 deploy: ## Apply kustomize/overlays/OVERLAY (minikube) to the current kubectl context and wait until everything runs
@@ -110,6 +113,12 @@ test-tutorials: venv-dev ## Run each block of docs/tutorials; TUTORIALS=install 
 
 collector: ## Build the OpenTelemetry Collector of otel/builder.yaml with Go, as .cache/collector/otelcol; ten minutes the first time
 	@scripts/collector
+
+workflows: ## Judge the forge's workflows by actionlint (built with Go, as .cache/bin/actionlint) and zizmor
+	@scripts/actionlint
+	@VENV=$(SUPPLY) scripts/venv supply-chain
+	.cache/bin/actionlint
+	$(SUPPLY)/bin/zizmor --quiet --offline .github
 
 kustomize: ## Build kustomize with Go, as .cache/bin/kustomize
 	@scripts/kustomize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -213,19 +214,27 @@ def test_forwarding_without_grafana(person: Person) -> None:
 
 
 @pytest.mark.parametrize("builder", ["docker", "buildah"])
-def test_images_are_loaded_into_minikube(person: Person, builder: str) -> None:
+@pytest.mark.parametrize(
+    ("tool", "context", "asked"),
+    [
+        ("minikube", "minikube", r"minikube image load \S+/image.tar"),
+        ("kind", "kind-mine", r"kind load image-archive \S+/image.tar --name mine"),
+    ],
+)
+def test_images_are_loaded_into_a_local_cluster(
+    person: Person, builder: str, tool: str, context: str, asked: str
+) -> None:
     """The image is handed over under the name that the kubelet looks for; elsewhere a sentence says what to do."""
     person.gets(builder, f'#!/bin/sh\necho "{builder} $*" >>"$ASKED"\n')
     elsewhere = person.types("load-image", "predictor:dev")
     assert elsewhere.returncode == 0
     assert "push predictor:dev to a registry" in elsewhere.stdout
-    without = person.types("load-image", "predictor:dev", CONTEXT="minikube")
-    assert "needs minikube: install it" in one_sentence(without)
-    person.gets("minikube", '#!/bin/sh\necho "minikube $*" >>"$ASKED"\n')
-    assert person.types("load-image", "predictor:dev", CONTEXT="minikube").returncode == 0
-    assert "minikube image load /" in person.asked
+    without = person.types("load-image", "predictor:dev", CONTEXT=context)
+    assert f"needs {tool}: install it" in one_sentence(without)
+    person.gets(tool, f'#!/bin/sh\necho "{tool} $*" >>"$ASKED"\n')
+    assert person.types("load-image", "predictor:dev", CONTEXT=context).returncode == 0
     name = "predictor:dev" if builder == "docker" else ":docker.io/library/predictor:dev"
-    assert f"{name}\nminikube" in person.asked
+    assert re.search(rf"{name}\n{asked}\n", person.asked)
 
 
 def test_building_the_collector_shows_that_it_moves(person: Person, tmp_path: Path) -> None:

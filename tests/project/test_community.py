@@ -124,8 +124,9 @@ def test_no_address_is_made_up() -> None:
 
 
 def test_metadata_names_the_pythons() -> None:
-    """The package's classifiers name the lowest Python that it takes, and each that CI looks for."""
+    """The package's classifiers name the lowest Python that it takes, and each that CI and the locks look for."""
     (minors,) = re.findall(r"^for minor in ([\d ]+); do", read(".ci/run"), re.MULTILINE)
     prefix = "Programming Language :: Python :: 3."
     assert [one.removeprefix(prefix) for one in PROJECT["classifiers"] if one.startswith(prefix)] == minors.split()
     assert PROJECT["requires-python"] == f">=3.{minors.split()[0]}"
+    assert f"for minor in {minors}; do" in read("scripts/lock")

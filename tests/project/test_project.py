@@ -139,6 +139,7 @@ def test_ci_runs_the_commands_that_are_documented() -> None:
         "lint",
         "sbom",
         "audit",
+        "workflows",
         "collector",
         "manifests",
         "promtool",

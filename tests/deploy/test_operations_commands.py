@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md and of the components' pages name what is deployed and what is in the tree."""
+"""The commands of docs/operations.md, the cluster's tutorial and the components name what is deployed and is there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from tests.support.server import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGES = [ROOT / "docs" / "operations.md", *sorted((ROOT / "kustomize" / "components").glob("*/README.md"))]
+PAGES = [
+    ROOT / "docs" / "operations.md",
+    ROOT / "docs" / "tutorials" / "in-your-cluster.md",
+    *sorted((ROOT / "kustomize" / "components").glob("*/README.md")),
+]
 KINDS = {
     "daemonset": "DaemonSet",
     "deployment": "Deployment",

@@ -1,7 +1,7 @@
 """Run a tutorial of docs/tutorials word by word: its blocks, one after the other, in one shell and an empty folder.
 
-A block of `sh` is typed, a block of `text` behind it is what it must print, and a block of another language is saved
-under the name that the sentence before it gives: "Save this as `train.py`:".
+A block of `sh` (of `console`, where it needs a cluster) is typed, a block of `text` behind it is what it must print,
+and a block of another language is saved under the name that the sentence before it gives: "Save this as `train.py`:".
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def blocks(page: str) -> list[Block]:
         language, text = match.groups()
         before = page[: match.start()].rstrip().rpartition("\n")[2]
         name = _NAME.match(before)
-        if language == "sh":
+        if language in {"sh", "console"}:
             found.append(Block(text))
         elif language == "text" and before == "```" and found and found[-1].file is None:
             found[-1] = Block(found[-1].text, shown=text)
@@ -92,8 +92,8 @@ def looks_like(shown: str, printed: str) -> bool:
     `…` stands for anything within a line, and alone on a line for any number of lines.
     """
     lines = [re.escape(line).replace("…", ".*") for line in _masked(shown)]
-    pattern = "\n".join(lines).replace("\n.*\n", "\n(?:.*\n)*")
-    return re.fullmatch(pattern, "\n".join(_masked(printed))) is not None
+    pattern = "".join(r"(?:.*\n)*" if line == ".*" else rf"{line}\n" for line in lines)
+    return re.fullmatch(pattern, "\n".join(_masked(printed)) + "\n") is not None
 
 
 def _masked(text: str) -> list[str]:

@@ -15,6 +15,8 @@ from tests.support.tutorial import Block, blocks, looks_like, run
 
 FOLDER = ROOT / "docs" / "tutorials"
 _SET_UP = re.compile(r"^(?:python3 -m venv|source|pip install) .*\n", re.MULTILINE)
+_CLUSTER = "in-your-cluster.md"
+"""The one whose blocks need a cluster: tests/deploy/test_cluster_tutorial.py has it."""
 _WAIT = 900.0  # s: a model is trained, reports are written, on a machine that others use
 
 
@@ -41,7 +43,7 @@ def prepared(parts: list[Block], port: str) -> list[Block]:
     return [Block(part.text.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), part.file, part.shown) for part in parts]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.md")))
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.md") if path.name != _CLUSTER))
 def test_every_block(name: str, tmp_path: Path) -> None:
     """A newcomer who types the blocks of a tutorial into a shell sees what the page shows."""
     external_programs.on_path("curl")

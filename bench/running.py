@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _IN_LANE = 0.99
 """Share of the predictions that the fast lane must answer where it is on: a pooled connection may change hands."""
+_LOOK = 0.1  # s
+_IDLE = 0.25
+"""Share of a core that a server without work may use: its clock has steps of a tenth of `_LOOK`."""
+_SETTLED = 3.0  # s at most to catch up; those whose sink is down go on trying
 _COUNTED = 10.0  # s for a server to write its count
 
 
@@ -102,7 +106,7 @@ class Running:
     def measure(self, setting: Setting, seconds: int) -> Measured:
         """Return one measurement; raises BenchError if the server did not do what the variant says."""
         self.server.go_on()
-        time.sleep(0.1)  # for what it has to catch up with after the pause
+        self._settle()
         self.trail.begin()
         cpu, collector_cpu = self.server.cpu(), self._collector_cpu()
         in_lane = self.answered_by_lane()
@@ -153,6 +157,17 @@ class Running:
     def records_a_request(self, setting: Setting) -> int:
         """Return how many rows its log must have of a request: KServe's agent logs the request as a whole."""
         return 1 if self.variant.records == "events" else setting.rows
+
+    def _settle(self) -> None:
+        """Wait until it has caught up with what it was paused in: requests that the last load left under way."""
+        until = time.monotonic() + _SETTLED
+        before = self.server.cpu()
+        while True:
+            time.sleep(_LOOK)
+            now = self.server.cpu()
+            if now - before < _IDLE * _LOOK or time.monotonic() > until:
+                return
+            before = now
 
     def pause(self) -> None:
         """Stop it where it is."""

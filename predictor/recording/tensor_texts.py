@@ -142,14 +142,26 @@ def _safe(text: str) -> str | dict[str, str]:
     return {"sha256": hashlib.sha256(text.encode()).hexdigest()} if _REPLACEMENT in text else text
 
 
+def _stored(tensor: NDArray[Any]) -> memoryview | None:
+    """Return a tensor's own memory if it has its bytes as `contents` has them: to hash them they need no copy."""
+    little = tensor.dtype.kind != "O" and tensor.dtype.newbyteorder("<") == tensor.dtype
+    return tensor.reshape(-1).view(np.uint8).data if little and tensor.flags.c_contiguous and tensor.size else None
+
+
 def _figures(datatype: str, tensor: NDArray[Any]) -> dict[str, Any]:
     """Return what is known of a tensor instead of its values; least, largest and mean are those of finite values."""
-    whole = contents(datatype, tensor)
+    whole = _stored(tensor) or contents(datatype, tensor)
     found: dict[str, Any] = {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
     if datatype == "BYTES" or not tensor.size:
         return found
     if tensor.dtype.kind != "f":
         return found | {"min": tensor.min().item(), "max": tensor.max().item(), "mean": float(tensor.mean()), "nan": 0}
+    # The least and the largest are finite only if each is: ten times as fast as looking at each.
+    with np.errstate(invalid="ignore"):
+        least, largest = tensor.min(), tensor.max()
+    if np.isfinite(least) and np.isfinite(largest):
+        mean = float(tensor.reshape(-1).mean(dtype=np.float64))
+        return found | {"min": least.item(), "max": largest.item(), "mean": mean, "nan": 0}
     finite = tensor[np.isfinite(tensor)]
     if finite.size:
         mean = float(finite.mean(dtype=np.float64))

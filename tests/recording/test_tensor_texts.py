@@ -98,6 +98,32 @@ def test_the_largest_give_way_first() -> None:
     assert "data" in json.loads(texts.outputs or "")[0]
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f2", "<f8"])
+@pytest.mark.parametrize("odd", [[], [np.nan], [np.inf, -np.inf], [np.nan, np.inf]], ids=str)
+@pytest.mark.parametrize("turned", [False, True], ids=["as it lies", "turned"])
+def test_figures_of_floats(dtype: str, odd: list[float], turned: bool) -> None:  # noqa: FBT001
+    """However a tensor lies in memory, its hash is of its values in their order, its figures of the finite ones."""
+    flat = np.random.default_rng(0).normal(0, 100, 3 * 4096).astype(dtype)
+    flat[7 : 7 + len(odd)] = odd
+    tensor = flat.reshape(3, 4096)
+    tensor = tensor.T if turned else tensor
+    (entry,) = told({"x": tensor}, f"FP{tensor.itemsize * 8}", bound=1000)
+    finite = tensor[np.isfinite(tensor)]
+    contents = tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
+    assert entry.pop("sha256") == hashlib.sha256(contents).hexdigest()
+    assert entry.pop("mean") == pytest.approx(finite.mean(dtype=np.float64), rel=1e-12)
+    assert entry.pop("inf", 0) == int(np.isinf(tensor).sum())
+    assert entry == {
+        "name": "x",
+        "datatype": f"FP{tensor.itemsize * 8}",
+        "shape": [*tensor.shape],
+        "bytes": tensor.nbytes,
+        "min": finite.min().item(),
+        "max": finite.max().item(),
+        "nan": int(np.isnan(tensor).sum()),
+    }
+
+
 def test_figures_of_integers_and_texts() -> None:
     """Integers beyond a double keep their digits; texts have size and hash only."""
     (entry,) = told({"x": np.array([2**62 + 1] * 500)}, "INT64", bound=1024)

@@ -32,11 +32,12 @@ run: venv-runtime ## Start the server on http://127.0.0.1:8000; PREDICTOR_PORT=8
 test: venv-dev ## Run the tests with branch coverage; ARGS='-k outbox' runs a part, without coverage
 	$(BIN)/python -m pytest $(if $(strip $(ARGS)),$(ARGS),--cov)
 
-lint: venv-dev ## Check style, format, types, spelling and the tests' docstrings
+lint: venv-dev ## Check style, format, types, spelling, prose and the tests' docstrings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/python -m scripts.prose
 	$(BIN)/interrogate tests
 
 lock: venv-uv ## Write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes newer versions

@@ -32,7 +32,7 @@ _RETRY_AFTER = 5
 
 
 class VersionFacts(NamedTuple):
-    """What callers are told of a version."""
+    """What callers learn about a version."""
 
     description: Manifest
     digest: str

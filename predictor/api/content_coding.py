@@ -41,7 +41,7 @@ def coding_of(declared: list[str]) -> str | None:
 def decompress(body: bytes, coding: str, limit: int, setting: str, grow: Callable[[int], None]) -> Slices[bytes]:
     """Decompress a body of at most `limit` bytes, which `setting` says, slice by slice; raises Problem.
 
-    `grow` is told of each slice's bytes, and may raise.
+    `grow` is called with the size of each slice, and may raise.
     """
     parts: list[bytes] = []
     size, rest = 0, body

@@ -176,7 +176,7 @@ class DataPlane:
     def __init__(self, tracer: Tracer, *, deadline: float, measure: Measure | None = None) -> None:
         """Take what gives ids; `deadline` is in seconds.
 
-        `measure` is told by the doors of every answered request: seconds, method, route, status.
+        `measure` is called by the doors for every answered request, with seconds, method, route and status.
         """
         self.tracer = tracer
         self.measure = measure
@@ -220,7 +220,7 @@ class DataPlane:
         return pending
 
     def refuse(self, error: Exception, context: RequestContext, *, predicts: bool = True) -> Reply:
-        """Return what the caller is told instead, and see to its record, if the call predicts, and to its trace."""
+        """Return the reply for an error; record the failure if the call predicts, and keep its trace."""
         origin = context.origin
         problem = problem_of(error, origin.route, origin.trace_id)
         self.refusals[problem.kind] = self.refusals.get(problem.kind, 0) + 1

@@ -1,7 +1,7 @@
-"""What becomes of OpenTelemetry's variables that the server does not read itself: checked, refused, or said.
+"""OpenTelemetry's variables that the server does not read itself: each is checked, refused, or reported.
 
 The SDK and the instrumentation read some, and fail late, or only warn, at a bad value: it is refused here, by name.
-Others have no effect in this server; whoever sets one is told so. docs/settings.md has the same tables.
+Others have no effect in this server; the server reports each one that is set. docs/settings.md has the same tables.
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 

@@ -48,7 +48,7 @@ class MemoryBudget:
         return Share(self, free)
 
     def refusal(self) -> Problem:
-        """Return what is told to whose bytes do not fit."""
+        """Return the problem for a caller whose bytes do not fit."""
         detail = f"the bodies on their way hold {self._used} of {self._most} bytes (PREDICTOR_BUFFERED_BYTES)"
         return Problem(Kind.BODIES_FULL, detail, retry_after=_RETRY_AFTER)
 

@@ -53,7 +53,7 @@ class HeadReader:
         return self._cache.find(head) or self._parse(head)
 
     def forget(self) -> None:
-        """Read every head anew: who may call has changed, or what a call means."""
+        """Forget every parsed head: the callers that are allowed, or the meaning of a call, have changed."""
         self._cache.clear()
 
     def _parse(self, head: bytes) -> RequestHead | None:

@@ -33,7 +33,7 @@ class LoadTally:
         """Requests that were due while too many others waited for their answer."""
 
     def begin(self) -> None:
-        """Start the clock anew: the load begins now."""
+        """Restart the clock: the load begins now."""
         self._begun = self._clock()
 
     def count(self, outcome: str, rows: int, seconds: float | None = None) -> None:

@@ -1,7 +1,7 @@
 """Who may use what is made in an outbox: its user alone, or its folder's group too, as that folder says.
 
 Where a platform gives each start another user (OpenShift, a changed `runAsUser`), the folder of the outbox is writable
-for a group that all of them are in; then what is made there is too, so that the next one reads it and goes on with it.
+for a group that all of them are in. Then what is made there is too, so that the next one reads it and goes on with it.
 The folder of an outbox that did not exist is for its user alone: inputs are personal, and no group was asked for.
 """
 

@@ -148,7 +148,7 @@ class Output:
     def progress(self, what: str, of: Progress | None = None, every: int = _EVERY) -> Iterator[Callable[..., None]]:
         """Show a bar on stderr, if that is a terminal, while something is done; call what this yields once a record.
 
-        The bar is drawn anew each `every` calls.
+        The bar is updated every `every` calls.
         """
         if not sys.stderr.isatty() or find_spec("rich") is None:
             yield lambda *_: None

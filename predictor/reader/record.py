@@ -49,7 +49,7 @@ class LaterSchema(NamedTuple):
     """Its number, 0 if that cannot be read."""
 
     def __str__(self) -> str:
-        """Return what a person is told."""
+        """Return the sentence for a person."""
         wanted = f"wanted {' or '.join(map(str, SCHEMAS))}: read them with a later `predictor`"
         return f"records of stream {self.stream} are of schema version {self.version!r}, {wanted}"
 

@@ -180,8 +180,8 @@ def _rows_of(prediction: Prediction | ManyPredictions) -> int:
 def _lines(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """Yield records in parts that make lines of no more than a few mebibytes: whoever reads one holds all of it.
 
-    A part that is written stays, if the next one cannot be: its callers are told that nothing was done, and its
-    records say what they would have been told.
+    A part that is written stays, if the next one cannot be: its callers get the answer that nothing was done, and its
+        records hold what would have been answered.
     """
     begin = size = 0
     for at, record in enumerate(records):
@@ -201,7 +201,7 @@ class NoPredictionLog:
         """Refuse nothing."""
 
     def write(self, predictions: Sequence[Prediction | ManyPredictions]) -> bool:  # noqa: ARG002 - they go nowhere
-        """Write nothing; no caller is told of a loss, since none was promised a record."""
+        """Write nothing; no answer reports a loss, since no caller was promised a record."""
         return True
 
     def describe(self, inputs: Tensors, outputs: Tensors | None, *, brief: bool = False) -> Sequence[TensorTexts]:  # noqa: ARG002

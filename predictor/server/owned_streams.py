@@ -1,4 +1,4 @@
-"""Custody: the streams that this process ships or keeps, its own and those of processes that ended."""
+"""Ownership: the streams that this process ships or keeps, its own and those of processes that ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OwnedStreams:
     def __init__(
         self, root: Path, shippers: Collection[Shipper], forget: Callable[[StreamFiles], None], *, keeps: bool = False
     ) -> None:
-        """Take the outbox folder and the shippers; `forget` is told of a stream whose directory goes.
+        """Take the outbox folder and the shippers; `forget` is called with a stream whose directory is removed.
 
         `keeps`: nothing is shipped, so what has ended stays here.
         """

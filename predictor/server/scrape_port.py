@@ -1,6 +1,6 @@
 """Where Prometheus scrapes this process: `GET /metrics` on a port of its own, made by OpenTelemetry's exporter.
 
-What is answered is made in a thread that serves nothing else: the age of the backlog is read from the disk, and a disk
+What is answered is made in a thread that serves nothing else. The age of the backlog is read from the disk, and a disk
 that does not answer must neither hold the loop nor take the threads that the log needs.
 """
 

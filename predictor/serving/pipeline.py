@@ -101,7 +101,7 @@ class Pipeline:
         """Send a validated request on its way; `deadline` is on the loop's clock; raises Problem if there is no room.
 
         `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
-        Of rows beyond PREDICTOR_ROWS_PER_SECOND none has a record, lest they fill the outbox all the same.
+        Rows beyond PREDICTOR_ROWS_PER_SECOND have no record; otherwise they would fill the outbox all the same.
         """
         rows = request.rows
         size = len(rows) or request.size

@@ -56,7 +56,7 @@ class Backoff:
         self._tries = 0
 
     def reset(self) -> None:
-        """Begin anew: the sink answers."""
+        """Reset: the sink answers."""
         self._tries = 0
 
     def seconds(self, at_least: float) -> float:

@@ -45,7 +45,7 @@ class Rejected:
     def __init__(
         self, limits: Mapping[Signal, int] = LIMITS, *, added: Callable[[int], object] = lambda _: None
     ) -> None:
-        """Bound what each signal has in a stream's folder; `added` is told of each change of the records' bytes."""
+        """Bound what each signal has in a stream's folder; `added` is called with each change of the records' bytes."""
         self._limits = {str(signal): limit for signal, limit in limits.items()}
         self._added = added
         self._sizes: dict[tuple[StreamFiles, str], int] = {}

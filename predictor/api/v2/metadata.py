@@ -34,7 +34,7 @@ def server() -> Answer:
 
 
 class ModelDocuments:
-    """What is told of each model."""
+    """The metadata calls of each model."""
 
     def __init__(self, catalog: Catalog, unready: Unready) -> None:
         """Take the models, and what says why the server is not ready."""

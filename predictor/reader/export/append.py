@@ -1,6 +1,6 @@
 """`predictor log export --append DIR`: adds to a table what has come since the last run; no file is changed again.
 
-What is there is told by the names of the files. A run that was ended in between has left some files of a range; the
+The names of the files show what is there. A run that was ended in between has left some files of a range; the
 next one writes the others, by the list that each footer has.
 """
 

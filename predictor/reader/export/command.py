@@ -121,7 +121,7 @@ def _given(asked: Asked) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
-    """Put aside every prediction once, and all feedback; what was sent again is told by a bit for each number."""
+    """Put aside every prediction once, and all feedback; one bit for each number marks what was sent again."""
     seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)
     wanted: str | None = asked.options.only
     batch: list[Entry] = []

@@ -128,7 +128,7 @@ def _is(model: ModelVersion | None, wanted: str) -> bool:
 
 
 def _refuse(reader: Reader | TensorReader, model: ModelVersion, tally: ReplayStatistics) -> None:
-    """Raise ValueError if there are predictions and not one could be replayed: a check of nothing is none."""
+    """Raise ValueError if there are predictions and none could be replayed: then nothing was checked."""
     if not tally.not_replayed or tally.models:
         return
     reasons = ", ".join(f"{number} {WHY[reason]}" for reason, number in tally.not_replayed.most_common())

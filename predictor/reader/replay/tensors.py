@@ -136,7 +136,7 @@ def _compared(logged: Tensor, now: NDArray[Any]) -> list[float]:
 
 
 def _numbers(values: Sequence[Any] | None) -> list[float]:
-    """Return values as numbers: a text is 0, which is told apart when it is compared."""
+    """Return values as numbers: a text is 0, and the comparison treats it as a text."""
     return [0.0] if values is None else [0.0 if isinstance(each, str) else float(each) for each in values]
 
 

@@ -255,7 +255,7 @@ def _identity(file: IO[bytes]) -> _Identity:
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines that are complete and stay before one that is not; a file that was cut is read anew."""
+    """Yield the lines that are complete and stay before one that is not; a file that was cut starts again."""
     if os.fstat(file.fileno()).st_size < file.tell():
         file.seek(0)
     while line := file.readline():

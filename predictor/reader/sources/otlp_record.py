@@ -86,8 +86,9 @@ def entries(
 ) -> list[Entry]:
     """Return the records of ours in one line of OTLP JSON; others', which a Collector's file may hold, are passed over.
 
-    `spoiled` is told what is wrong with a record that cannot be read; the others of its line are; `later` is told of
-    those of a later version. Raises ValueError if the line is not OTLP JSON; by default UnknownSchemaError.
+    `spoiled` is called with the fault of each record that cannot be read; the others of its line are read all the same.
+    `later` is called with those of a later version. Raises ValueError if the line is not OTLP JSON; by default
+    UnknownSchemaError.
     """
     data: _LogsData[Any]
     found: list[Entry] = []

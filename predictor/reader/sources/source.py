@@ -27,7 +27,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person is told: the path or the URL."""
+        """The name for a person: the path or the URL."""
 
     @property
     def damaged(self) -> list[str]:

@@ -17,7 +17,7 @@ class DamagedError(Exception):
 
 
 class _Frames(io.RawIOBase):
-    """What pyarrow makes of a compressed file; its errors are told apart from those of the disk."""
+    """What pyarrow makes of a compressed file; its errors differ from those of the disk."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         """Take pyarrow's stream."""

@@ -47,10 +47,10 @@ def verify(
     then: Mapping[str, StreamThen] | None = None,
     keys: PublicKeys | None = None,
 ) -> VerifyReport:
-    """Read a source once and judge each of its streams; `progress` is told of each record.
+    """Read a source once and judge each of its streams; `progress` is called for each record.
 
-    With `outbox` the source is a sink, which must have what that folder holds; `wait` lets a server ship what is on
-    its way; `then` is where an earlier run, which ended where the window starts, has left the streams; `keys` must
+    With `outbox` the source is a sink, which must have what that folder holds. `wait` lets a server ship what is on
+    its way. `then` is where an earlier run, which ended where the window starts, has left the streams. `keys` must
     have signed all checkpoints.
     Where numbers are missing all is read once more, since records may have arrived behind the reader's back, and then
     what lies outside the window, since clocks are set.

@@ -1,0 +1,108 @@
+"""Hold the project's English to scripts/prose.toml: no riddles, no sentence that has to be read twice.
+
+`python -m scripts.prose [PAGE...]` reads the pages and docstrings that the file names, or the given ones, prints a line
+for each finding and ends with 1 if there is any.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+_SKIPPED = re.compile(r"^```.*?^```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"!?\[([^]\n]*)\]\([^)\n]*\)")
+_LISTED = re.compile(r"^(?:[-*] |\d+\. |#+ |> )")
+_END = re.compile(r"(?<=[.!?])[)*\"]*\s+")
+_WORD = re.compile(r"[\w%'-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is read, and what it is held to: phrases with what to write instead, and words in a sentence."""
+
+    pages: list[Path]
+    modules: list[Path]
+    everywhere: dict[re.Pattern[str], str]
+    pages_only: dict[re.Pattern[str], str]
+    limit: int
+
+
+def rules(root: Path = ROOT) -> Rules:
+    """Return the rules of scripts/prose.toml, with the pages and modules that it names."""
+    said = tomllib.loads((root / "scripts" / "prose.toml").read_text(encoding="utf-8"))
+    left = {root / name for name in said["written"] + said["pending"]}
+    everywhere, pages_only = (
+        {re.compile(phrase, re.IGNORECASE): instead for phrase, instead in said[table].items()}
+        for table in ("everywhere", "pages_only")
+    )
+    pages = sorted({path for pattern in said["pages"] for path in root.glob(pattern)} - left)
+    modules = sorted({path for pattern in said["docstrings"] for path in root.glob(pattern)})
+    return Rules(pages, modules, everywhere, pages_only, said["limit"])
+
+
+def sentences(page: str) -> Iterator[tuple[int, str]]:
+    """Yield the sentences of a page with their line numbers: code is one word, a cell of a table is a sentence."""
+    page = _SKIPPED.sub(lambda found: "\n" * found[0].count("\n"), page)
+    for number, line in enumerate(page.splitlines(), 1):
+        text = _LINK.sub(r"\1", _CODE.sub("code", line)).strip()
+        parts = text.strip("|").split(" | ") if text.startswith("|") else [text]
+        for part in parts:
+            for sentence in _END.split(_LISTED.sub("", part.strip())):
+                yield number, sentence
+
+
+def findings(page: str, phrases: dict[re.Pattern[str], str], limit: int) -> Iterator[tuple[int, str]]:
+    """Yield line number and fault of each phrase and each sentence that the rules refuse."""
+    for number, sentence in sentences(page):
+        for phrase, instead in phrases.items():
+            for found in phrase.finditer(sentence):
+                yield number, f'"{found[0].strip()}": write {instead}'
+        if (words := len(_WORD.findall(sentence))) > limit:
+            yield number, f"a sentence of {words} words, of {limit} at most: {sentence[:60]}…"
+
+
+def docstrings(module: str) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings of a module with the line on which each begins."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(module)):
+        if isinstance(node, kinds) and node.body and ast.get_docstring(node):
+            yield node.body[0].lineno, ast.get_docstring(node) or ""
+
+
+def faults(held_to: Rules) -> Iterator[str]:
+    """Yield every fault of the pages and docstrings, as `path:line: sentence`."""
+    for path in held_to.pages:
+        phrases = held_to.everywhere | held_to.pages_only
+        for number, fault in findings(path.read_text(encoding="utf-8"), phrases, held_to.limit):
+            yield f"{path.relative_to(ROOT)}:{number}: {fault}"
+    for path in held_to.modules:
+        for first, text in docstrings(path.read_text(encoding="utf-8")):
+            joined = re.sub(r"(?<=\S)\n(?=\S)", " ", text)  # a sentence goes on in the next line
+            for _, fault in findings(joined, held_to.everywhere, held_to.limit):
+                yield f"{path.relative_to(ROOT)}:{first}: {fault}"
+
+
+def main(names: list[str]) -> int:
+    """Return the exit status: 0 if nothing is found."""
+    held_to = rules()
+    if names:
+        given = [Path(name).resolve() for name in names]
+        held_to = Rules(given, [], held_to.everywhere, held_to.pages_only, held_to.limit)
+    found = list(faults(held_to))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

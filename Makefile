@@ -21,7 +21,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .NOTPARALLEL: # targets share .venv, also under `make -j`
 .PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos
 .PHONY: dist try-wheel try-image workflows sbom sbom-image provenance audit clients
-.PHONY: deploy undeploy port-forward test-lowest test-stack test-cluster analytics test-analytics test-tutorials
+.PHONY: deploy undeploy port-forward test-lowest test-stack test-compose test-cluster analytics test-analytics test-tutorials
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,9 @@ test-lowest: ## Run the tests with the lowest versions that pyproject.toml allow
 
 test-stack: venv-dev collector kustomize ## Run the tests with a real Collector and a real Loki (LOKI=/path/to/loki, or docker); ARGS='-k outage' runs a part
 	REQUIRE_PROGRAMS=1 $(BIN)/python -m pytest tests/stack $(ARGS)
+
+test-compose: venv-dev ## Run the tests that start compose.yaml with docker or podman; LOKI=, TEMPO= and `make collector` stand for images that cannot be had
+	$(BIN)/python -m pytest tests/compose $(ARGS)
 
 test-cluster: venv-dev ## Run the tests against the cluster of the current kubectl context, where OVERLAY is deployed
 	$(BIN)/python -m pytest tests/cluster $(ARGS)

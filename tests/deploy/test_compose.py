@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -151,4 +152,9 @@ def test_health_checks() -> None:
     asked = {
         name: service["healthcheck"]["test"][1] for name, service in services().items() if "healthcheck" in service
     }
-    assert asked == {"loki": "/usr/bin/loki", "tempo": "/tempo"}
+    assert asked == {"predictor": "predictor", "loki": "/usr/bin/loki", "tempo": "/tempo"}
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (own,) = re.findall(r"^HEALTHCHECK (.*) \\\n  CMD (.*)$", image, re.MULTILINE)
+    check = services()["predictor"]["healthcheck"]
+    options = [f"--{name.replace('_', '-')}={check[name]}" for name in ("interval", "timeout", "start_period")]
+    assert own == (" ".join(options), json.dumps(check["test"][1:])), "the image's own"

@@ -8,6 +8,7 @@ With arguments: those files of YAML.
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.manifests import policy, rendering
@@ -45,8 +46,9 @@ def everything(judge: Judge) -> None:
     judge.unneeded()
     combinations = list(rendering.combinations())
     say(f"{len(combinations)} combinations of components: schemas.")
-    for chosen in combinations:
-        judge.schemas("+".join(chosen), rendering.combined(chosen))
+    with ThreadPoolExecutor() as pool:  # each is a process of kustomize's
+        for chosen, text in zip(combinations, pool.map(rendering.combined, combinations), strict=True):
+            judge.schemas("+".join(chosen), text)
 
 
 def say(sentence: str) -> None:

@@ -148,12 +148,41 @@ def test_ci_runs_the_commands_that_are_documented() -> None:
         "test-stack",
         "chaos",
     } == make_commands(ci)
-    scripts = set(re.findall(r"^ *(scripts/\S+)", ci, re.MULTILINE))
-    assert {"scripts/newcomer", "scripts/try-locks", "scripts/clients"} <= scripts
+    scripts = set(re.findall(r"(?<!\S)scripts/\S+", ci))
+    assert {"scripts/newcomer", "scripts/try-locks", "scripts/try-wheel", "scripts/clients"} <= scripts
     newcomer = (ROOT / "scripts" / "newcomer").read_text()
     assert "as_newcomer python3 scripts/smoke.py" in newcomer
     assert "env -i HOME=" in newcomer
     assert '["make", "run"]' in (ROOT / "scripts" / "smoke.py").read_text()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_ci_notices_what_fails_beside(status: int) -> None:
+    """What runs beside other steps is shown whole, in its order, and its failure ends CI with its status."""
+    functions = re.findall(
+        r"^(?:beside|together|step)\(\) \{.*?\}$|^(?:logs|pids|names)=.*?$",
+        (ROOT / ".ci" / "run").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert len(functions) == 6
+    typed = f"""
+    fails() {{
+      echo before
+      (exit {status})
+      echo after
+    }}
+    beside slow sh -c 'sleep 0.2; echo slow printed'
+    beside other fails
+    step fore
+    together
+    rm -r "$logs"
+    step done"""
+    script = "\n".join([*functions, typed])
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    shown = re.sub(r" \(\d+ min since the start\)|\n+", "|", done.stdout).strip("|").split("|")
+    wanted = ["== fore", "== slow: status 0", "slow printed", f"== other: status {status}", "before"]
+    assert [line for line in shown if line] == [*wanted, *(["after", "== done"] if status == 0 else [])]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,8 @@ def deployed() -> list[Rendering]:
 def everything() -> Iterator[Rendering]:
     """Yield what is deployed, and the base with every combination of components."""
     yield from deployed()
-    yield from map(combined, rendering.combinations())
+    with ThreadPoolExecutor() as pool:  # each is a process of kustomize's
+        yield from pool.map(combined, rendering.combinations())
 
 
 def quantity(text: str | float) -> float:

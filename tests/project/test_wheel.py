@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import venv
 import zipfile
 from email import message_from_bytes
@@ -145,8 +144,9 @@ def test_the_demo_is_the_repositorys_model() -> None:
 
 def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     """The source distribution makes the very same wheel, and has the documentation and the history."""
-    with tarfile.open(build(ROOT, tmp_path, "sdist")) as archive:
-        archive.extractall(tmp_path / "source", filter="data")
+    (tmp_path / "source").mkdir()
+    # Not tarfile: early releases of Python 3.11 do not know the filter that later ones want to be named.
+    subprocess.run(["tar", "-xf", build(ROOT, tmp_path, "sdist"), "-C", tmp_path / "source"], check=True)
     (source,) = (tmp_path / "source").iterdir()
     assert build(source, tmp_path, "wheel").read_bytes() == wheel.read_bytes()
     for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "docs/README.md", "docs/record.md"):

@@ -1,8 +1,8 @@
 """Encodes predictions as OTLP JSON records: what `record_schema.py` says, several times cheaper.
 
-All numbers of a batch are encoded by one call and put into a template that holds whatever records can have in common,
-because encoding them one by one, or as nested objects, is what a record costs most. Text needs no escaping here: ids
-and request ids are made of safe characters, and names and labels were encoded when the template was made.
+All numbers of a batch are encoded by one call and put between the pieces of a template, which has whatever records can
+have in common. Encoding them one by one, or as nested objects, is what a record costs most. Text needs no escaping
+here: ids and request ids are made of safe characters, and names and labels were encoded when the template was made.
 
 A record is returned without its beginning, which holds the number: `numbered` adds that at the writing.
 """
@@ -49,7 +49,7 @@ class RecordEncoder:
             or len(schema.values) > record_schema.VALUES
         )
         """Whether there is no template: for outputs that are redacted, or so long that it would save little."""
-        self._templates: dict[tuple[bool | None, str, Kept | None], bytes] = {}
+        self._templates: dict[tuple[bool | None, str, Kept | None], list[bytes]] = {}
 
     def encode(self, predictions: Sequence[Prediction], observed_ns: int) -> list[bytes]:
         """Return one record for each prediction, in order; `observed_ns` is the Unix time of the writing."""
@@ -61,93 +61,98 @@ class RecordEncoder:
                 flat += (p.features or ()) if self._width else ()
                 flat += p.probabilities or p.values or ()
                 flat += (0.0 if p.score is None else p.score, p.queue or 0.0, p.inference or 0.0, p.total)
+                flat += (p.batch_size or 0, p.index or 0, p.origin.received_ns)
         texts = encode(flat)[1:-1].split(b",")
         success = self._success if self._classifies else self._valued
+        observed = b"%d" % observed_ns
         records = []
         begin = 0
         for p in predictions:
             if p.error is None:
                 end = begin + self._width + self._outputs + _MEASURES
-                records.append(success(p, texts[begin:end], observed_ns))
+                records.append(success(p, texts[begin:end], observed))
                 begin = end
             else:
                 records.append(self._one(p, observed_ns))
         return records
 
-    def _success(self, p: Prediction, numbers: Sequence[bytes], observed_ns: int) -> bytes:
-        """Return a record; `numbers` are the floats as JSON: features, probabilities, score, durations."""
+    def _success(self, p: Prediction, numbers: Sequence[bytes], observed: bytes) -> bytes:
+        """Return a record; `numbers` as JSON are features, probabilities, score, durations, batch, index, arrival."""
         origin = p.origin
         key = (p.outlier, origin.route, origin.kept)
-        template = self._templates.get(key) or self._template(*key)
+        pieces = (self._templates.get(key) or self._template(*key)).copy()
         width, after = self._width, self._width + self._outputs
         number = int(p.label or 0)  # a place, where there are probabilities
         label, job_id = self._labels[number], p.job_id.encode()
-        return template % (
+        pieces[1::2] = (
             job_id,
             _ID % _text(origin.infer_id) if origin.infer_id else b"",
-            p.index,
+            numbers[-2],
             *(numbers[:width] if width else (self._inputs(p),)),
             *numbers[width:after],
             label,
             numbers[width + number],
-            *numbers[after + (p.outlier is None) :],
-            p.batch_size,
+            *numbers[after + (p.outlier is None) : -2],
             _REQUEST_ID % origin.request_id.encode() if origin.request_id else b"",
-            origin.received_ns,
-            observed_ns,
+            numbers[-1],
+            observed,
             label,
-            p.probabilities[number] if p.probabilities else 0.0,
+            b"%.3f" % (p.probabilities[number] if p.probabilities else 0.0),
             job_id,
-            p.total * 1000,
+            b"%.1f" % (p.total * 1000),
             origin.trace_id.encode(),
             origin.span_id.encode(),
         )
+        return b"".join(pieces)
 
-    def _valued(self, p: Prediction, numbers: Sequence[bytes], observed_ns: int) -> bytes:
-        """Return a record without probabilities; `numbers` are features, values, score and durations as JSON."""
+    def _valued(self, p: Prediction, numbers: Sequence[bytes], observed: bytes) -> bytes:
+        """Return a record without probabilities; `numbers` are the same with its values in their place."""
         origin = p.origin
         key = (p.outlier, origin.route, origin.kept)
-        template = self._templates.get(key) or self._template(*key)
+        pieces = (self._templates.get(key) or self._template(*key)).copy()
         width, after = self._width, self._width + self._outputs
         label, job_id = self._schema.label(p), p.job_id.encode()
-        return template % (
+        pieces[1::2] = (
             job_id,
             _ID % _text(origin.infer_id) if origin.infer_id else b"",
-            p.index,
+            numbers[-2],
             *(numbers[:width] if width else (self._inputs(p),)),
             _LABEL % _text(label) if label else b"",
             *numbers[width:after],
-            *numbers[after + (p.outlier is None) :],
-            p.batch_size,
+            *numbers[after + (p.outlier is None) : -2],
             _REQUEST_ID % origin.request_id.encode() if origin.request_id else b"",
-            origin.received_ns,
-            observed_ns,
+            numbers[-1],
+            observed,
             _text(record_schema.headline(self._schema, p)),
             job_id,
-            p.total * 1000,
+            b"%.1f" % (p.total * 1000),
             origin.trace_id.encode(),
             origin.span_id.encode(),
         )
+        return b"".join(pieces)
 
-    def _template(self, outlier: bool | None, route: str, kept: Kept | None) -> bytes:  # noqa: FBT001
-        """Return what the records of one kind have in common, with places for what they have not."""
+    def _template(self, outlier: bool | None, route: str, kept: Kept | None) -> list[bytes]:  # noqa: FBT001
+        """Return what the records of one kind have in common; each second piece is left for what they have not."""
         schema = self._schema
         if self._classifies:
-            answer, said = _PROBABILITIES % b",".join([b"%b"] * len(self._labels)), b"%b %.3f"
+            answer, said = _PROBABILITIES % b",".join([_OWN] * len(self._labels)), b"%b %b" % (_OWN, _OWN)
         else:
-            answer, said = b"%b" + b"".join(_VALUE % _constant(name) for name in schema.values), b"%b"
-        found = _RECORD % (
-            b"".join(_INPUT % _constant(name) for name in schema.features) if self._width else b"%b",
+            answer, said = _OWN + b"".join(_VALUE % _text(name) for name in schema.values), _OWN
+        common = _RECORD % (
+            b"".join(_INPUT % _text(name) for name in schema.features) if self._width else _OWN,
             answer,
             _OUTLIER % (b"true" if outlier else b"false") if outlier is not None else b"",
-            _constant(route),
+            _text(route),
             _KEPT % kept.encode() if kept else b"",
             b'"WARN","severityNumber":13' if outlier else b'"INFO","severityNumber":9',
             b"OUTLIER " if outlier else b"",
             said,
-            _constant(schema.model),
+            _text(schema.model),
             _SAMPLED if kept else b"",
         )
+        constants = common.split(_OWN)
+        found = [b""] * (2 * len(constants) - 1)
+        found[::2] = constants
         self._templates[outlier, route, kept] = found
         return found
 
@@ -196,44 +201,40 @@ def _text(value: str) -> bytes:
     return encode(value)[1:-1]
 
 
-def _constant(value: str) -> bytes:
-    """Return a string as it stands between JSON quotes in a template."""
-    return _text(value).replace(b"%", b"%%")
-
-
-# Filled in twice: %b is what the records of one kind have in common, what is doubled (%%b) each record's own.
-_MEASURES = 4  # score, queue, inference, total
-_INPUT = b'{"key":"prediction.input.%b","value":{"doubleValue":%%b}},'
+_OWN = b"\0"
+"""In a template: where a record has something of its own. JSON has no such byte, in no text either."""
+_MEASURES = 7  # score, queue, inference, total, batch, index, arrival
+_INPUT = b'{"key":"prediction.input.%b","value":{"doubleValue":\0}},'
 _PROBABILITIES = (
     b'{"key":"prediction.output","value":{"stringValue":"[%b]"}},'
-    b'{"key":"prediction.label","value":{"stringValue":"%%b"}},'
-    b'{"key":"prediction.confidence","value":{"doubleValue":%%b}},'
+    b'{"key":"prediction.label","value":{"stringValue":"\0"}},'
+    b'{"key":"prediction.confidence","value":{"doubleValue":\0}},'
 )
-_VALUE = b'{"key":"%b","value":{"doubleValue":%%b}},'
+_VALUE = b'{"key":"%b","value":{"doubleValue":\0}},'
 _LABEL = b'{"key":"prediction.label","value":{"stringValue":"%b"}},'
 _OUTLIER = (
     b'{"key":"prediction.outlier","value":{"boolValue":%b}},'
-    b'{"key":"prediction.outlier_score","value":{"doubleValue":%%b}},'
+    b'{"key":"prediction.outlier_score","value":{"doubleValue":\0}},'
 )
 _ID = b'{"key":"prediction.id","value":{"stringValue":"%b"}},'
 _REQUEST_ID = b'{"key":"prediction.request_id","value":{"stringValue":"%b"}},'
 _KEPT = b'{"key":"prediction.kept","value":{"stringValue":"%b"}},'
 _RECORD = (
-    b'{"key":"prediction.job_id","value":{"stringValue":"%%b"}},'
-    b"%%b"
-    b'{"key":"prediction.index","value":{"intValue":"%%d"}},'
+    b'{"key":"prediction.job_id","value":{"stringValue":"\0"}},'
+    b"\0"
+    b'{"key":"prediction.index","value":{"intValue":"\0"}},'
     b"%b"
     b"%b"
     b"%b"
-    b'{"key":"prediction.duration.queue","value":{"doubleValue":%%b}},'
-    b'{"key":"prediction.duration.inference","value":{"doubleValue":%%b}},'
-    b'{"key":"prediction.duration.total","value":{"doubleValue":%%b}},'
-    b'{"key":"prediction.batch.size","value":{"intValue":"%%d"}},'
-    b"%%b"
+    b'{"key":"prediction.duration.queue","value":{"doubleValue":\0}},'
+    b'{"key":"prediction.duration.inference","value":{"doubleValue":\0}},'
+    b'{"key":"prediction.duration.total","value":{"doubleValue":\0}},'
+    b'{"key":"prediction.batch.size","value":{"intValue":"\0"}},'
+    b"\0"
     b'{"key":"http.route","value":{"stringValue":"%b"}},'
     b"%b"
     b'{"key":"event.name","value":{"stringValue":"prediction"}}],'
-    b'"severityText":%b,"timeUnixNano":"%%d","observedTimeUnixNano":"%%d",'
-    b'"body":{"stringValue":"%b%b %b job=%%b %%.1f ms"},"eventName":"prediction",'
-    b'"traceId":"%%b","spanId":"%%b"%b}'
+    b'"severityText":%b,"timeUnixNano":"\0","observedTimeUnixNano":"\0",'
+    b'"body":{"stringValue":"%b%b %b job=\0 \0 ms"},"eventName":"prediction",'
+    b'"traceId":"\0","spanId":"\0"%b}'
 )

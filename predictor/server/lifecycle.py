@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import uvloop
 
 from predictor.core import operator_log
+from predictor.core.worker_threads import WorkerThread
 from predictor.http.listener import UNIX, Listener
 from predictor.server import app
 from predictor.server.banner import greeting
@@ -163,7 +164,12 @@ async def _within(seconds: float, steps: Coroutine[Any, Any, None]) -> None:
 def _leave_hanging_threads(status: int) -> None:
     """End the process without the threads that do not end: a model, or a disk, that does not answer."""
     end = time.monotonic() + _THREADS
-    others = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
+    current = threading.current_thread()
+    others = [
+        each
+        for each in threading.enumerate()
+        if each is not current and (not each.daemon or isinstance(each, WorkerThread))
+    ]
     for thread in others:
         thread.join(max(0.0, end - time.monotonic()))
     if hanging := [thread.name for thread in others if thread.is_alive()]:

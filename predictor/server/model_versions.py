@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from predictor.api.body_size import default_body_bytes, elements_of_a_row
 from predictor.api.catalog import ServedVersion
 from predictor.api.codecs import codecs
-from predictor.core import cpu_quota, thread_pools
+from predictor.core import cpu_quota
 from predictor.core.rate_limit import TokenBucket
+from predictor.core.worker_threads import WorkerThreads
 from predictor.recording import model_event, record_schema
 from predictor.recording.feedback import FeedbackLog
 from predictor.recording.prediction_log import NoPredictionLog, PredictionLog
@@ -47,7 +48,7 @@ class VersionMaker:
         self._threads = settings.threads or cpu_quota.usable()
         # One pool for all: a model more, or a version that comes while the old one ends, is no reason for more batches
         # at once than there are cores. What waits in it runs in the order in which it came.
-        self._pool = thread_pools.pool(self._threads, "inference")
+        self._pool = WorkerThreads(self._threads, "inference")
         rows = settings.rows_per_second
         self._rate = TokenBucket(rows, max(rows, settings.batch_rows)) if rows else None
 
@@ -82,7 +83,7 @@ class VersionMaker:
 
     def close(self) -> None:
         """End the threads, once no pipeline is left."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown()
 
     def _prediction_log(self, loaded: Loaded) -> PredictionLog:
         about, redaction, log_service = loaded.model.description, loaded.redaction, self._log_service

@@ -11,13 +11,12 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from predictor.core import thread_pools
+from predictor.core.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
 
 
 class ResultFuture(Protocol):
@@ -43,6 +42,16 @@ class Batchable(Protocol):
     @property
     def size(self) -> int:
         """Number of rows."""
+
+
+class BatchThreads(Protocol):
+    """Where batches run; `WorkerThreads` is one, and an executor."""
+
+    def submit(self, work: Callable[[Any], object], batch: Any, /) -> object:  # noqa: ANN401 - a Batch of any kind
+        """Have `work(batch)` run in a thread; may raise."""
+
+    def shutdown(self) -> object:
+        """End the threads; nothing more is submitted."""
 
 
 J = TypeVar("J", bound=Batchable)
@@ -87,7 +96,7 @@ class Batcher(Generic[J, R]):
         *,
         max_rows: int,
         threads: int,
-        pool: Executor | None = None,
+        pool: BatchThreads | None = None,
         wait: float = 0.0,
     ) -> None:
         """Take `run(jobs)` for the pool and `commit(batch)` for the loop.
@@ -102,7 +111,7 @@ class Batcher(Generic[J, R]):
         self._commit = commit
         self._max_rows = max_rows
         self._threads = threads
-        self._pool = pool or thread_pools.pool(threads, "inference")
+        self._pool = pool or WorkerThreads(threads, "inference")
         self._owns_pool = pool is None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[J] = deque()
@@ -164,7 +173,7 @@ class Batcher(Generic[J, R]):
             async with asyncio.timeout(patience):
                 await self.quiet()
         if self._owns_pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown()
         left = [job for batch in self._running for job in batch.jobs]
         if not left:  # no cycle is left for the collector to find
             with contextlib.suppress(AttributeError):  # closed before
@@ -237,7 +246,8 @@ class Batcher(Generic[J, R]):
         except BaseException as error:  # noqa: BLE001 - whatever a model raises belongs to its batch
             batch.error = error.with_traceback(None)  # which leads to this frame, and so back to the batch
         batch.finished = time.monotonic()
-        self._loop.call_soon_threadsafe(self._finish, batch)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waited for this any more
+            self._loop.call_soon_threadsafe(self._finish, batch)
 
     def _finish(self, batch: Batch[J, R]) -> None:
         if batch not in self._running:  # a pool that raises may keep what it was given, and run it later

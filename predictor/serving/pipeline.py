@@ -21,12 +21,11 @@ from predictor.serving.job import Job, Ran, failures_of, predictions_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from concurrent.futures import Executor
 
     from predictor.core.rate_limit import TokenBucket
     from predictor.core.result import ManyPredictions, Origin, Prediction
     from predictor.inference.model import Model
-    from predictor.serving.batcher import ResultFuture, Totals
+    from predictor.serving.batcher import BatchThreads, ResultFuture, Totals
     from predictor.serving.contracts import PredictionWriter, Requested, Traces
 
 _logger = logging.getLogger("predictor.serving.pipeline")
@@ -52,7 +51,7 @@ class Pipeline:
         queue_rows: int,
         slow: float,
         wait: float = 0.0,
-        pool: Executor | None = None,
+        pool: BatchThreads | None = None,
         rate: TokenBucket | None = None,
         observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import pytest
 import uvloop
 
 from predictor.core import cpu_quota, thread_pools
+from predictor.core.worker_threads import WorkerThreads
 from predictor.server import health
 from tests.support.gated_model import pipeline
 from tests.support.scripted_sink import serve as serve_sink
@@ -105,7 +105,7 @@ async def test_a_batch_that_no_thread_takes(outbox: Path, monkeypatch: pytest.Mo
 
     async with serve(outbox, PREDICTOR_THREADS="1") as here:
         with monkeypatch.context() as patched:
-            patched.setattr(ThreadPoolExecutor, "submit", refuse)
+            patched.setattr(WorkerThreads, "submit", refuse)
             for headers in ({}, {"X-Request-Id": "other way"}):
                 answer = await here.post("/predict", json={"data": [ROW]}, headers=headers)
                 assert (answer.status, answer.json["type"]) == (500, "urn:predictor:problem:internal-error")

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from predictor.core.worker_threads import WorkerThreads
 from predictor.serving import batcher as batching
 from predictor.serving.batcher import Batch, Batcher
 
@@ -417,7 +418,7 @@ async def test_a_batch_that_no_thread_takes_fails_alone(monkeypatch: pytest.Monk
     model = Model()
     async with batcher(model) as made:
         with monkeypatch.context() as patched:
-            patched.setattr(ThreadPoolExecutor, "submit", refuse)
+            patched.setattr(WorkerThreads, "submit", refuse)
             for job in submit(made, 1, 2):
                 with pytest.raises(RuntimeError, match="can't start new thread"):
                     await job.done()
@@ -432,17 +433,16 @@ async def test_a_batch_that_no_thread_takes_fails_alone(monkeypatch: pytest.Monk
 
 async def test_a_pool_that_raises_and_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool may keep what it did not take and run it later: each caller has one outcome, and nothing is miscounted."""
-    submitted = ThreadPoolExecutor.submit
 
-    def late(*given: Any) -> None:  # noqa: ANN401 - as the pool takes it
-        submitted(*given).result(_PATIENCE)
+    def late(_: object, work: Callable[[object], object], batch: object) -> None:
+        work(batch)
         msg = "can't start new thread"
         raise RuntimeError(msg)
 
     model = Model()
     async with batcher(model) as made:
         with monkeypatch.context() as patched:
-            patched.setattr(ThreadPoolExecutor, "submit", late)
+            patched.setattr(WorkerThreads, "submit", late)
             (job,) = submit(made, 1)
             with contextlib.suppress(RuntimeError):
                 await job.done()

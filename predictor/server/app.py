@@ -13,8 +13,7 @@ from predictor import __version__
 from predictor.api.dataplane import DataPlane
 from predictor.api.openapi.description import Description
 from predictor.config.settings import load as load_settings
-from predictor.core import memory_limit, operator_log, thread_pools
-from predictor.core.heap import give_back
+from predictor.core import heap, memory_limit, operator_log, thread_pools
 from predictor.core.memory_budget import MemoryBudget
 from predictor.http.fast_lane import FastLane
 from predictor.http.handlers import ACCESS, IN_FLIGHT, MEMORY, SERVER, InFlight, add_routes, outermost
@@ -87,7 +86,8 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    give_back()  # what the models' trials took
+    heap.give_back()  # what the models' trials took
+    heap.keep()
     return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=settings.connections)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from predictor.api.json_body import JSON, encode
 
@@ -14,7 +16,7 @@ NO_STORE = ("Cache-Control", "no-store")
 """Of every answer: what a cache keeps is given to somebody else, and is no prediction that was logged."""
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """What a door sends; `buffers` are the body, to be sent one after the other."""
 
     status: int

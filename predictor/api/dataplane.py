@@ -205,8 +205,13 @@ class DataPlane:
         served = context.served or _no_version()
         served.pipeline.admit()
 
-    def begin(self, request: InferRequest | Problem, context: RequestContext) -> Reply | Pending:
-        """Send a decoded request on its way; what could not be decoded is refused."""
+    def begin(
+        self, request: InferRequest | Problem, context: RequestContext, *, just_admitted: bool = False
+    ) -> Reply | Pending:
+        """Send a decoded request on its way; what could not be decoded is refused.
+
+        Unless it was `just_admitted`, in this very turn of the loop, there must be room for it still.
+        """
         if isinstance(request, Problem):
             context.origin.infer_id = request.infer_id
             return self.refuse(request, context)
@@ -214,7 +219,9 @@ class DataPlane:
         try:
             context.origin.infer_id = request.id
             served = context.served or _no_version()
-            pending.job = served.pipeline.start(context.origin, request, pending, context.deadline)
+            pending.job = served.pipeline.start(
+                context.origin, request, pending, context.deadline, just_admitted=just_admitted
+            )
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             return self.refuse(error, context)
         return pending

@@ -169,8 +169,8 @@ def _metadata(catalog: Catalog) -> Answer:
 
 
 def _constant(value: object) -> Callable[[], Answer]:
-    status, headers, buffers = json_answer(value)
-    return lambda: Answer(status, [*headers], buffers)
+    made = json_answer(value)
+    return lambda: Answer(made.status, [*made.headers], made.buffers)
 
 
 def _readiness(health: HealthSource) -> Answer:

@@ -156,7 +156,7 @@ class LaneConnection(BoundedConnection):
         try:
             if not admitted:
                 plane.admit(context)
-            reply = plane.begin(self._codec.decode(self._head.body, body), context)
+            reply = plane.begin(self._codec.decode(self._head.body, body), context, just_admitted=not admitted)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             reply = plane.refuse(error, context)
         if isinstance(reply, Pending):

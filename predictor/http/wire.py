@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from predictor.api.answers import Answer
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-_MORE = f"\r\nServer: {SERVER_NAME}\r\n"
-_LAST = "Connection: close\r\n"
+_END = f"\r\nServer: {SERVER_NAME}\r\n\r\n"
+_LAST_END = f"\r\nServer: {SERVER_NAME}\r\nConnection: close\r\n\r\n"
 
 
 class _Date:
@@ -33,9 +33,9 @@ class _Date:
 
 def encode_answer(answer: Answer, *, last: bool) -> bytes:
     """Return an answer as bytes; the last one of a connection says so."""
-    status, headers, buffers = answer
+    buffers = answer.buffers
     length = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    end = f"{_MORE}{_LAST}\r\n" if last else f"{_MORE}\r\n"
-    head = f"{_LINES[status]}{lines}Content-Length: {length}\r\nDate: {_Date.now()}{end}".encode()
+    lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+    end = _LAST_END if last else _END
+    head = f"{_LINES[answer.status]}{lines}Content-Length: {length}\r\nDate: {_Date.now()}{end}".encode()
     return head + buffers[0] if len(buffers) == 1 else b"".join((head, *buffers))

@@ -96,9 +96,12 @@ class Pipeline:
             detail = f"{waiting} rows are waiting, at most {self._queue_rows} may (PREDICTOR_QUEUE_ROWS)"
             raise Problem(Kind.QUEUE_FULL, detail, retry_after=_RETRY_AFTER)
 
-    def start(self, origin: Origin, request: Requested, future: ResultFuture, deadline: float) -> Job:
+    def start(
+        self, origin: Origin, request: Requested, future: ResultFuture, deadline: float, *, just_admitted: bool = False
+    ) -> Job:
         """Send a validated request on its way; `deadline` is on the loop's clock; raises Problem if there is no room.
 
+        It is not looked for again if the request was admitted in this very turn of the loop.
         `future` is settled when every row has its record in the outbox (or `Job.logged` is False).
         Rows beyond PREDICTOR_ROWS_PER_SECOND have no record; otherwise they would fill the outbox all the same.
         """
@@ -108,12 +111,13 @@ class Pipeline:
             raise _too_fast(seconds)
         job_id = uuid7(origin.received_ns)
         job = Job(origin, rows, future, job_id, size, request.tensors, request.own_outputs, request.form)
-        try:
-            self.check_room()  # once more: the body was read meanwhile
-        except Problem as problem:
-            self._record_failure([job], problem.kind)
-            problem.recorded = True
-            raise
+        if not just_admitted:
+            try:
+                self.check_room()  # once more: the body was read meanwhile
+            except Problem as problem:
+                self._record_failure([job], problem.kind)
+                problem.recorded = True
+                raise
         self._batcher.submit(job)
         self.deadlines.add(job, deadline)
         return job

@@ -34,7 +34,7 @@ def broken_rows(outputs: Outputs) -> NDArray[np.bool_] | None:
     found = None
     probabilities, labels, _, scores, values, _ = outputs
     for part in (probabilities, scores, values):
-        if part is not None and not math.isfinite(np.add.reduce(part, axis=None)):
+        if part is not None and not math.isfinite(part.sum()):
             finite = np.isfinite(part)
             whole = finite if finite.ndim == 1 else finite.all(axis=1)
             found = ~whole if found is None else found | ~whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from predictor.core.result import Origin, Rows, Tensors, TensorTexts
     from predictor.inference.outputs import Outputs
     from predictor.serving.batcher import ResultFuture
+
+
+_FEW = 8
+"""Rows whose numbers are looked at one by one: for so few numpy takes longer, the longer the colder it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,13 +107,14 @@ def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
         for job in live:
             job.answered = failures_of(job, Kind.MODEL_FAILED)
         return live
-    broken = broken_rows(outputs)
     probabilities = None if outputs.probabilities is None else outputs.probabilities.tolist()
     labels = None if outputs.labels is None else outputs.labels.tolist()
     values = None if outputs.values is None else outputs.values.tolist()
     outliers = None if outputs.outliers is None else outputs.outliers.tolist()
     scores = None if outputs.scores is None else outputs.scores.tolist()
     now, inference, batch_size = time.monotonic(), finished - started, len(labels or values or ())
+    few = batch_size <= _FEW and _whole(probabilities, labels, scores, values)
+    broken = None if few else broken_rows(outputs)
     live = []
     row = 0
     for job in jobs:
@@ -158,6 +164,21 @@ def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
                     )
                 )
     return live
+
+
+def _whole(
+    probabilities: list[list[float]] | None,
+    labels: list[Any] | None,
+    scores: list[float] | None,
+    values: list[Any] | None,
+) -> bool:
+    """Tell whether all numbers are finite and all labels there."""
+    return (
+        math.isfinite(sum(map(sum, probabilities or ())))
+        and math.isfinite(sum(scores or ()))
+        and math.isfinite(sum(map(sum, values or ())))
+        and None not in (labels or ())
+    )
 
 
 def _of_tensors(live: list[Job], started: float, finished: float, batch_size: int) -> list[Job]:

@@ -6,8 +6,16 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_ON,
+    DEFAULT_ON,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 
 from predictor.core import ids
 
@@ -15,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry import trace
-    from opentelemetry.context import Context
     from opentelemetry.util.types import Attributes
 
     from predictor.core.result import Origin
@@ -36,6 +43,13 @@ _assigned: ContextVar[_Assigned | None] = ContextVar("assigned", default=None)
 def assign_ids(origin: Origin) -> None:
     """Have the next server span of this context take a request's ids and sample."""
     _assigned.set(_Assigned(int(origin.trace_id, 16), int(origin.span_id, 16), origin.sample))
+
+
+def constant_answer(sampler: Sampler) -> SamplingResult | None:
+    """Return what `sampler` answers to every request without a parent; None if it depends on the request."""
+    if sampler is ALWAYS_ON or sampler is DEFAULT_ON:
+        return sampler.should_sample(Context(), 1, "")
+    return None
 
 
 def wanted_traces(sampler: Sampler) -> Callable[[str], bool]:

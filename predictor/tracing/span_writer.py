@@ -1,7 +1,7 @@
 """Writes spans as lines of OTLP JSON to the traces outbox, gathered for a moment.
 
-The SDK's spans come in as a span processor; the spans of a prediction are written directly, since all of them is
-known at once and the SDK's life cycle would only cost time.
+The SDK's spans come in as a span processor; the spans of a prediction are written directly (`prediction_spans.py`),
+since the SDK's life cycle would only cost time.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import asyncio
 import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.trace import StatusCode
 
 from predictor import otlp
-from predictor.core import ids
 from predictor.outbox import OutboxError
 from predictor.recording import record_schema
+from predictor.tracing.prediction_spans import spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("predictor.spans")
 _GATHER = 0.1
 """Seconds: a line for each span would repeat the resource, and write and ship it, each time."""
-_QUEUE, _INFERENCE = (otlp.span_rest({"name": name, "kind": 1}) for name in ("queue", "inference"))  # 1: internal
 _URLS = frozenset({"http.target", "http.url", "url.full"})
 """Attributes that have the query behind the path; the first two by the names of before."""
 
@@ -94,18 +92,8 @@ class SpanWriter(SpanProcessor):
 
     def write_spans(self, schema: Schema, predictions: Sequence[Prediction]) -> None:
         """Write `predict` under the request's server span, and `queue` and `inference` under it."""
-        first = predictions[0]
-        origin = first.origin
-        begin = origin.received_ns
-        span_id = ids.span_id()
-        whole = (begin, begin + _ns(first.total))
-        rest = otlp.span_rest(_predict(schema, predictions))
-        self._add(self._own, otlp.span_bytes(origin.trace_id, span_id, origin.span_id, whole, rest))
-        if first.queue is not None and first.inference is not None:
-            started = begin + _ns(first.queue)
-            finished = started + _ns(first.inference)
-            for times, rest in (((begin, started), _QUEUE), ((started, finished), _INFERENCE)):
-                self._add(self._own, otlp.span_bytes(origin.trace_id, ids.span_id(), span_id, times, rest))
+        for span in spans_of(schema, predictions):
+            self._add(self._own, span)
 
     def flush(self) -> None:
         """Write what has gathered."""
@@ -133,26 +121,6 @@ def _without_query(attributes: list[JSON]) -> Iterator[JSON]:
             yield {"key": each["key"], "value": {"stringValue": each["value"]["stringValue"].partition("?")[0]}}
         elif each["key"] != "url.query":
             yield each
-
-
-def _predict(schema: Schema, predictions: Sequence[Prediction]) -> JSON:
-    """Return `predict` without ids and times: label and confidence if there is one row; never the features."""
-    first = predictions[0]
-    pairs: dict[str, Any] = {
-        "prediction.job_id": first.job_id,
-        "prediction.model": schema.model,
-        "prediction.rows": sum(each.rows or 1 for each in predictions),
-        "prediction.batch.size": first.batch_size,
-        "prediction.kept": first.origin.kept,
-        "error.type": first.error.word if first.error else None,
-    }
-    if first.outlier is not None:
-        pairs["prediction.outlier"] = any(prediction.outlier for prediction in predictions)
-    if len(predictions) == 1:
-        pairs |= record_schema.answer(schema, first)
-    attributes = otlp.attributes({name: value for name, value in pairs.items() if value is not None})
-    failed: JSON = {"status": {"code": StatusCode.ERROR.value}} if first.error else {}
-    return {"name": "predict", "kind": 1, "attributes": attributes} | failed  # 1: internal
 
 
 def _ns(seconds: float) -> int:

@@ -23,7 +23,7 @@ from predictor.core import ids
 from predictor.core.rate_limit import TokenBucket
 from predictor.core.result import Origin
 from predictor.tracing.instrumentation import Instrumentation
-from predictor.tracing.sdk_bridge import wanted_traces
+from predictor.tracing.sdk_bridge import constant_answer, wanted_traces
 from predictor.tracing.server_spans import ServerSpans
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Tracer:
         self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         self._may_want = wanted_traces(self._sampler)
+        self._constant = constant_answer(self._sampler)
         self._heeds_parents = type(self._sampler) is not TraceIdRatioBased
         self.instrumentation = Instrumentation(resource, spans)
         self.server_spans = ServerSpans(spans, semconv)
@@ -83,9 +84,11 @@ class Tracer:
         if self._spans is not None:
             ask = (parent_id is not None and self._heeds_parents) or self._may_want(trace_id)
             if ask and not self._excluded(route):
-                context = propagate.extract(headers) if parent_id else None
-                name = f"{method} {route}"
-                result = self._sampler.should_sample(context, int(trace_id, 16), name, trace.SpanKind.SERVER)
+                result = self._constant if parent_id is None else None
+                if result is None:
+                    context = propagate.extract(headers) if parent_id else None
+                    name = f"{method} {route}"
+                    result = self._sampler.should_sample(context, int(trace_id, 16), name, trace.SpanKind.SERVER)
                 if result.decision is Decision.RECORD_AND_SAMPLE:
                     origin.kept, origin.sample = "head", result
         return origin

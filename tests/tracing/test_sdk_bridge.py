@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.sdk.trace import sampling
 
 from predictor.core import ids
-from predictor.tracing.sdk_bridge import wanted_traces
+from predictor.tracing.sdk_bridge import constant_answer, wanted_traces
 
 
 class _Own(sampling.TraceIdRatioBased):
@@ -32,3 +32,30 @@ def test_a_ratio_is_asked_about_those_that_it_wants(ratio: float, *, parent_base
 def test_any_other_sampler_is_asked(sampler: sampling.Sampler) -> None:
     """What a sampler that is not the SDK's ratio says is not guessed."""
     assert wanted_traces(sampler)(ids.trace_id())
+
+
+@pytest.mark.parametrize("sampler", [sampling.ALWAYS_ON, sampling.DEFAULT_ON])
+def test_a_sampler_that_takes_all_is_asked_once(sampler: sampling.Sampler) -> None:
+    """What such a sampler says of requests without a parent is the same for each, and known beforehand."""
+    known = constant_answer(sampler)
+    asked = sampler.should_sample(None, int(ids.trace_id(), 16), "POST /predict")
+    assert known
+    assert (known.decision, known.attributes, known.trace_state) == (
+        asked.decision,
+        asked.attributes,
+        asked.trace_state,
+    )
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        sampling.ALWAYS_OFF,
+        sampling.TraceIdRatioBased(1.0),
+        sampling.ParentBased(_Own(1.0)),
+        sampling.StaticSampler(sampling.Decision.RECORD_AND_SAMPLE),
+    ],
+)
+def test_any_other_answer_may_depend_on_the_request(sampler: sampling.Sampler) -> None:
+    """Of a sampler that is not the SDK's own for all requests nothing is known beforehand."""
+    assert constant_answer(sampler) is None

@@ -13,7 +13,7 @@ FREE = -1
 _USUAL = 512
 """Taken for the length of such an axis: tokens of a text, edges of an image."""
 _LEAST = 1 << 20
-_MOST = 8 << 20
+MOST_BODY_BYTES = 8 << 20
 """Of several rows together: the event loop reads a body of 8 MiB in some milliseconds."""
 _NUMBER = 32
 """Bytes of one number as JSON, with what stands around it: the longest double has 24."""
@@ -26,7 +26,7 @@ _TEXT = 16
 def default_body_bytes(elements: int, rows: int) -> int:
     """Return the bytes of a request of so many rows, of so many elements each: 1 to 8 MiB, and one row always."""
     row = elements * _NUMBER + 1024
-    return max(_LEAST, row, min(row * rows, _MOST))
+    return max(_LEAST, row, min(row * rows, MOST_BODY_BYTES))
 
 
 def elements_of_a_row(model: Model) -> int:

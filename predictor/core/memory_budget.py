@@ -28,6 +28,11 @@ class MemoryBudget:
         self._used = 0
 
     @property
+    def most(self) -> int:
+        """Bytes that may be held."""
+        return self._most
+
+    @property
     def used(self) -> int:
         """Bytes that are held."""
         return self._used

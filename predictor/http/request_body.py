@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from predictor.api.content_coding import coding_of, decompress
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE, body_head, check_size
+from predictor.api.slices import in_turns
 from predictor.core.problems import Kind, Problem
 from predictor.http.connection import Connection
 from predictor.http.limits import FREE_BYTES
 
 if TYPE_CHECKING:
     from predictor.api.dataplane import Codec, InferRequest
-    from predictor.api.slices import Slices
     from predictor.core.memory_budget import Share
 
 _BODY_BYTES = "PREDICTOR_BODY_BYTES"
-T = TypeVar("T")
 
 
 async def decoded(request: web.Request, deadline: float, codec: Codec, share: Share) -> InferRequest | Problem:
@@ -48,17 +47,6 @@ async def read_body(request: web.Request, deadline: float, limit: int, setting: 
         body = await in_turns(decompress(body, coding, limit, setting, share.grow))
         share.resize(len(body))
     return body
-
-
-async def in_turns(slices: Slices[T]) -> T:
-    """Do work slice by slice, so that others have their turn between."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await asyncio.sleep(0)
 
 
 async def _read_raw(request: web.Request, deadline: float, limit: int, setting: str, share: Share) -> bytes:

@@ -6,7 +6,6 @@ tensors whose parameters have a `binary_data_size` follow in their order.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ from predictor.api.problem_details import own_fault
 from predictor.api.slices import at_once
 from predictor.api.tensor_requests import TensorRequests
 from predictor.api.v2.errors import encode_error
-from predictor.api.v2.messages import read
+from predictor.api.v2.messages import given_twice, read, unfit_data, unknown_output
 from predictor.api.v2.tensor_data import from_binary, from_json, to_binary, to_json
 from predictor.core.problems import Kind, Problem
 
@@ -116,7 +115,7 @@ class InferCodec:
         at = 0
         for tensor in inputs:
             if tensor.name in found:
-                raise Problem(Kind.INVALID_DATA, f"the input {tensor.name!r} is there twice")
+                raise given_twice(tensor.name)
             self._requests.check(tensor.name, tensor.datatype, tensor.shape)
             size = (tensor.parameters or {}).get("binary_data_size")
             try:
@@ -126,9 +125,7 @@ class InferCodec:
                     found[tensor.name] = yield from _of_binary(tensor, size, binary[at:])
                     at += size
             except (ValueError, msgspec.ValidationError) as error:
-                shape = ", ".join(map(str, tensor.shape))
-                wanted = f"wanted {math.prod(tensor.shape)} values of {tensor.datatype} for the shape [{shape}]"
-                raise Problem(Kind.INVALID_DATA, f"the input {tensor.name!r} {_said(error)}; {wanted}") from None
+                raise unfit_data(tensor.name, tensor.datatype, tensor.shape, _said(error)) from None
         if at != len(binary):
             detail = f"{len(binary)} bytes are behind the JSON, but the inputs' binary_data_size are {at} together"
             raise Problem(Kind.INVALID_DATA, detail)
@@ -141,8 +138,7 @@ class InferCodec:
         found = []
         for output in message.outputs:
             if output.name not in self._datatypes:
-                wanted = ", ".join(map(repr, self._datatypes))
-                raise Problem(Kind.INVALID_DATA, f"there is no output {output.name!r}; wanted one of {wanted}")
+                raise unknown_output(output.name, self._datatypes)
             found.append(Wanted(output.name, (output.parameters or {}).get("binary_data", default) is True))
         return AnswerForm(tuple(found))
 

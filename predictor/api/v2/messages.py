@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,10 +13,10 @@ from predictor.api.json_body import undecodable
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _WANTED = '{"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}'
-_MOST_AXES = 32
+MOST_AXES = 32
 MOST_ID = 256
 """Characters of an id: it is in every record of the request."""
 _TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
@@ -30,7 +31,7 @@ REFUSED = {
 
 _NOTHING = msgspec.Raw()
 _Axis = Annotated[int, msgspec.Meta(ge=0)]
-_Shape = Annotated[list[_Axis], msgspec.Meta(max_length=_MOST_AXES)]
+_Shape = Annotated[list[_Axis], msgspec.Meta(max_length=MOST_AXES)]
 _Parameters = dict[str, Any] | None
 _Id = Annotated[str, msgspec.Meta(max_length=MOST_ID)] | None
 
@@ -99,6 +100,22 @@ def refuse_unserved(parameters: Mapping[str, Any] | None) -> None:
     for name in parameters or ():
         if reason := REFUSED.get(name):
             raise Problem(Kind.INVALID_DATA, f"the parameter {name!r} was given, but {reason}")
+
+
+def given_twice(name: str) -> Problem:
+    """Return the problem of an input that is there more than once."""
+    return Problem(Kind.INVALID_DATA, f"the input {name!r} is there twice")
+
+
+def unfit_data(name: str, datatype: str, shape: Sequence[int], said: str) -> Problem:
+    """Return the problem of an input whose data is not what its datatype and shape say; `said` is the difference."""
+    wanted = f"wanted {math.prod(shape)} values of {datatype} for the shape [{', '.join(map(str, shape))}]"
+    return Problem(Kind.INVALID_DATA, f"the input {name!r} {said}; {wanted}")
+
+
+def unknown_output(name: str, known: Iterable[str]) -> Problem:
+    """Return the problem of an output that is wanted and not there."""
+    return Problem(Kind.INVALID_DATA, f"there is no output {name!r}; wanted one of {', '.join(map(repr, known))}")
 
 
 def _read(text: bytes | memoryview) -> InferMessage:

@@ -29,8 +29,13 @@ def tensors(model: Model) -> dict[str, Any]:
 
 def server() -> Answer:
     """Return what the server is and can."""
+    return json_answer(server_fields())
+
+
+def server_fields() -> dict[str, Any]:
+    """Return the same, as a message has it."""
     extensions = ["binary_tensor_data", "model_repository"]
-    return json_answer({"name": "prediction-log-server", "version": __version__, "extensions": extensions})
+    return {"name": "prediction-log-server", "version": __version__, "extensions": extensions}
 
 
 class ModelDocuments:
@@ -51,10 +56,14 @@ class ModelDocuments:
 
     def metadata(self, model: str | None, version: str | None) -> Answer:
         """Return what a model takes and gives; raises Problem if it is not served."""
+        return json_answer(self.model_fields(model, version))
+
+    def model_fields(self, model: str | None, version: str | None) -> dict[str, Any]:
+        """Return the same, as a message has it; raises Problem as well."""
         found = self._found(model, version)
         versions = [each.version for each in self._catalog.versions() if each.name == found.name]
         fields: Mapping[str, Any] = found.facts.tensors
-        return json_answer({"name": found.name, "versions": versions, **fields})
+        return {"name": found.name, "versions": versions, **fields}
 
     def model_ready(self, model: str | None, version: str | None) -> Answer:
         """Return whether traffic for a model should come; raises Problem if it is not served."""

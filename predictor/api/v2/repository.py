@@ -11,7 +11,7 @@ from predictor.api.json_body import undecodable
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from predictor.api.answers import Answer
 
@@ -75,25 +75,35 @@ class RepositoryCalls:
 
     async def index(self, _: str, body: bytes) -> Answer:
         """Return all versions, of which `ready` in the body asks for those that are served."""
-        message = _read(body)
-        self._repository.check_control()
-        entries = [entry for entry in self._repository.index() if entry.ready or not message.ready]
-        return json_answer([_entry(each) for each in entries])
+        return json_answer(self.entries(ready=_read(body).ready))
 
     async def load(self, model: str, body: bytes) -> Answer:
         """Serve the newest files of a model; raises Problem."""
-        for name in _read(body).parameters or ():
-            if name.startswith(NOT_TAKEN):
-                detail = f"the parameter {name[:100]!r} was given, but only what lies in the repository is loaded"
-                raise Problem(Kind.INVALID_DATA, detail)
-        await self._repository.load(model)
+        await self.load_model(model, _read(body).parameters)
         return json_answer({"name": model, "load": True})
 
     async def unload(self, model: str, body: bytes) -> Answer:
         """Serve a model no more; raises Problem."""
         _read(body)
-        await self._repository.unload(model)
+        await self.unload_model(model)
         return json_answer({"name": model, "unload": True})
+
+    def entries(self, *, ready: bool | None = None) -> list[dict[str, str]]:
+        """Return all versions, or those that are served, as a message has them; raises Problem."""
+        self._repository.check_control()
+        return [_entry(each) for each in self._repository.index() if each.ready or not ready]
+
+    async def load_model(self, model: str, parameters: Iterable[str] | None) -> None:
+        """Serve the newest files of a model; raises Problem, also for parameters that ask for another one."""
+        for name in parameters or ():
+            if name.startswith(NOT_TAKEN):
+                detail = f"the parameter {name[:100]!r} was given, but only what lies in the repository is loaded"
+                raise Problem(Kind.INVALID_DATA, detail)
+        await self._repository.load(model)
+
+    async def unload_model(self, model: str) -> None:
+        """Serve a model no more; raises Problem."""
+        await self._repository.unload(model)
 
 
 def _read(body: bytes) -> RepositoryMessage:

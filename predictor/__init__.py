@@ -9,5 +9,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # NumPy's library for matrix products, of which there are none here, starts a thread for each core of the machine; where
 # it gets none it sends the process a SIGINT.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# gRPC's library would write to stderr, past the operator's log, whatever a caller does wrong in a handshake.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 __version__ = version("prediction-log-server")

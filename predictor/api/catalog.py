@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from predictor.api.dataplane import CallKey, Codec
+    from predictor.api.protobuf.infer import InferMessages
     from predictor.core.result import Feedback, Origin
     from predictor.inference.manifest import Manifest
     from predictor.serving.pipeline import Pipeline
@@ -57,15 +58,20 @@ class ServedVersion:
         pipeline: Pipeline,
         codecs: Mapping[CallKey, Codec],
         *,
+        messages: InferMessages | None = None,
         refused: RecordRefusal | None = None,
         feedback: WriteFeedback | None = None,
     ) -> None:
-        """Take its parts: `codecs` of the calls that it has; `refused` records requests whose rows were never known."""
+        """Take its parts: `codecs` of the calls that it has; `refused` records requests whose rows were never known.
+
+        `messages` is the codec of gRPC, where that is on.
+        """
         self.facts = facts
         self.name = facts.description.name
         self.version = facts.description.version
         self.pipeline = pipeline
         self.codecs = codecs
+        self.messages = messages
         self.refused = refused
         self.feedback = feedback
         self.held = 0

@@ -1,8 +1,8 @@
 """The data plane: admits, starts, refuses and accounts for every prediction, whichever door it came through.
 
-A door (aiohttp's handlers, the fast lane) opens a request with `open`, may `admit` it before its body has come, gives
-`begin` what a codec decoded, and has the reply encoded by the same codec. Nothing here is a coroutine: a task for each
-request would cost more than its prediction.
+A door (aiohttp's handlers, the fast lane, gRPC) opens a request with `open`, may `admit` it before its body has come,
+gives `begin` what a codec decoded, and has the reply encoded by the same codec. Nothing here is a coroutine: a task for
+each request would cost more than its prediction.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     CallKey = tuple[str, str]
     """Method and path of a call, as the table of calls has them."""
     Measure = Callable[[float, str, str, int], None]
+    MeasureCall = Callable[[float, str, str], None]
 
 _VALUE = 32
 """Bytes of one number as an object of Python, with its place in a list."""
@@ -180,6 +181,8 @@ class DataPlane:
         """
         self.tracer = tracer
         self.measure = measure
+        self.measure_call: MeasureCall | None = None
+        """The same of calls by gRPC: seconds, method, status."""
         self.refusals: dict[Kind, int] = {}
         """How many calls were answered with each problem."""
         self._deadline = deadline
@@ -199,6 +202,12 @@ class DataPlane:
         """
         origin = self.tracer.begin(headers, method, route)
         return RequestContext(origin, route if path is None else path, self.loop.time() + self._deadline, served)
+
+    def open_call(self, metadata: Mapping[str, str], method: str, within: float | None) -> RequestContext:
+        """Do the same for a call by gRPC, whose message names the model later; it may take `within` seconds at most."""
+        origin = self.tracer.begin(metadata, "", method)
+        seconds = self._deadline if within is None else min(within, self._deadline)
+        return RequestContext(origin, method, self.loop.time() + seconds)
 
     def admit(self, context: RequestContext) -> None:
         """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from predictor.core import extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +83,17 @@ def port(given: str) -> int:
         msg = "a port from 0 to 65535"
         raise ValueError(msg)
     return int(given)
+
+
+def grpc_port(given: str) -> int | None:
+    """Take a TCP port, 0 for a free one, or nothing; a port needs the extra `grpc`."""
+    if not given:
+        return None
+    found = port(given)
+    if not all(find_spec(each) for each in ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")):
+        msg = f"gRPC installed: {extras.command('grpc')}"
+        raise ValueError(msg)
+    return found
 
 
 def count(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -16,6 +16,7 @@ from predictor.config.parsers import (
     count,
     duration,
     folder,
+    grpc_port,
     host_names,
     listening,
     optional_file,
@@ -65,6 +66,9 @@ class Settings:
         "address to listen on, or several with commas between; `::` takes IPv4 too, `unix:/path` is a Unix socket",
     )
     port: int = _setting("8000", port, "port to listen on; 0 takes a free one")
+    grpc_port: int | None = _setting(
+        "", grpc_port, "if set, port to listen on for gRPC, 0 for a free one; needs the extra `grpc`"
+    )
     model: Path = _setting(
         "",
         lambda given: folder(given) if given else DEMO,
@@ -238,9 +242,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         if variable.startswith(PREFIX) and variable not in known:
             msg = f"{variable} is not a setting; the settings are {', '.join(sorted(known))}{_service_link(variable)}"
             raise SettingsError(msg)
-    if values["tls_key"] and not values["tls_certificate"]:
-        msg = "PREDICTOR_TLS_KEY is set, wanted PREDICTOR_TLS_CERTIFICATE too"
-        raise SettingsError(msg)
+    _check_together(values)
     try:
         settings = Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
     except ValueError as error:
@@ -251,6 +253,15 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         msg = f"PREDICTOR_RECORD_BYTES is {settings.record_bytes}, wanted at most {most >> 10} KiB {why}"
         raise SettingsError(msg)
     return settings
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    if values["tls_key"] and not values["tls_certificate"]:
+        msg = "PREDICTOR_TLS_KEY is set, wanted PREDICTOR_TLS_CERTIFICATE too"
+        raise SettingsError(msg)
+    if values["grpc_port"] is not None and all(each.strip().startswith("unix:") for each in values["host"].split(",")):
+        msg = "PREDICTOR_GRPC_PORT is set and PREDICTOR_HOST has Unix sockets only, wanted an address besides"
+        raise SettingsError(msg)
 
 
 def _sentence(variable: str, given: str | None, wanted: str) -> str:

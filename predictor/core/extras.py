@@ -12,6 +12,7 @@ _PROJECT = "prediction-log-server"
 _OF_EXTRA = re.compile(r"""([^;]+);\s*extra\s*==\s*['"](\w+)['"]""")
 _PACKAGES = {
     "extensions": ("onnxruntime-extensions",),
+    "grpc": ("grpcio", "grpcio-health-checking", "grpcio-reflection", "protobuf"),
     "log": ("pyarrow", "rich"),
     "prometheus": ("opentelemetry-exporter-prometheus",),
     "sign": ("cryptography",),

@@ -28,14 +28,14 @@ _SPARE = 200
 """Descriptors for everything but connections: segments, cursors, the sink, a segment read for the page."""
 
 
-def most_connections(wanted: int = 0) -> int:
+def most_connections(wanted: int = 0, doors: int = 1) -> int:
     """Return how many connections leave the log descriptors to open its files with; `wanted` may make it less.
 
-    Unless so many are wanted, an eighth of the memory bounds them too.
+    Unless so many are wanted, an eighth of the memory bounds them too. Of several doors (HTTP, gRPC) each has its part.
     """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = max(files // 2, files - _SPARE) if files != resource.RLIM_INFINITY else sys.maxsize
-    return min(most, wanted or max(1, memory_limit.usable() // 8 // _BYTES))
+    return max(1, min(most, wanted or max(1, memory_limit.usable() // 8 // _BYTES)) // doors)
 
 
 def bound_unread(transport: asyncio.BaseTransport, seconds: float) -> None:

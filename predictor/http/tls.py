@@ -29,6 +29,8 @@ class Certificate:
         try:
             # Without a password OpenSSL would ask for it at the terminal, and wait.
             context.load_cert_chain(certificate, key, password=lambda: b"\0")
+            self.pem = (key or certificate).read_bytes(), certificate.read_bytes()
+            """The key, and the certificate with its chain, for who has no use for a context."""
         except (OSError, ValueError) as error:  # SSLError is an OSError
             words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             named = f"PREDICTOR_TLS_CERTIFICATE is {str(certificate)!r}"

@@ -17,6 +17,7 @@ from predictor.core import heap, memory_limit, operator_log, thread_pools
 from predictor.core.memory_budget import MemoryBudget
 from predictor.http.fast_lane import FastLane
 from predictor.http.handlers import ACCESS, IN_FLIGHT, MEMORY, SERVER, InFlight, add_routes, outermost
+from predictor.http.limits import most_connections
 from predictor.http.request_head import HeadReader
 from predictor.http.responses import name_server
 from predictor.http.runner import LANE, ServerRunner
@@ -33,12 +34,13 @@ from predictor.server.pages import Pages, shows_page
 from predictor.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from opentelemetry.sdk.resources import Resource
 
     from predictor.api.catalog import Catalog
     from predictor.config.settings import Settings
+    from predictor.server.grpc_door import GrpcDoor
     from predictor.server.metrics import Metrics
     from predictor.server.model_loading import LoadedModels
     from predictor.server.scrape_port import ScrapePort
@@ -51,6 +53,7 @@ LOG_SERVICE = web.AppKey("LOG_SERVICE", LogService)
 PAGES = web.AppKey("PAGES", Pages)
 CALLERS = web.AppKey("CALLERS", Callers)
 SCRAPED: web.AppKey[ScrapePort] = web.AppKey("SCRAPED")
+GRPC: web.AppKey[GrpcDoor] = web.AppKey("GRPC")
 _TURNS = 3
 """Of the loop, from the reading of a request to the call of its handler."""
 
@@ -77,30 +80,38 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
                 "a scrape would reach one of several processes that share the port, by chance"
             )
             raise ValueError(msg)
+    grpc_hosts = settings.hosts
+    if several:
         settings = replace(settings, host="0.0.0.0")  # noqa: S104 - where gunicorn listens is not known here
     models = load_models_that_load(settings) if several else load_models(settings)
     for note in (*models.notes, *settings.export.ignored):
         operator_log.say(note)
-    app = application(settings, models, resource(), shared_port=several)
+    app = application(settings, models, resource(), shared_port=several, grpc_hosts=grpc_hosts)
     # What is there now stays: not looking at it again at each collection saves 5 to 10 µs a request.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     heap.give_back()  # what the models' trials took
     heap.keep()
-    return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=settings.connections)
+    connections = settings.connections if settings.grpc_port is None else most_connections(settings.connections, 2)
+    return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=connections)
 
 
 def application(
-    settings: Settings, models: LoadedModels, resource: Resource, *, shared_port: bool = False
+    settings: Settings,
+    models: LoadedModels,
+    resource: Resource,
+    *,
+    shared_port: bool = False,
+    grpc_hosts: Sequence[str] = (),
 ) -> web.Application:
     """Return the application; its start-up opens the log (raises OSError), its clean-up closes it.
 
     Raises ValueError before any of that: a start that is refused must leave no stream behind.
-    With `shared_port` a call reaches one of several processes.
+    With `shared_port` a call reaches one of several processes. gRPC listens at `grpc_hosts`, without them at HTTP's.
     """
-    callers = Callers(settings)
-    memory, signer = _memory(settings, models), _signer(settings)
+    callers, largest, signer = Callers(settings), _largest_body(settings, models), _signer(settings)
+    memory = MemoryBudget(max(settings.buffered_bytes or memory_limit.usable() // 8, 2 * largest))
     start = [models]
     del models  # a closure would hold them for ever
 
@@ -124,11 +135,11 @@ def application(
         if pages:
             pages.show_state(health, plane.refusals, log_service)
         metrics = _metrics(app, settings, resource, log_service, catalog)
-        description = described_calls(settings, callers.access, health, service, shared_port=shared_port)
-        app[DESCRIPTION], calls = description, description.routes
-        add_routes(app.router, plane, catalog, calls, callers.access, memory)  # last: it also answers the rest
+        calls = app[DESCRIPTION] = described_calls(settings, app[ACCESS], health, service, shared_port=shared_port)
+        # Last: it also answers the rest.
+        add_routes(app.router, plane, catalog, calls.routes, app[ACCESS], memory)
         if settings.fast_lane == "on":
-            heads = HeadReader(calls, catalog, tracer.fields, callers.access)
+            heads = HeadReader(calls.routes, catalog, tracer.fields, app[ACCESS])
             callers.renewed.append(heads.forget)
             catalog.changed.append(heads.forget)
             app[LANE] = FastLane(plane, heads)
@@ -148,10 +159,11 @@ def application(
             pages.close()
 
     app = web.Application(middlewares=[outermost])
-    app[IN_FLIGHT], app[SERVER], app[ACCESS], app[CALLERS] = InFlight(), [], callers.access, callers
-    app[MEMORY] = memory
+    app[IN_FLIGHT], app[SERVER], app[MEMORY] = InFlight(), [], memory
+    app[ACCESS], app[CALLERS] = callers.access, callers
     app.cleanup_ctx.extend((_scraped(settings), lifetime))
     app.on_shutdown.append(drain)
+    _serve_grpc(app, settings, grpc_hosts or settings.hosts, largest, shared_port=shared_port)
     app.on_response_prepare.append(name_server)
     return app
 
@@ -161,10 +173,9 @@ def _signer(settings: Settings) -> FileSigner | None:
     return FileSigner(settings.signing_key_file) if settings.signing_key_file else None
 
 
-def _memory(settings: Settings, models: LoadedModels) -> MemoryBudget:
-    """Return what the bodies of all connections may hold together: never less than two of the largest."""
-    largest = max((body_bytes(each.model, settings) for each in models.versions), default=0)
-    return MemoryBudget(max(settings.buffered_bytes or memory_limit.usable() // 8, 2 * largest))
+def _largest_body(settings: Settings, models: LoadedModels) -> int:
+    """Return how large a body may be: the budget of all bodies is never less than two of the largest."""
+    return max((body_bytes(each.model, settings) for each in models.versions), default=0)
 
 
 async def _flush(log_service: LogService, metrics: Metrics | None, seconds: float) -> None:
@@ -194,6 +205,32 @@ def _scraped(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
     return lifetime
 
 
+def _serve_grpc(
+    app: web.Application, settings: Settings, hosts: Sequence[str], largest: int, *, shared_port: bool
+) -> None:
+    """Have calls by gRPC answered, if they are wanted, from the parts that HTTP's calls are answered from."""
+    if settings.grpc_port is None:
+        return
+    from predictor.server import grpc_door  # noqa: PLC0415 - the extra may not be installed
+
+    async def port(app: web.Application) -> AsyncIterator[None]:
+        certificate = app[CALLERS].certificate
+        app[GRPC] = grpc_door.listen(settings, hosts, certificate, largest, shared_port=shared_port)
+        yield
+
+    async def calls(app: web.Application) -> AsyncIterator[None]:
+        await app[GRPC].start(app[PLANE], app[MODELS], app[ACCESS], app[MEMORY], app[HEALTH].unready)
+        yield
+        await app[GRPC].ended()
+
+    async def leave(app: web.Application) -> None:
+        await app[GRPC].leave(settings.drain)
+
+    app.cleanup_ctx.insert(0, port)  # before the log is opened, since it may be taken
+    app.cleanup_ctx.append(calls)
+    app.on_shutdown.insert(0, leave)  # before the models refuse what has come
+
+
 def _metrics(
     app: web.Application, settings: Settings, resource: Resource, book: LogService | None, catalog: Catalog
 ) -> Metrics | None:
@@ -207,5 +244,5 @@ def _metrics(
     with thread_pools.needed():
         reader = scrape.reader if scrape else exporter()
         metrics = Metrics(reader, resource, __version__, instruments(book, catalog, plane.refusals))
-    plane.measure = metrics.request
+    plane.measure, plane.measure_call = metrics.request, metrics.call
     return metrics

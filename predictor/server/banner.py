@@ -38,6 +38,10 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
     yield f"{default or 'a server without a model'}{beside} listens on {' and '.join(urls)}"
     if settings.model == DEMO:
         yield "this is the demo; for your own model: predictor serve model.onnx (or its folder), or set PREDICTOR_MODEL"
+    if door := application.get(app.GRPC):
+        listening = " and ".join(_url("", place).removeprefix("://") for place in door.places)
+        by = ", by TLS" if settings.tls_certificate else ""
+        yield f"{listening} speaks gRPC: the Open Inference Protocol{by}"
     if default:
         sample = _sample(default.pipeline.model)
         target = quote(f"{url or 'http://localhost'}/predict")

@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.util.http import sanitize_method
 
 from predictor.core.problems import Kind
+from predictor.tracing.call_spans import call_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +52,13 @@ class Metrics:
             explicit_bucket_boundaries_advisory=_SEMCONV_BUCKETS,
         )
 
+        self._call_duration = meter.create_histogram(
+            "rpc.server.call.duration",
+            "s",
+            "Duration of calls by gRPC.",
+            explicit_bucket_boundaries_advisory=_SEMCONV_BUCKETS,
+        )
+
     def request(self, seconds: float, method: str, route: str, status: int) -> None:
         """Record an answered request; `route` is empty where nothing is at the path."""
         pairs: dict[str, str | int] = {
@@ -64,6 +72,10 @@ class Metrics:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             pairs["error.type"] = str(status)
         self._duration.record(seconds, pairs)
+
+    def call(self, seconds: float, method: str, status: str) -> None:
+        """Record a call by gRPC that has ended with a status such as `OK`; `method` is one that is served."""
+        self._call_duration.record(seconds, call_attributes(method, status))
 
     async def shutdown(self, seconds: float) -> None:
         """Export once more, for at most `seconds`, or the moment that the provider needs to end at all."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from predictor.api.catalog import RecordRefusal
+    from predictor.api.protobuf.infer import InferMessages
     from predictor.config.settings import Settings
     from predictor.core.problems import Kind
     from predictor.core.result import Origin
@@ -73,10 +74,12 @@ class VersionMaker:
             rate=self._rate,
             observe=observer,
         )
+        bounds = {"batch_rows": settings.batch_rows, "body_bytes": body_bytes(loaded.model, settings)}
         return ServedVersion(
             loaded.facts,
             pipeline,
-            codecs(loaded.model, batch_rows=settings.batch_rows, body_bytes=body_bytes(loaded.model, settings)),
+            codecs(loaded.model, **bounds),
+            messages=_messages(loaded.model, **bounds) if settings.grpc_port is not None else None,
             refused=_refused(log, observer) if log else None,
             feedback=FeedbackLog(log, pipeline.admit_feedback).write if log else None,
         )
@@ -120,6 +123,13 @@ class VersionMaker:
 def body_bytes(model: Model, settings: Settings) -> int:
     """Return how large the body of a request to a model may be."""
     return settings.body_bytes or default_body_bytes(elements_of_a_row(model), settings.batch_rows)
+
+
+def _messages(model: Model, **bounds: int) -> InferMessages:
+    """Return the codec of gRPC."""
+    from predictor.api.protobuf.infer import InferMessages  # noqa: PLC0415 - the extra may not be installed
+
+    return InferMessages(model, **bounds)
 
 
 def _refused(log: PredictionLog, observer: Observer | None) -> RecordRefusal:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 _OFFICIAL = InstrumentationScope("opentelemetry.instrumentation.aiohttp_server", instrumentation_version)
 UNREADABLE = "predictor.tracing"
 """The scope of server spans of requests that the instrumentation cannot read, such as one whose Host makes no URL."""
-_SERVER = 2
-_ERROR: JSON = {"code": 2}
+SERVER = 2
+ERROR: JSON = {"code": 2}
 _MOST_TEMPLATES = 256
 """Callers choose their headers: of so many different ones the encoded span is remembered."""
 _LONGEST = 1024
@@ -97,7 +97,7 @@ class ServerSpans:
         words = _Words(method, route, scheme, headers.get("Host", ""), headers.get("User-Agent", ""), status)
         sample = origin.sample
         own = dict(sample.attributes) if sample and sample.attributes else {}
-        state = _trace_state(origin, headers)
+        state = trace_state(origin, headers)
         if own or state or self._request_captures or self._answer_captures:
             request = self._request_captures(headers) if self._request_captures else {}
             answer = self._answer_captures(dict(answer_headers)) if self._answer_captures else {}
@@ -119,7 +119,7 @@ class ServerSpans:
             first = self._first_attributes(words)
         except Exception:  # noqa: BLE001 - whatever the instrumentation would stumble over
             fields: JSON = {"traceState": state} if state else {}
-            return self._unreadable, otlp.span_rest(fields | {"name": words.route, "kind": _SERVER, "status": {}})
+            return self._unreadable, otlp.span_rest(fields | {"name": words.route, "kind": SERVER, "status": {}})
         attributes = BoundedAttributes(
             self._limits.max_span_attributes,
             first | own,
@@ -138,12 +138,12 @@ class ServerSpans:
         for name, value in answer.items():
             attributes[name] = value
         fields = {"traceState": state} if state else {}
-        fields |= {"name": f"{words.method} {words.route}", "kind": _SERVER}
+        fields |= {"name": f"{words.method} {words.route}", "kind": SERVER}
         if encoded := otlp.attributes(attributes):
             fields["attributes"] = encoded
         if attributes.dropped:
             fields["droppedAttributesCount"] = attributes.dropped
-        return self._official, otlp.span_rest(fields | {"status": _ERROR if failed else {}})
+        return self._official, otlp.span_rest(fields | {"status": ERROR if failed else {}})
 
     def _first_attributes(self, words: _Words) -> dict[str, Any]:
         """Return what the span begins with, in the instrumentation's order; raises ValueError for an odd host."""
@@ -182,7 +182,8 @@ def _capture(variable: str, name: Callable[[str], str]) -> Callable[[Mapping[str
     return lambda headers: get_custom_header_attributes(headers, wanted, hidden, name)
 
 
-def _trace_state(origin: Origin, headers: Mapping[str, str]) -> str:
+def trace_state(origin: Origin, headers: Mapping[str, str]) -> str:
+    """Return the trace state that a server span carries on: the sampler's, or else the caller's."""
     if origin.sample:
         return str(origin.sample.trace_state.to_header()) if origin.sample.trace_state else ""
     if origin.parent_span_id is None or "tracestate" not in headers:

@@ -22,6 +22,7 @@ from opentelemetry.util.http import get_excluded_urls
 from predictor.core import ids
 from predictor.core.rate_limit import TokenBucket
 from predictor.core.result import Origin
+from predictor.tracing.call_spans import CallSpans
 from predictor.tracing.instrumentation import Instrumentation
 from predictor.tracing.sdk_bridge import constant_answer, wanted_traces
 from predictor.tracing.server_spans import ServerSpans
@@ -61,7 +62,9 @@ class Tracer:
         self.instrumentation: Instrumentation | None = None
         """What makes the server spans of requests that aiohttp serves."""
         self.server_spans: ServerSpans | None = None
-        """What makes those of all others."""
+        """What makes those of all others by HTTP."""
+        self.call_spans: CallSpans | None = None
+        """What makes those of calls by gRPC."""
         if spans is None:
             return
         self._excluded = lru_cache(get_excluded_urls("AIOHTTP_SERVER").url_disabled)  # as the instrumentation does
@@ -71,9 +74,13 @@ class Tracer:
         self._heeds_parents = type(self._sampler) is not TraceIdRatioBased
         self.instrumentation = Instrumentation(resource, spans)
         self.server_spans = ServerSpans(spans, semconv)
+        self.call_spans = CallSpans(spans)
 
     def begin(self, headers: Mapping[str, str], method: str, route: str) -> Origin:
-        """Draw the ids of a request, honouring its trace context, and ask the sampler."""
+        """Draw the ids of a request, honouring its trace context, and ask the sampler.
+
+        A call by gRPC has a `route`, `/service/method`, and no `method`.
+        """
         received, received_ns = time.monotonic(), time.time_ns()
         trace_id, parent_id = self._parent(headers)
         request_id = headers.get("X-Request-Id")
@@ -87,7 +94,7 @@ class Tracer:
                 result = self._constant if parent_id is None else None
                 if result is None:
                     context = propagate.extract(headers) if parent_id else None
-                    name = f"{method} {route}"
+                    name = f"{method} {route}" if method else route[1:]  # of a call by gRPC
                     result = self._sampler.should_sample(context, int(trace_id, 16), name, trace.SpanKind.SERVER)
                 if result.decision is Decision.RECORD_AND_SAMPLE:
                     origin.kept, origin.sample = "head", result

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 
+from predictor.api.protobuf import messages
 from tests.api.test_open_inference import ROWS, TABLES, alone
 from tests.support import model_repository
+from tests.support.grpc_client import ON, port_said
 from tests.support.inference_protocol import datatype, tensor
 from tests.support.protocol_clients import (
     KSERVE,
+    KSERVE_GRPC,
     KSERVE_V1,
     OPEN_INFERENCE,
     OPEN_INFERENCE_ASYNCIO,
     TRITON,
     TRITON_ASYNCIO,
+    TRITON_GRPC,
+    TRITON_GRPC_ASYNCIO,
+    python_of,
 )
-from tests.support.server import Server, predictions
+from tests.support.server import ROOT, Server, predictions
 from tests.support.tensor_models import KINDS
 
 if TYPE_CHECKING:
@@ -39,6 +47,10 @@ CLIENTS = [
     pytest.param(TRITON_ASYNCIO, False, id="tritonclient-asyncio-json"),
     pytest.param(KSERVE, True, id="kserve-binary"),
     pytest.param(KSERVE, False, id="kserve-json"),
+    pytest.param(TRITON_GRPC, True, id="tritonclient-grpc"),
+    pytest.param(TRITON_GRPC_ASYNCIO, True, id="tritonclient-grpc-asyncio"),
+    pytest.param(KSERVE_GRPC, True, id="kserve-grpc-raw"),
+    pytest.param(KSERVE_GRPC, False, id="kserve-grpc-typed"),
     pytest.param(OPEN_INFERENCE, False, id="open-inference"),
     pytest.param(OPEN_INFERENCE_ASYNCIO, False, id="open-inference-asyncio"),
 ]
@@ -50,6 +62,8 @@ _CANNOT = {
     ("open-inference", "missing"): "its messages have no form for a missing value",
     ("kserve-json", "half"): "it refuses to send FP16 in JSON, or to read it",
     ("kserve-json", "several"): "it refuses to send FP16 in JSON, or to read it",
+    ("kserve-grpc-typed", "half"): "messages have no values of FP16",
+    ("kserve-grpc-typed", "several"): "messages have no values of FP16",
 }
 """What a client itself cannot do, whatever server it speaks to."""
 
@@ -68,7 +82,8 @@ class Repository:
             make(self.file(name))
         for number in (1, 2):
             model_repository.version(self.models, "sum", number, float(number))
-        self.server = Server(self.outbox, PREDICTOR_MODEL=str(self.models), PREDICTOR_CONTROL_TOKEN_FILE=str(tokens))
+        settings = {"PREDICTOR_MODEL": str(self.models), "PREDICTOR_CONTROL_TOKEN_FILE": str(tokens)}
+        self.server = Server(self.outbox, **settings, **ON)
 
     def file(self, model: str) -> Path:
         """Return where the file of a model lies."""
@@ -78,7 +93,8 @@ class Repository:
 
     def run(self, client: Client, *cases: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what came of the cases."""
-        return client.run(self.server.url, cases)
+        place = f"127.0.0.1:{port_said(self.server)}" if client.calls_grpc else self.server.url
+        return client.run(place, cases)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +155,11 @@ _OWN = {
         404: "open_inference.openapi.core.api_error.ApiError",
     },
 }
+_OWN_GRPC = {
+    "tritonclient": "tritonclient.utils.InferenceServerException",
+    "kserve": "grpc.aio._call.AioRpcError",
+}
+_STATUSES = {400: "StatusCode.INVALID_ARGUMENT", 404: "StatusCode.NOT_FOUND"}
 _X = np.zeros((2, 3), np.float32)
 _WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "model": (case("nothing", {"x": _X}, binary=False), 404, "there is no model 'nothing'"),
@@ -161,7 +182,10 @@ def test_errors(repository: Repository, client: Client, *, binary: bool) -> None
     results = repository.run(client, *({**each, "binary": binary} for each, _, _ in wrong.values()))
     for (name, (_, status, said)), result in zip(wrong.items(), results, strict=True):
         assert "raised" in result, (name, result)
-        assert (result["raised"], int(result["status"])) == (_OWN[client.name][status], status), name
+        own: Any = (_OWN[client.name][status], str(status))
+        if client.calls_grpc:
+            own = _OWN_GRPC[client.name], _STATUSES[status]
+        assert (result["raised"], str(result["status"])) == own, name
         assert said in result["message"], (name, result)
 
 
@@ -259,6 +283,145 @@ def test_kserve(repository: Repository) -> None:
     for result, status, said in ((missing, 404, "there is no model"), (wrong, 400, "instances[0] has 2 numbers")):
         assert (result["raised"], result["status"]) == ("httpx.HTTPStatusError", status)
         assert said in result["message"]
+
+
+@pytest.mark.parametrize("client", [TRITON_GRPC, TRITON_GRPC_ASYNCIO], ids=["plain", "asyncio"])
+def test_tritonclient_grpc(repository: Repository, client: Client) -> None:
+    """By gRPC Triton's client learns the same, has versions, outputs and compression, and raises for the rest."""
+    x = {"x": np.array([model_repository.ROW], np.float32)}
+    calls: list[dict[str, Any]] = [
+        {"do": "is_server_live"},
+        {"do": "is_server_ready"},
+        {"do": "is_model_ready", "arguments": ["sum"]},
+        {"do": "is_model_ready", "arguments": ["sum", "1"]},
+        {"do": "get_server_metadata"},
+        {"do": "get_model_metadata", "arguments": ["sum", "1"]},
+        case("sum", x, binary=True, version="1"),
+        case("sum", x, binary=True, compressed="gzip"),
+        case("quantiles", TABLES["quantiles"][1], binary=True, outputs=["p90", "p10"], compressed="deflate"),
+    ]
+    *ready, server, model, first, newest, two = repository.run(client, *calls)
+    assert [each["returned"] for each in ready] == [True] * 4
+    assert server["returned"]["extensions"] == ["binary_tensor_data", "model_repository"]
+    assert model["returned"] == {
+        "name": "sum",
+        "versions": ["2", "1"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": ["-1", "3"]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": ["-1", "1"]}],
+    }
+    assert [each["outputs"]["y"]["data"][0] - sum(model_repository.ROW) for each in (first, newest)] == [1, 2]
+    assert [*two["outputs"]] == ["p90", "p10"]
+    refused: dict[str, dict[str, Any]] = {
+        "INVALID_ARGUMENT": case("sum", x, binary=True, outputs=["y"], classes=2),
+        "NOT_FOUND": {"do": "is_model_ready", "arguments": ["nothing"]},
+        "UNAUTHENTICATED": {"do": "load_model", "arguments": ["sum"]},
+    }
+    for status, result in zip(refused, repository.run(client, *refused.values()), strict=True):
+        raised = ("tritonclient.utils.InferenceServerException", f"StatusCode.{status}")
+        assert (result["raised"], result["status"]) == raised, result
+    for asked in ("get_inference_statistics", "get_trace_settings", "get_log_settings"):
+        (result,) = repository.run(client, {"do": asked})
+        assert result["status"] == "StatusCode.UNIMPLEMENTED", result
+    control = {"headers": {name.lower(): value for name, value in CONTROL.items()}}
+    index, unloaded, loaded, back = repository.run(
+        client,
+        {"do": "get_model_repository_index", "more": control},
+        {"do": "unload_model", "arguments": ["price"], "more": control},
+        {"do": "load_model", "arguments": ["price"], "more": control},
+        {"do": "is_model_ready", "arguments": ["price"]},
+    )
+    assert {each["name"] for each in index["returned"]["models"]} == {*INPUTS, "sum"}
+    assert (unloaded["returned"], loaded["returned"], back["returned"]) == (None, None, True)
+
+
+def test_kserve_grpc(repository: Repository) -> None:
+    """By gRPC KServe's client learns what is live and ready, and raises for a model that is not there."""
+    *ready, nothing = repository.run(
+        KSERVE_GRPC,
+        {"do": "is_server_live"},
+        {"do": "is_server_ready"},
+        {"do": "is_model_ready", "arguments": ["sum"]},
+        {"do": "is_model_ready", "arguments": ["nothing"]},
+    )
+    assert [each["returned"] for each in ready] == [True] * 3
+    assert (nothing["raised"], nothing["status"]) == (_OWN_GRPC["kserve"], "StatusCode.NOT_FOUND")
+
+
+@pytest.mark.parametrize("client", [TRITON_GRPC, KSERVE_GRPC], ids=["tritonclient", "kserve"])
+def test_the_messages_are_the_clients_own(repository: Repository, client: Client) -> None:
+    """Of each message that both have, every field of the client's is ours by name, number and type."""
+    (theirs,) = repository.run(client, {"do": "messages"})
+    compared = 0
+    for message in theirs["returned"]["messageType"]:
+        name = message["name"]
+        if name not in messages.MESSAGES or (name, client.name) in _OTHER_MESSAGES:
+            continue
+        compared += 1
+        ours = messages.POOL.FindMessageTypeByName(f"{messages.PACKAGE}.{name}").fields_by_name
+        for field in message.get("field", []):
+            found = ours[field["name"]]
+            assert (found.number, f"TYPE_{_TYPES[found.type]}") == (field["number"], field["type"]), (name, field)
+    assert compared >= 13
+    methods = {each["name"] for each in theirs["returned"]["service"][0]["method"]}
+    assert set(messages.METHODS) - methods <= {"RepositoryIndex"}
+
+
+_OTHER_MESSAGES = {("RepositoryModelLoadRequest", "kserve"), ("RepositoryModelUnloadRequest", "kserve")}
+"""Those two have Triton's fields here, and are understood as KServe's too: tests/grpc/test_calls.py."""
+_TYPES = {
+    1: "DOUBLE",
+    2: "FLOAT",
+    3: "INT64",
+    4: "UINT64",
+    5: "INT32",
+    8: "BOOL",
+    9: "STRING",
+    11: "MESSAGE",
+    12: "BYTES",
+    13: "UINT32",
+}
+
+
+def test_the_published_messages_compile(tmp_path: Path) -> None:
+    """docs/schema/open_inference.proto is a file that protoc takes, and describes what the server describes."""
+    compiled = tmp_path / "compiled"
+    folder = ROOT / "docs" / "schema"
+    command = [str(python_of("kserve")), "-m", "grpc_tools.protoc", f"-I{folder}", f"--descriptor_set_out={compiled}"]
+    subprocess.run([*command, str(folder / messages.FILE)], check=True, capture_output=True)
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes()).file
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    assert described(pool) == described(messages.POOL)
+
+
+def described(pool: Any) -> dict[str, list[Any]]:  # noqa: ANN401 - protobuf ships no types
+    """Return the fields of every message of a pool, and the methods of the service."""
+    file = pool.FindFileByName(messages.FILE)
+    found: dict[str, list[Any]] = {}
+
+    def look(message: Any) -> None:  # noqa: ANN401 - protobuf's
+        found[message.full_name] = [
+            (
+                field.name,
+                field.number,
+                field.type,
+                field.is_repeated,
+                field.message_type and field.message_type.full_name,
+            )
+            for field in message.fields
+        ]
+        found[message.full_name].append([each.name for each in message.oneofs])
+        for each in message.nested_types:
+            look(each)
+
+    for message in file.message_types_by_name.values():
+        look(message)
+    (service,) = file.services_by_name.values()
+    found[service.full_name] = [
+        (each.name, each.input_type.full_name, each.output_type.full_name) for each in service.methods
+    ]
+    return found
 
 
 @pytest.mark.parametrize("client", [OPEN_INFERENCE, OPEN_INFERENCE_ASYNCIO], ids=["plain", "asyncio"])

@@ -70,12 +70,19 @@ _MAY_IMPORT = {
         *("recording.canonical", "recording.checkpoints", "recording.signatures"),
         *("shipping.otlp_http", "msgspec", "pyarrow", "rich", "cryptography"),
     ],
+    # Messages of protobuf, for gRPC alone; the others are read without its library.
+    "api.protobuf.*": ["api", "api.*", "core.*", "google", "numpy"],
     # Meanings without sockets: no door, and of the work below only what a request and its result are.
     "api.*": ["api", "api.*", "core.*", "__version__", "msgspec", "numpy"],
     # Of the tracer a door needs the form of a server span.
     "http.*": [
         *("http", "http.*", "api.*", "core.*", "serving.deadlines", "tracing.server_spans"),
         *("aiohttp", "httptools", "msgspec", "multidict", "yarl"),
+    ],
+    # The other door: bounds, places and the certificate are those of HTTP's.
+    "grpc.*": [
+        *("grpc.*", "api.*", "core.*", "http.limits", "http.listener", "http.tls"),
+        *("elsewhere:grpc", "grpc.aio", "grpc_health", "grpc_reflection", "google", "msgspec", "multidict"),
     ],
     "dashboard.*": [
         *("dashboard.*", "http.responses", "api.access", "core.*", "__version__"),
@@ -93,6 +100,7 @@ _MAY_NAME: dict[str, list[str]] = {
     "recording.*": ["inference.log_rules", "inference.manifest", "inference.model", "inference.signature"],
     "shipping.*": ["config.otel_env"],
     "tracing.*": ["aiohttp"],
+    "api.protobuf.*": ["inference.model", "serving.job"],
     "api.*": [
         "serving.job",
         "serving.pipeline",
@@ -132,6 +140,14 @@ _ONLY_FOR = {
     # Without the module, and its lines in `server.app`, there is a whole server.
     "http.fast_lane": ["server.app"],
     "httptools": ["http.request_head"],
+    # All that needs the extra, which a server without the port does not load.
+    "elsewhere:grpc": ["grpc.*"],
+    "grpc.aio": ["grpc.*"],
+    "google": ["api.protobuf.*", "grpc.*"],
+    "grpc.*": ["grpc.*", "server.grpc_door"],
+    "api.protobuf.messages": ["api.protobuf.infer", "grpc.*"],
+    "api.protobuf.infer": ["grpc.*", "server.model_versions"],
+    "server.grpc_door": ["server.app"],
     "shipping.shipper": ["server.log_service", "server.owned_streams"],
     "server.app": ["app", "worker", "server.lifecycle", "server.banner"],
     "pyarrow": ["reader.sources.zstd", "reader.export.writers", "reader.export.table_folder", "conversion.table_file"],
@@ -142,6 +158,7 @@ _ONLY_FOR = {
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
     "http.limits": "sets options of a connection",
+    "grpc.server": "asks why a port cannot be had",
     "http.listener": "makes and closes the listening sockets",
     "http.tls": "makes the TLS context for callers",
     "server.healthcheck": "asks the server whether it lives",

@@ -27,7 +27,7 @@ LOCKS = (
     + sorted((ROOT / "tests" / "clients").glob("*.txt"))
 )
 MAKEFILE = (ROOT / "Makefile").read_text()
-PIN = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?==\S+(?: ; [^\\]+)?) ?\\$", re.MULTILINE)
+PIN = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9, -]+\])?==\S+(?: ; [^\\]+)?) ?\\$", re.MULTILINE)
 
 
 def make_commands(text: str) -> set[str]:
@@ -99,7 +99,7 @@ def test_locks_answer_what_pyproject_asks_for() -> None:
     groups = project["dependency-groups"]
     extras = project["project"]["optional-dependencies"]
     base = project["project"]["dependencies"] + extras["gunicorn"]
-    runtime = base + extras["prometheus"]
+    runtime = base + extras["grpc"] + extras["prometheus"]
     assert groups["build"] == project["build-system"]["requires"]
     wanted = {
         "pip": groups["pip"],

@@ -14,10 +14,12 @@ from opentelemetry.exporter import prometheus
 from prometheus_client import parser as text_parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from predictor.api.protobuf import messages
 from predictor.core.problems import Kind
 from predictor.server import app, scrape_port
 from predictor.server.metrics import instruments
 from tests.support import model_folders, model_repository
+from tests.support.grpc_client import ON, calling
 from tests.support.gunicorn_server import Gunicorn
 from tests.support.server import ROOT, ROW, Server, model, run
 from tests.support.traced_server import traced, traced_models
@@ -141,11 +143,13 @@ async def test_failed_rows_are_counted(outbox: Path, tmp_path: Path, monkeypatch
 
 async def test_every_metric_is_documented(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """docs/operations.md has every instrument by its name in OpenTelemetry and as Prometheus has it, and no other."""
-    async with scraped(monkeypatch, outbox) as here:
+    async with scraped(monkeypatch, outbox, **ON) as here, calling(here) as client:
         await here.get("/nowhere")
+        await client.ask("ModelReady", messages.ModelReadyRequest(name="iris"))
         found = await scrape(here)
         book, catalog = here.app[app.LOG_SERVICE], here.app[app.MODELS].catalog
-        ours = {each.name for each in instruments(book, catalog, {})} | {"http.server.request.duration"}
+        ours = {each.name for each in instruments(book, catalog, {})}
+        ours |= {"http.server.request.duration", "rpc.server.call.duration"}
     table = OPERATIONS[OPERATIONS.index("| OpenTelemetry | Prometheus |") :].split("\n\n", 1)[0]
     rows = re.findall(r"^\| `([a-z.]+)` \| `([a-z_]+)` \|", table, re.MULTILINE)
     assert {row[0] for row in rows} == ours

@@ -78,13 +78,14 @@ def outputs(answer: Answer) -> dict[str, NDArray[Any]]:
             values = np.array(each["data"], kind)
         else:
             part, rest = rest[:size], rest[size:]
-            values = np.array(_texts(part), object) if kind.kind == "O" else np.frombuffer(part, kind)
+            values = np.array(texts(part), object) if kind.kind == "O" else np.frombuffer(part, kind)
         found[each["name"]] = values.reshape(each["shape"])
     assert not rest
     return found
 
 
-def _texts(part: bytes) -> list[str]:
+def texts(part: bytes) -> list[str]:
+    """Return texts that stand with their lengths before them."""
     found = []
     while part:
         (length,) = struct.unpack_from("<I", part)

@@ -30,6 +30,11 @@ class Client(NamedTuple):
     script: str
     variant: str
 
+    @property
+    def calls_grpc(self) -> bool:
+        """Whether it is run with a place, `HOST:PORT`, instead of a URL."""
+        return self.script.endswith("_grpc.py")
+
     def run(self, url: str, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return what came of the cases; skips the test if the client is not installed."""
         done = subprocess.run(
@@ -50,4 +55,7 @@ TRITON_ASYNCIO = TRITON._replace(variant="asyncio")
 KSERVE = Client("kserve", "with_kserve.py", "v2")
 KSERVE_V1 = KSERVE._replace(variant="v1")
 OPEN_INFERENCE = Client("open-inference", "with_open_inference.py", "plain")
+TRITON_GRPC = TRITON._replace(script="with_tritonclient_grpc.py")
+TRITON_GRPC_ASYNCIO = TRITON_GRPC._replace(variant="asyncio")
+KSERVE_GRPC = KSERVE._replace(script="with_kserve_grpc.py")
 OPEN_INFERENCE_ASYNCIO = OPEN_INFERENCE._replace(variant="asyncio")

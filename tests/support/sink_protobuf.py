@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped] # ships no types
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 

@@ -1,0 +1,130 @@
+"""The server of calls by gRPC: its ports, its bounds, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import grpc.aio
+from google.protobuf import descriptor_pool
+from grpc_reflection.v1alpha import reflection
+
+from predictor.api.protobuf import messages
+from predictor.grpc import health
+from predictor.http.listener import UNIX, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from predictor.grpc.calls import Calls
+    from predictor.grpc.health import HealthService
+    from predictor.grpc.inference import InferenceService
+
+_HANDSHAKE = 10.0
+"""Seconds for TLS and HTTP/2 to begin."""
+_NEW = 0.5
+"""Seconds, before PREDICTOR_DRAIN, for the messages of calls that have just come; as HTTP's runner gives them."""
+_LOOK = 0.005
+"""Seconds between two looks at what is left, while the server ends."""
+_MOST = 2**31 - 1
+"""The largest number that an option of gRPC can be."""
+
+
+class GrpcServer:
+    """Listens from `open`, answers from `start`."""
+
+    def __init__(self, *, largest: int, idle: float, connections: int, shared_port: bool) -> None:
+        """Take the length of the largest message, and how long and how many connections may be idle.
+
+        With `shared_port` several processes may listen at the same one.
+        """
+        bounds = {
+            # Without it a second server would share the port, and calls would reach either, by chance.
+            "grpc.so_reuseport": int(shared_port),
+            "grpc.max_receive_message_length": min(largest, _MOST),
+            "grpc.max_allowed_incoming_connections": min(connections, _MOST),
+            "grpc.max_connection_idle_ms": min(round(idle * 1000), _MOST),
+            # Who has vanished in the middle of a call is found out.
+            "grpc.keepalive_time_ms": min(round(idle * 1000), _MOST),
+            "grpc.server_handshake_timeout_ms": round(_HANDSHAKE * 1000),
+            # A stream whose message nobody reads yet holds 64 KiB; with probes it would be megabytes.
+            "grpc.http2.bdp_probe": 0,
+        }
+        self._server = grpc.aio.server(options=[*bounds.items()], maximum_concurrent_rpcs=min(connections, _MOST))
+        self.places: list[Place] = []
+        """Where it listens."""
+        self._calls: Calls | None = None
+        self._health: HealthService | None = None
+        self._ending: asyncio.Future[None] | None = None
+
+    def open(self, hosts: Sequence[str], port: int, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen at addresses or names (Unix sockets are left out); raises OSError with a sentence."""
+        for host in hosts:
+            if host.startswith(UNIX):
+                continue
+            # A port that was free for the first one is taken for all.
+            wanted = port or next((place.port for place in self.places), 0)
+            address = f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
+            try:
+                if credentials:
+                    bound = self._server.add_secure_port(address, credentials)
+                else:
+                    bound = self._server.add_insecure_port(address)
+            except RuntimeError as error:
+                number, reason = _why(host, wanted)
+                msg = f"cannot listen on {host} port {wanted} (PREDICTOR_HOST, PREDICTOR_GRPC_PORT): {reason}"
+                raise OSError(number, msg) from error
+            self.places.append(Place(host, bound))
+
+    async def start(self, calls: Calls, service: InferenceService, probes: HealthService) -> None:
+        """Answer."""
+        self._calls, self._health = calls, probes
+        self._server.add_generic_rpc_handlers((service.handlers(), probes.handlers()))
+        names = (messages.SERVICE, health.HEALTH, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, _described())
+        await self._server.start()
+
+    async def leave(self, seconds: float) -> None:
+        """Take no more calls, and return when those that have come are admitted; `seconds` are for their answers."""
+        if self._ending or self._calls is None or self._health is None:
+            return
+        self._health.end()
+        loop, calls = asyncio.get_running_loop(), self._calls
+        loop.call_later(seconds, self._break_off)
+        self._ending = asyncio.ensure_future(self._server.stop(seconds))
+        until = loop.time() + min(_NEW, seconds)
+        await asyncio.sleep(_LOOK)
+        while calls.unread and loop.time() < until:  # noqa: ASYNC110 - what reads tells nobody
+            await asyncio.sleep(_LOOK)
+
+    async def ended(self) -> None:
+        """Return when all calls have ended."""
+        await self.leave(0.0)
+        await (self._ending or self._server.stop(None))
+
+    def _break_off(self) -> None:
+        if self._calls:
+            self._calls.broken_off = True
+
+
+def _described() -> descriptor_pool.DescriptorPool:
+    """Return the messages of all services, for who asks what there is."""
+    pool = descriptor_pool.DescriptorPool()
+    for file in (messages.POOL.FindFileByName(messages.FILE), health.DESCRIPTOR):
+        pool.AddSerializedFile(file.serialized_pb)
+    for name in (reflection.SERVICE_NAME,):
+        pool.AddSerializedFile(descriptor_pool.Default().FindFileContainingSymbol(name).serialized_pb)
+    return pool
+
+
+def _why(host: str, port: int) -> tuple[int, str]:
+    """Return why nobody can listen there, which gRPC does not say, by trying it."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        code = error.errno or 0
+        return code, os.strerror(code) if code > 0 else error.strerror or str(error)
+    return 0, "gRPC cannot listen there"

@@ -51,6 +51,7 @@
     [batching]
     rows = 64                              # run together at most; PREDICTOR_BATCH_ROWS if that is less
     wait = 0.005                           # seconds that fewer rows wait for company; else they do not wait
+    inline = "50us"                        # instead: a lone row that takes no longer runs on the event loop
 
 `kind = "classifier"` with a table `[classifier]` (`file`, `probabilities`, `label`) says the same as these keys do.
 No other key is allowed: a misspelt key must not become a default.
@@ -134,6 +135,8 @@ class Manifest:
     batch_rows: int | None = None
     batch_wait: float = 0.0
     """Seconds that fewer rows wait for company."""
+    batch_inline: float = 0.0
+    """Seconds that a lone row may take that runs on the event loop; 0: none runs there."""
     threshold: float | None = None
     """Of two labels: from this probability on the answer is the second; None: the more probable one."""
     key: Key | None = None
@@ -191,6 +194,7 @@ def _description(top: TomlTable, folder: Path, name: str | None, version: str | 
         runtime=runtime(top.table("session")) if "session" in top else Runtime(),
         batch_rows=together.rows,
         batch_wait=together.wait,
+        batch_inline=together.inline,
     )
     top.close()
     return description

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from predictor.inference import manifest, training_ranges
+from predictor.inference import lone_row, manifest, training_ranges
 from predictor.inference.batch_trial import Mode
 from predictor.inference.detector import load_score, table_of_its_own
 from predictor.inference.onnx_graph import other_files
@@ -191,6 +191,8 @@ def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, v
     found = as_table(opened, about, files[opened.file], ranges, most)
     complete = replace(about, version=about.version or digest.removeprefix("sha256:")[:_VERSION_DIGITS])
     if found is None:
+        if about.batch_inline:
+            opened.refuse("[batching] inline is for rows of floats, and it takes tensors")
         task = tensors.load(opened, files[opened.file], most)
         logs = tensors.logs(opened, about)
         complete = replace(
@@ -220,7 +222,7 @@ def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, v
         values=found.task.values,
         gives=found.task.gives,
     )
-    return Model(
+    made = Model(
         complete,
         digest,
         found.task,
@@ -231,6 +233,10 @@ def load(path: Path, batch_rows: int = BATCH_ROWS, *, name: str | None = None, v
         ranges,
         found_something=not (about.features and about.labels and about.task),
     )
+    if about.batch_inline:
+        files_run = [about.classifier.file, *([about.outlier.file] if about.outlier else [])]
+        made.notes += (lone_row.check(path, complete, made.run, [files[name] for name in files_run]),)
+    return made
 
 
 def _files(folder: Path, about: Manifest, more: Sequence[str]) -> dict[str, bytes]:

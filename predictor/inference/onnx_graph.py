@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ClassNames = tuple[int, ...] | tuple[str, ...]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
-_GRAPH = 7  # of a ModelProto
+_GRAPH, _FUNCTION = 7, 25  # of a ModelProto
 _NODE = 1  # of a GraphProto
 _INITIALIZER = 5  # of a GraphProto: the weights, each a TensorProto
 _EXTERNAL = 13  # of a TensorProto: pairs of key and value that say where its bytes are
@@ -31,6 +31,7 @@ _TEXTS = {b"cats_strings", b"pool_strings", b"keys_strings"}
 """Attributes that hold what texts of the input are held to."""
 _TRACKS = b"nodes_missing_value_tracks_true"
 _SHAPES_ONLY = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
+_WITH_SUBGRAPHS = {"Loop", "Scan", "If", "SequenceMap"}
 _SIGN = 1 << 63
 
 
@@ -129,6 +130,15 @@ def takes_missing(content: bytes) -> bool:
     except ValueError:
         pass
     return False
+
+
+def has_subgraphs(content: bytes) -> bool:
+    """Tell whether how much is computed may depend on the input: a loop, a branch, a function of the file's own."""
+    try:
+        functions = any(field.number == _FUNCTION for field in _fields(content, 0, len(content)))
+        return functions or any(node.operator in _WITH_SUBGRAPHS for node in _nodes(content))
+    except ValueError:
+        return True
 
 
 def other_files(content: bytes) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ class Batching:
     """So many at most; None: as many as the server allows."""
     wait: float = 0.0
     """Seconds that rows wait for company, while they are fewer."""
+    inline: float = 0.0
+    """Seconds that a lone row may take that runs on the event loop; 0: none runs there."""
 
 
 @dataclass(frozen=True, slots=True)

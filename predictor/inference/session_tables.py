@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from predictor.inference.runtime_options import CPU, OPTIMIZATION, Batching, Runtime
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 _MOST_ROWS = 4096
 _LONGEST_WAIT = 1
 """Seconds: a tenth of the usual deadline of a request, PREDICTOR_DEADLINE."""
+
+_LONGEST_INLINE = 1000
+"""Microseconds for which one row may hold up everybody else."""
+_MICROSECONDS = re.compile(r"([0-9]{1,6})us")
 
 
 def runtime(table: TomlTable) -> Runtime:
@@ -33,9 +38,21 @@ def runtime(table: TomlTable) -> Runtime:
 def batching(table: TomlTable) -> Batching:
     """Return what is said of rows that run together."""
     rows = table.count("rows", _MOST_ROWS) if "rows" in table else None
-    found = Batching(rows, _wait(table) if "wait" in table else 0.0)
+    wait = _wait(table) if "wait" in table else 0.0
+    inline = _inline(table) if "inline" in table else 0.0
+    if wait and inline:
+        table.refuse("inline", f"{inline * 1e6:g}us", "no wait beside it: what runs at once has no company to wait for")
     table.close()
-    return found
+    return Batching(rows, wait, inline)
+
+
+def _inline(table: TomlTable) -> float:
+    wanted = f'a time from "1us" to "{_LONGEST_INLINE}us"'
+    inline = table.take("inline", wanted)
+    match = _MICROSECONDS.fullmatch(inline) if isinstance(inline, str) else None
+    if match is None or not 1 <= int(match[1]) <= _LONGEST_INLINE:
+        table.refuse("inline", inline, wanted)
+    return int(match[1]) / 1e6
 
 
 def _wait(table: TomlTable) -> float:

@@ -70,6 +70,7 @@ class VersionMaker:
             queue_rows=settings.queue_rows,
             slow=settings.slow,
             wait=about.batch_wait if loaded.model.together else 0.0,
+            inline=about.batch_inline > 0,
             pool=self._pool,
             rate=self._rate,
             observe=observer,

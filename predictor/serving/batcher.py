@@ -98,6 +98,7 @@ class Batcher(Generic[J, R]):
         threads: int,
         pool: BatchThreads | None = None,
         wait: float = 0.0,
+        inline: bool = False,
     ) -> None:
         """Take `run(jobs)` for the pool and `commit(batch)` for the loop.
 
@@ -106,19 +107,19 @@ class Batcher(Generic[J, R]):
         The batches run in `pool`, which others may use too; without one all threads are started here, which raises
         OSError if the system has none.
         Jobs that are fewer rows than `max_rows` wait up to `wait` seconds for company, also while a thread is free.
+        With `inline` a lone row runs on the loop if nothing else waits or runs: `run` must be very fast then.
         """
         self._run = run
         self._commit = commit
         self._max_rows = max_rows
-        self._threads = threads
+        self._threads, self._inline = threads, inline
         self._pool = pool or WorkerThreads(threads, "inference")
         self._owns_pool = pool is None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[J] = deque()
         self._wait = wait
         self._due: deque[float] = deque()  # until when each of the queue waits for company, if any does
-        self._alone = not wait
-        """Whether no company is waited for."""
+        self._alone = not wait  # no company is waited for
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[Batch[J, R]] = set()
         self._moved = 0.0  # when a batch last ended, or the first job came to an idle batcher
@@ -194,6 +195,8 @@ class Batcher(Generic[J, R]):
     def _dispatch(self) -> None:
         self._scheduled = False
         while self._queue and len(self._running) < self._threads and (self._alone or not self._waits()):
+            if self._scheduled:  # what came while a row ran here has a turn of its own
+                break
             jobs, size = self._take()
             if jobs:
                 self._last = size
@@ -215,6 +218,10 @@ class Batcher(Generic[J, R]):
 
     def _start(self, batch: Batch[J, R]) -> None:
         self._running.add(batch)
+        if self._inline and batch.size == 1 and len(self._running) == 1 and not self._queue:
+            self._run_batch(batch)
+            self._finish(batch)
+            return
         try:
             self._pool.submit(self._work, batch)
         except Exception as error:  # noqa: BLE001 - no thread, no memory: it fails this batch, not all that follow
@@ -240,14 +247,17 @@ class Batcher(Generic[J, R]):
         return jobs, size
 
     def _work(self, batch: Batch[J, R]) -> None:
+        self._run_batch(batch)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waited for this any more
+            self._loop.call_soon_threadsafe(self._finish, batch)
+
+    def _run_batch(self, batch: Batch[J, R]) -> None:
         batch.started = time.monotonic()
         try:
             batch.result = self._run(batch.jobs)
         except BaseException as error:  # noqa: BLE001 - whatever a model raises belongs to its batch
             batch.error = error.with_traceback(None)  # which leads to this frame, and so back to the batch
         batch.finished = time.monotonic()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waited for this any more
-            self._loop.call_soon_threadsafe(self._finish, batch)
 
     def _finish(self, batch: Batch[J, R]) -> None:
         if batch not in self._running:  # a pool that raises may keep what it was given, and run it later

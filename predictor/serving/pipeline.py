@@ -51,13 +51,15 @@ class Pipeline:
         queue_rows: int,
         slow: float,
         wait: float = 0.0,
+        inline: bool = False,
         pool: BatchThreads | None = None,
         rate: TokenBucket | None = None,
         observe: Callable[[Sequence[Prediction]], None] | None = None,
     ) -> None:
         """Take the parts; without `rate` nothing bounds the rows, without `pool` batches have threads of their own.
 
-        Up to `batch_rows` rows run together; fewer wait `wait` seconds for company.
+        Up to `batch_rows` rows run together; fewer wait `wait` seconds for company. With `inline` a lone row runs on
+        the loop.
         """
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
@@ -72,7 +74,9 @@ class Pipeline:
         self._rate = rate
         self._observe = observe
         self._throttle = Throttle()
-        self._batcher = Batcher(self._run, self._commit, max_rows=batch_rows, threads=threads, pool=pool, wait=wait)
+        self._batcher = Batcher(
+            self._run, self._commit, max_rows=batch_rows, threads=threads, pool=pool, wait=wait, inline=inline
+        )
 
     def admit(self) -> None:
         """Refuse a request before its body is read, when a refusal is cheapest; raises Problem."""
@@ -163,7 +167,7 @@ class Pipeline:
         """Return for how many seconds rows have waited or run while no batch has ended; 0 if all is well."""
         return self._batcher.stalled()
 
-    def _run(self, jobs: list[Job]) -> list[Ran]:  # in a pool thread
+    def _run(self, jobs: list[Job]) -> list[Ran]:  # in a pool thread, or a lone row of a fast model here
         found, error = run_jobs(self.model, jobs, self._log.describe)
         if error and self._throttle.due(Kind.MODEL_FAILED):
             name, reason = self.model.description.name, reason_of(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -33,9 +34,28 @@ def empty() -> Iterator[Kubectl]:
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 def test_the_api_server_takes_the_overlay(empty: Kubectl, overlay: str, tmp_path: Path) -> None:
     """The API server accepts every object without a warning; the only kinds that it may lack are GKE's own."""
-    place = os.path.relpath(_ROOT / "kustomize" / "overlays" / overlay, tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(f"namespace: {empty.namespace}\nresources: ['{place}']\n")
-    rendered = empty.run("kustomize", str(tmp_path)).split("\n---\n")
+    _accepted(empty, tmp_path, overlay)
+
+
+@pytest.mark.parametrize("models", ["model-download", "model-image"])
+def test_the_api_server_takes_models_from_elsewhere(empty: Kubectl, models: str, tmp_path: Path) -> None:
+    """Pods that bring their models are taken too, as restricted as all others; an image volume where there are some."""
+    on = r'^kubernetes_feature_enabled\{name="ImageVolume",.*\} 1$'
+    if models == "model-image" and not re.search(on, empty.run("get", "--raw=/metrics"), re.MULTILINE):
+        pytest.skip("this cluster has no image volumes")
+    _accepted(empty, tmp_path, "minikube", models)
+
+
+def _accepted(empty: Kubectl, folder: Path, overlay: str, *components: str) -> None:
+    """Hold an overlay, with more components, to what the API server says of it."""
+    to_here = os.path.relpath(_ROOT / "kustomize", folder.resolve())
+    kustomization = {
+        "namespace": empty.namespace,
+        "resources": [f"{to_here}/overlays/{overlay}"],
+        "components": [f"{to_here}/components/{name}" for name in components],
+    }
+    (folder / "kustomization.yaml").write_text(json.dumps(kustomization))
+    rendered = empty.run("kustomize", str(folder)).split("\n---\n")
     known = set(re.findall(r"(\S+)$", empty.run("api-resources", "--no-headers"), re.MULTILINE))
     taken = {kind: [each for each in rendered if _kind(each) == kind] for kind in map(_kind, rendered)}
     unknown = taken.keys() - known

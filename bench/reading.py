@@ -1,7 +1,8 @@
 """How long the log readers take, and how much memory: `python -m bench.reading --records 1000000`.
 
 Writes an outbox of so many predictions of iris by the server's own encoder (1.6 KB each, eight a line, every tenth line
-twice), then runs `predictor log` on it and prints time, processor time and the peak of resident memory of each verb.
+twice), then runs `predictor log` on it and prints for each verb records a second, by the clock and by processor time,
+and the most memory that all of its processes had at once.
 Beside them jq and duckdb, where they are, read the numbers of all records of the same files: duckdb on one thread,
 from the environment that `scripts/analytics duckdb` makes.
 """
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +32,7 @@ _IRIS = Schema("iris@1", _FEATURES, ("setosa", "versicolor", "virginica"))
 _MODEL = {"name": "iris", "version": "1", "digest": "sha256:" + "ab" * 32}
 _LINE = 8
 _SEGMENT = 64 << 20
+_SAMPLE = 0.25  # s: to look costs some milliseconds
 
 
 def write(root: Path, records: int) -> tuple[int, int]:
@@ -98,15 +101,37 @@ _PYTHON = Path(__file__).parent.parent / ".cache" / "venv-duckdb" / "bin" / "pyt
 
 
 def measure(name: str, records: int, command: list[str]) -> None:
-    """Run a command and print what it took."""
+    """Run a command and print what it took, its own processes included."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    ended, sizes = threading.Event(), [0]
+
+    def look() -> None:
+        while not ended.wait(_SAMPLE):
+            sizes.append(resident(process.pid))
+
+    looking = threading.Thread(target=look)
+    looking.start()
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.monotonic() - began
+    ended.set()
+    looking.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     processor = used.ru_utime + used.ru_stime
-    took = f"{seconds:6.1f} s, {processor:5.1f} s of a processor: {records / processor:7,.0f} records in each of these"
-    print(f"{name:18} {took}, {used.ru_maxrss / 1024:4.0f} MB at most, exit status {process.returncode}", flush=True)
+    rates = f"{records / seconds:8,.0f} records/s, {records / processor:8,.0f} a second of processor time"
+    took = f"{seconds:5.1f} s, {processor:5.1f} s of processors"
+    print(f"{name:18} {rates} ({took}), {max(sizes) >> 20:4} MB, exit status {process.returncode}", flush=True)
+
+
+def resident(process: int) -> int:
+    """Return the bytes in memory of a process and its children, what they share counted once."""
+    try:
+        text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
+        mine = int(text.partition("Pss:")[2].split()[0]) << 10
+        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
+    except (OSError, IndexError):  # it has ended
+        return 0
+    return mine + sum(map(resident, map(int, children)))
 
 
 def main() -> None:

@@ -54,6 +54,11 @@ class LearnedClasses:
         """Return how many there are."""
         return len(self._labels)
 
+    @property
+    def labels(self) -> Sequence[str | None]:
+        """What is known of each."""
+        return self._labels
+
     def complete(self, size: int) -> bool:
         """Tell whether an output of so many probabilities has nothing left to tell."""
         return size <= len(self._labels) and not self._unknown
@@ -69,6 +74,17 @@ class LearnedClasses:
         if output.count(shown) == 1 and self._labels[at := output.index(shown)] is None:
             self._labels[at] = label
             self._unknown -= 1
+
+    def merge(self, other: LearnedClasses) -> None:
+        """Take what another one has learned of later records."""
+        learned = other.labels
+        more = max(0, len(learned) - len(self))
+        self._labels += [None] * more
+        self._unknown += more
+        for at, label in enumerate(learned):
+            if label is not None and self._labels[at] is None:
+                self._labels[at] = label
+                self._unknown -= 1
 
     def columns(self, given: Sequence[str] = ()) -> list[str]:
         """Return one column name a class: by the `given` labels if there are as many, by what was learned, by place."""

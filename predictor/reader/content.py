@@ -26,5 +26,5 @@ class Content(NamedTuple):
         return record_digest(self.scope, canonical(record, without=without))
 
 
-NOTHING = Content(b"", LogRecord, "its source was put aside")
+NOTHING = Content(b"", LogRecord, doubt="its source was put aside")
 """Of a record whose source was put aside."""

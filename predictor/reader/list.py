@@ -66,7 +66,7 @@ def _run(asked: Asked) -> int:
     output = asked.output
     with output.progress("reading", asked.source) as tick:
         wants = Filter(asked.options).wants
-        found = newest(asked.source, asked.window, asked.options.limit, wants, tick)
+        found = newest(asked.source, asked.window, asked.options.limit, wants, lambda _: tick())
     if output.as_json:
         for entry in found:
             output.json(as_json(entry))

@@ -146,9 +146,9 @@ class Output:
 
     @contextmanager
     def progress(self, what: str, of: Progress | None = None, every: int = _EVERY) -> Iterator[Callable[..., None]]:
-        """Show a bar on stderr, if that is a terminal, while something is done; call what this yields once a record.
+        """Show a bar on stderr, if that is a terminal, while something is done.
 
-        The bar is updated every `every` calls.
+        Call what this yields with how many records were read since (1). The bar is updated every `every` of them.
         """
         if not sys.stderr.isatty() or find_spec("rich") is None:
             yield lambda *_: None
@@ -166,10 +166,10 @@ class Output:
             task = bar.add_task(what, total=None if of is None else 1.0, done=0)
             done = 0
 
-            def tick(*_: object) -> None:
+            def tick(count: int = 1) -> None:
                 nonlocal done
-                done += 1
-                if done % every == 0:
+                before, done = done, done + count
+                if done // every > before // every:
                     bar.update(task, completed=0.0 if of is None else of.fraction, done=done)
 
             yield tick

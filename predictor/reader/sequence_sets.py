@@ -32,6 +32,30 @@ class Fingerprints:
             page[number % _PAGE] = fingerprint or 1
         return before
 
+    def add_all(self, first: int, fingerprints: array[int]) -> bool:
+        """Remember fingerprints of numbers that follow one another, or none of them, and tell which.
+
+        They are remembered if none of the numbers was seen before.
+        """
+        if 0 in fingerprints:
+            return False
+        stretches = []
+        at = 0
+        while at < len(fingerprints):
+            place = (first + at) % _PAGE
+            count = min(_PAGE - place, len(fingerprints) - at)
+            page = self._pages.get((first + at) // _PAGE)
+            if page is not None and page[place : place + count].count(0) < count:
+                return False
+            stretches.append((at, place, count))
+            at += count
+        for at, place, count in stretches:
+            page = self._pages.setdefault((first + at) // _PAGE, array("Q"))
+            if not page:
+                page.frombytes(bytes(8 * _PAGE))
+            page[place : place + count] = fingerprints[at : at + count]
+        return True
+
     def __contains__(self, number: object) -> bool:
         """Tell whether a number was seen."""
         if not isinstance(number, int):
@@ -77,6 +101,22 @@ class NumberSet:
         page[at] |= bit
         return new
 
+    def add_all(self, first: int, last: int) -> bool:
+        """Remember the numbers from `first` to `last`, or none of them, and tell which: all if each is new."""
+        stretches = []
+        while first <= last:
+            at = first % _PAGE
+            count = min(_PAGE - at, last - first + 1)
+            bits = int.from_bytes(self._pages.get(first // _PAGE, b""), "little")
+            wanted = ((1 << count) - 1) << at
+            if bits & wanted:
+                return False
+            stretches.append((first // _PAGE, bits | wanted))
+            first += count
+        for page, bits in stretches:
+            self._pages[page] = bytearray(bits.to_bytes(_PAGE // 8, "little"))
+        return True
+
     def __contains__(self, number: object) -> bool:
         """Tell whether a number was seen."""
         page = self._pages.get(number // _PAGE) if isinstance(number, int) else None
@@ -110,6 +150,12 @@ class Once:
     def add(self, fingerprint: int) -> None:
         """Take one more."""
         self._parts[fingerprint >> 56].append(fingerprint)
+
+    def add_all(self, fingerprints: array[int]) -> None:
+        """Take more."""
+        parts = self._parts
+        for fingerprint in fingerprints:
+            parts[fingerprint >> 56].append(fingerprint)
 
     def twice(self) -> set[int]:
         """Return the fingerprints that came more than once."""

@@ -13,7 +13,7 @@ from predictor.reader.output import TextColumn
 from predictor.reader.record_view import as_json
 from predictor.reader.rows import rows_of
 from predictor.reader.time_range import MARGIN_NS
-from predictor.reader.verify.completeness import opened_ns
+from predictor.reader.verify.check import opened_ns
 from predictor.recording.record_schema import EVENT_NAME, FEEDBACK, FEEDBACK_EVENT, TABLE
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _of_job(asked: Asked, job_id: str) -> dict[tuple[str, int], Entry]:
     found: dict[tuple[str, int], Entry] = {}
     with asked.output.progress("reading", asked.source) as tick:
         for entry in asked.source.read(_window(asked.window, job_id), {"prediction.job_id": job_id}):
-            tick(entry)
+            tick()
             if entry.job_id == job_id:
                 found.setdefault(entry[:2], entry)
     return found
@@ -87,7 +87,7 @@ def _of_key(asked: Asked, key: str) -> dict[tuple[str, int], Entry]:
     for attribute in ("prediction.key", "prediction.hashed_key"):
         with asked.output.progress("reading", asked.source) as tick:
             for entry in asked.source.read(asked.window, {attribute: key}):
-                tick(entry)
+                tick()
                 if entry.key == key:
                     found.setdefault(entry[:2], entry)
         if found:

@@ -166,6 +166,7 @@ _MAY_USE_NETWORK = {
     "config.otel_env": "takes URLs apart",
     "config.urls": "takes URLs apart",
     "reader.sources.loki": "asks Loki",
+    "reader.workers": "hands open files to its own processes, by a pair of sockets",
     "core.grafana_links": "makes a URL",
     "api.openapi.description": "makes a path",
     "core.thread_pools": "starts those that resolve host names",

@@ -11,8 +11,9 @@ import pytest
 
 from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
+from predictor.reader.verify.check import opened_ns
 from predictor.reader.verify.command import sentences
-from predictor.reader.verify.completeness import opened_ns, verify
+from predictor.reader.verify.completeness import verify
 from tests.support.log_files import BASE, SECOND, Stream, changed, lay_out, line, lines, said
 
 if TYPE_CHECKING:

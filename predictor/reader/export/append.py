@@ -106,7 +106,7 @@ class _Append:
         """Put aside what is not in the table."""
         with asked.output.progress("reading", asked.source) as tick:
             for entry in asked.source.read(window):
-                tick(entry)
+                tick()
                 if entry.event == MODEL_EVENT:
                     self._told[entry.model] = labels_of(entry), [*types_of(entry)]
                 elif entry.event == CLOSED:

@@ -14,23 +14,26 @@ from predictor.inference import manifest
 from predictor.reader.command import FINE, FOUND, Verb
 from predictor.reader.export.append import append
 from predictor.reader.export.learned import Learned
+from predictor.reader.export.part import JSON, PartMaker, facts_of
+from predictor.reader.export.rendering import Rendering
 from predictor.reader.export.spool import Spool
-from predictor.reader.export.tensor_columns import with_lists
-from predictor.reader.export.writers import WRITERS
-from predictor.reader.rows import rows_of
+from predictor.reader.export.writers import FORMS
+from predictor.reader.record import Entry
 from predictor.reader.sequence_sets import NumberSet
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.time_range import TimeRange
-from predictor.recording.record_schema import EVENT_NAME, FEEDBACK_EVENT, MODEL_EVENT
+from predictor.reader.workers import in_order
+from predictor.recording.record_schema import FEEDBACK_EVENT, MODEL_EVENT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from predictor.reader.command import Asked
     from predictor.reader.export.columns import Block, Rows
-    from predictor.reader.record import Entry
+    from predictor.reader.export.part import Part
 
-_BATCH = 512  # rows that are handled at once: what fits the processor's cache costs half as much
+_ALONE = 4 << 20
+"""Bytes of rows put aside that are written before other processes are started: 16,000."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +60,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _file(text: str) -> Path:
     path = Path(text)
-    if path.suffix not in WRITERS:
-        msg = f"{text!r} is no file to export to; wanted a name that ends in {', '.join(WRITERS)}"
+    if path.suffix not in FORMS:
+        msg = f"{text!r} is no file to export to; wanted a name that ends in {', '.join(FORMS)}"
         raise argparse.ArgumentTypeError(msg)
     if path.suffix == ".parquet":
         _need_pyarrow()
@@ -123,49 +126,49 @@ def _given(asked: Asked) -> tuple[Sequence[str], Sequence[str]]:
 def _read(asked: Asked, spool: Spool, learned: Learned) -> None:
     """Put aside every prediction once, and all feedback; one bit for each number marks what was sent again."""
     seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)
-    wanted: str | None = asked.options.only
-    batch: list[Entry] = []
     with asked.output.progress("reading", asked.source) as tick:
-        for entry in asked.source.read(asked.window):
-            tick(entry)
-            if entry.event == EVENT_NAME:
-                if seen[entry.stream].add(entry.sequence) and wanted in {None, _outcome(entry)}:
-                    batch += _rows(asked, entry)
-                    if len(batch) >= _BATCH:
-                        _keep(asked, spool, learned, batch)
-                        batch.clear()
-            elif entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
-                spool.keep_feedback(entry)
-            elif entry.event == MODEL_EVENT:
-                learned.tell(entry)
-        _keep(asked, spool, learned, batch)
-        if asked.window.end is not None:  # the truth comes later than the prediction
-            for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
-                tick(entry)
-                if entry.event == FEEDBACK_EVENT and seen[entry.stream].add(entry.sequence):
-                    spool.keep_feedback(entry)
-
-
-def _rows(asked: Asked, entry: Entry) -> Sequence[Entry]:
-    said = entry.attributes
-    if not ("prediction.inputs" in said or "prediction.outputs" in said or "prediction.rows" in said):
-        return (entry,)  # as most are, which the rest would cost a tenth of their time
-    try:
-        return [with_lists(row) for row in rows_of(entry)]
-    except ValueError as error:
-        raise SourceError(asked.source.name, str(error)) from error
-
-
-def _outcome(entry: Entry) -> str:
-    return "failure" if "error.type" in entry.attributes else "success"
-
-
-def _keep(asked: Asked, spool: Spool, learned: Learned, batch: list[Entry]) -> None:
-    if batch:
         try:
-            spool.keep(learned.learn(batch))
+            for made in asked.source.mapped(PartMaker(asked.options.only), asked.window):
+                for some in made:
+                    _keep(spool, learned, some, seen)
+                    tick(1 if isinstance(some, Entry) else some.facts.rows)
         except ValueError as error:
             raise SourceError(asked.source.name, str(error)) from error
+        if asked.window.end is not None:  # the truth comes later than the prediction
+            for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
+                tick()
+                if entry.event == FEEDBACK_EVENT:
+                    _keep(spool, learned, entry, seen)
+
+
+def _keep(spool: Spool, learned: Learned, some: Part | Entry, seen: Mapping[str, NumberSet]) -> None:
+    """Put rows, or feedback, aside whose records are new; raises ValueError for one that cannot be read."""
+    if not isinstance(some, Entry):
+        _keep_rows(spool, learned, some, seen)
+    elif some.event == MODEL_EVENT:
+        learned.tell(some)
+    elif seen[some.stream].add(some.sequence):
+        spool.keep_feedback(some)
+
+
+def _keep_rows(spool: Spool, learned: Learned, part: Part, seen: Mapping[str, NumberSet]) -> None:
+    fresh = {each: seen[each[0]].add_all(each[1], each[2]) for each in part.numbers}
+    if all(fresh.values()) and JSON not in part.facts.kinds:
+        spool.keep_encoded(part.data, learned.take_facts(part.facts))
+        return
+    block, facts = part.block(), part.facts
+    if not all(fresh.values()):
+        new = {
+            (stream, number)
+            for (stream, first, last), whole in fresh.items()
+            for number in range(first, last + 1)
+            if whole or seen[stream].add(number)
+        }
+        marks = [known in new for known in zip(block["stream"], block["sequence"], strict=True)]
+        block = {name: [*compress(values, marks)] for name, values in block.items()}
+        facts = facts_of(block)._replace(models=facts.models, classes=facts.classes)
+    if facts.rows:
+        spool.keep(learned.take(block, facts))
 
 
 def _write(asked: Asked, spool: Spool, learned: Learned, path: Path) -> int:
@@ -180,18 +183,30 @@ def _write(asked: Asked, spool: Spool, learned: Learned, path: Path) -> int:
             told |= {name for name, values in said.items() if any(value is not None for value in values)}
             if joined:
                 learned.count(_picked(block, said)[0])
-    writer = WRITERS[asked.options.file.suffix](path, learned.columns(told))
+    form = FORMS[asked.options.file.suffix](learned.columns(told))
+    writer = form.writer(path)
     try:
-        with asked.output.progress("writing", every=1) as tick:
-            for block in spool.read():
-                tick()
-                some, said = _picked(block, spool.feedback(block)) if joined else (block, spool.feedback(block))
-                if some["time"]:
-                    writer.write(learned.rows(some) | said)
-                    written += len(some["time"])
+        with asked.output.progress("writing") as tick:
+            for rendered, rows in _rendered(asked, spool, Rendering(form, learned)):
+                writer.write(rendered)
+                written += rows
+                tick(rows)
     finally:
         writer.close()
     return written
+
+
+def _rendered(asked: Asked, spool: Spool, rendering: Rendering) -> Iterator[tuple[bytes, int]]:
+    """Yield the rows as they stand in the file, some at a time, and how many they are."""
+    if not spool.judged and asked.options.feedback != "joined":
+        for made in in_order(rendering, spool.pieces(), alone=_ALONE):
+            yield from made
+        return
+    for block in spool.read():
+        said = spool.feedback(block)
+        some, said = _picked(block, said) if asked.options.feedback == "joined" else (block, said)
+        if some["time"]:
+            yield rendering.rendered(some, said)
 
 
 def _picked(block: Block, said: Rows) -> tuple[Block, Rows]:

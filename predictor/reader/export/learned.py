@@ -1,17 +1,11 @@
-"""What the records of an export turn out to have, and their rows by that.
-
-Rows are handled in blocks of columns, where a value costs a fraction of what it costs in an object for each row.
-"""
+"""What the records of an export turn out to have, and their rows by that."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from predictor.reader.class_names import LearnedClasses, probabilities, wide_row
+from predictor.reader.class_names import LearnedClasses, wide_row
 from predictor.reader.export.columns import (
     AFTER,
     ALWAYS,
@@ -20,7 +14,6 @@ from predictor.reader.export.columns import (
     HASH,
     HASHED,
     INPUT,
-    JOIN_KEY,
     LAST,
     MODEL_COLUMNS,
     SOME,
@@ -29,23 +22,20 @@ from predictor.reader.export.columns import (
     Block,
     ExportColumn,
     Rows,
-    is_column,
     of_feature,
 )
+from predictor.reader.export.part import HASHED as HASHED_NAMES
+from predictor.reader.export.part import JSON, MODEL, OUTPUT, TRUNCATED, block_of, explained, facts_of
 from predictor.reader.export.tensor_columns import tensor_columns
 from predictor.reader.model_event import labels_of, types_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
+    from predictor.reader.export.part import Facts
     from predictor.reader.record import Entry, ModelVersion
 
-_OUTPUT, _CONFIDENCE, _JSON = "prediction.output", "prediction.confidence", "prediction.input_json"
-_MODEL = "model"
-_KEYS = ("prediction.key", "prediction.hashed_key")
 _NONE = type(None)
-_T = TypeVar("_T")
-_lists = msgspec.json.Decoder(list[list[float] | None]).decode
 
 
 class Learned:
@@ -77,31 +67,36 @@ class Learned:
 
     def learn(self, entries: Sequence[Entry]) -> Block:
         """Take predictions in and return their values; raises ValueError if one cannot be read."""
-        said = [entry.attributes for entry in entries]
-        names = dict.fromkeys(chain.from_iterable(said))
-        if _JSON in names:
-            said = [each | self._wide(entry) for each, entry in zip(said, entries, strict=True)]
-            names = dict.fromkeys(chain.from_iterable(said))
-        block: Block = {name: [each.get(name) for each in said] for name in names if is_column(name)}
-        block["time"] = [entry.time_ns for entry in entries]
-        block["trace_id"] = [entry.trace_id or None for entry in entries]
-        block["stream"] = [entry.stream for entry in entries]
-        block["sequence"] = [entry.sequence for entry in entries]
-        if not names.keys().isdisjoint(_KEYS):
-            block[JOIN_KEY] = [entry.join_key for entry in entries]
-        block[_MODEL] = [self._models.setdefault(entry.model, len(self._models)) for entry in entries]
-        if _OUTPUT in names and _CONFIDENCE in names:
-            block[_OUTPUT] = self._outputs(entries)
-        self.count(block)
+        return self.take(*block_of(entries))
+
+    def take(self, block: Block, facts: Facts) -> Block:
+        """Take rows in and return their values, those of a row that is one JSON text by feature too.
+
+        Raises ValueError if such a text cannot be read.
+        """
+        if JSON in block and self._widen(block, facts):
+            facts = facts_of(block)._replace(models=facts.models, classes=facts.classes)
+        places = self.take_facts(facts)
+        block[MODEL] = [places[place] for place in block[MODEL]]
         return block
+
+    def take_facts(self, facts: Facts) -> list[int]:
+        """Take in what rows have, and return the places of their models among all."""
+        places = [self._models.setdefault(model, len(self._models)) for model in facts.models]
+        for place, classes in facts.classes.items():
+            self._classes.setdefault(facts.models[place], LearnedClasses()).merge(classes)
+        self._count(facts)
+        return places
 
     def count(self, block: Block) -> None:
         """Take in which columns have values, and of which types."""
-        self._rows += len(block["time"])
-        for name, values in block.items():
-            kinds = set(map(type, values))
+        self._count(facts_of(block))
+
+    def _count(self, facts: Facts) -> None:
+        self._rows += facts.rows
+        for name, kinds in facts.kinds.items():
             self._kinds.setdefault(name, set()).update(kinds)
-            self._present[name] += len(values) - (values.count(None) if _NONE in kinds else 0)
+            self._present[name] += facts.present[name]
 
     def recount(self) -> None:
         """Forget what was counted, since only some of the rows are to be written."""
@@ -140,9 +135,9 @@ class Learned:
         models = [*self._models]
         for place, column in enumerate(MODEL_COLUMNS):
             said = [model and model[place] for model in models]
-            rows[column.name] = [said[number] for number in block[_MODEL]]
-        if _OUTPUT in block:
-            rows |= self._probabilities(block[_OUTPUT], block[_MODEL])
+            rows[column.name] = [said[number] for number in block[MODEL]]
+        if OUTPUT in block:
+            rows |= self._probabilities(block[OUTPUT], block[MODEL])
         return rows
 
     def _probabilities(self, outputs: list[list[float] | None], models: list[int]) -> Rows:
@@ -180,45 +175,16 @@ class Learned:
             return [None if value is None else str(value) for value in values]
         return values
 
-    def _outputs(self, entries: Sequence[Entry]) -> list[list[float] | None]:
-        """Return the probabilities of each row that has a confidence, and learn the names of the classes."""
-        texts = [
-            entry.attributes.get(_OUTPUT, "null") if _CONFIDENCE in entry.attributes else "null" for entry in entries
-        ]
-        try:
-            outputs = _lists(f"[{','.join(texts)}]")
-        except msgspec.MsgspecError:
-            outputs = []
-        if len(outputs) != len(entries):  # one is no array: which
-            outputs = [_explained(entry, probabilities) or None for entry in entries]
-        model: ModelVersion | None = None
-        classes = None
-        for entry, output in zip(entries, outputs, strict=True):
-            if output is None:
+    def _widen(self, block: Block, facts: Facts) -> bool:
+        """Add the values of rows that are one JSON text by attribute, as far as the features' names are known."""
+        known = len(block)
+        for at, text in enumerate(block[JSON]):
+            features = self._features or self._aliases.get(facts.models[block[MODEL][at]], ())
+            if text is None or not features or block[TRUNCATED][at]:
                 continue
-            if classes is None or entry.model is not model:
-                model = entry.model
-                classes = self._classes.setdefault(model, LearnedClasses())
-            if not classes.complete(len(output)):
-                said = entry.attributes
-                classes.learn(output, said.get("prediction.label"), said[_CONFIDENCE])
-        return outputs
-
-    def _wide(self, entry: Entry) -> dict[str, Any]:
-        """Return the values of a row that is one JSON text by attribute, as far as the features' names are known."""
-        said = entry.attributes
-        features = self._features or self._aliases.get(entry.model, ())
-        if not features or _JSON not in said or said.get("prediction.input_truncated"):
-            return {}
-        values = zip(features, _explained(entry, wide_row), strict=False)
-        hashed = {name for name, how in entry.redaction.items() if how == "hash"}
-        return {(HASH if name in hashed else INPUT) + name: value for name, value in values if value is not None}
-
-
-def _explained(entry: Entry, read: Callable[[dict[str, Any]], list[_T]]) -> list[_T]:
-    """Return what an attribute holds; raises ValueError that says of which record it is."""
-    try:
-        return read(entry.attributes)
-    except ValueError as error:
-        msg = f"{entry.stream} number {entry.sequence}: {error}"
-        raise ValueError(msg) from error
+            values = explained(block["stream"][at], block["sequence"][at], wide_row, {JSON: text})
+            for name, value in zip(features, values, strict=False):
+                if value is not None:
+                    column = (HASH if name in block[HASHED_NAMES][at] else INPUT) + name
+                    block.setdefault(column, [None] * facts.rows)[at] = value
+        return len(block) > known

@@ -5,6 +5,7 @@ Which columns there are, and what feedback says, is known only when all was read
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 from tempfile import TemporaryDirectory
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from predictor.reader.export.columns import FEEDBACK, JOIN_KEY
+from predictor.reader.export.part import MODEL
+from predictor.reader.sources.piece import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -28,6 +31,8 @@ _TABLE = "CREATE TABLE feedback (job TEXT, row INTEGER, at INTEGER, label TEXT, 
 _FIND = "SELECT label, value, comment, at FROM feedback WHERE (job, row) IN (VALUES (?, ?), (?, 0)) ORDER BY at DESC"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode
+_parted = msgspec.msgpack.Decoder(tuple[list[int], msgspec.Raw]).decode
+_PIECE = 1 << 18  # bytes: a thousand rows
 _FILTER = 1 << 24  # bits, 2 MB: what is not in it needs no look into the database
 _NAMES = [column.name for column in FEEDBACK]
 
@@ -45,7 +50,6 @@ class Spool:
         self._feedback.execute(_TABLE)
         self._feedback.execute("BEGIN")
         self._filter = bytearray(_FILTER // 8)
-        self.records = 0
         self.judged = 0
 
     def __enter__(self) -> Self:
@@ -62,9 +66,12 @@ class Spool:
 
     def keep(self, block: Block) -> None:
         """Put the values of some rows aside."""
-        data = _encode(block)
+        self.keep_encoded(_encode(block), ())
+
+    def keep_encoded(self, data: bytes, models: Sequence[int]) -> None:
+        """Put a block aside that is encoded already, and the places among all of the models that it names."""
+        data = _encode([models, msgspec.Raw(data)])
         self._records.write(_LENGTH.pack(len(data)) + data)
-        self.records += len(block["time"])
 
     def keep_feedback(self, entry: Entry) -> None:
         """Put feedback aside."""
@@ -81,7 +88,18 @@ class Spool:
         self._feedback.execute("CREATE INDEX IF NOT EXISTS found ON feedback (job, row, at)")
         self._records.seek(0)
         while head := self._records.read(_LENGTH.size):
-            yield _decode(self._records.read(_LENGTH.unpack(head)[0]))
+            yield block_in(self._records.read(_LENGTH.unpack(head)[0]))
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the same as pieces, of which `blocks_in` makes blocks in whatever process."""
+        self._records.flush()
+        file = self._records.fileno()
+        end, at, begin = os.fstat(file).st_size, 0, 0
+        while at < end:
+            at += _LENGTH.size + _LENGTH.unpack(os.pread(file, _LENGTH.size, at))[0]
+            if at - begin >= _PIECE or at == end:
+                yield Piece(self._folder.name, file=file, offset=begin, size=at - begin)
+                begin = at
 
     def feedback(self, block: Block) -> Rows:
         """Return what was last said of each row, by column: label, value and comment may come one by one."""
@@ -108,6 +126,25 @@ class Spool:
     def _may_have(self, whose: str | None, row: int) -> bool:
         bit = hash((whose, row)) % _FILTER
         return bool(self._filter[bit // 8] & 1 << bit % 8)
+
+
+def block_in(data: bytes) -> Block:
+    """Return what was put aside."""
+    models, encoded = _parted(data)
+    block = _decode(encoded)
+    if models:
+        block[MODEL] = [models[place] for place in block[MODEL]]
+    return block
+
+
+def blocks_in(piece: Piece) -> Iterator[Block]:
+    """Yield what a piece holds."""
+    data, at = os.pread(piece.file, piece.size, piece.offset), 0
+    while at < len(data):
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        yield block_in(data[at : at + size])
+        at += size
 
 
 _NOTHING = (None,) * len(_NAMES)

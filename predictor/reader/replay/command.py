@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from predictor.reader.command import Asked
-    from predictor.reader.record import Entry
     from predictor.reader.replay.rows import Logged
     from predictor.reader.replay.tensors import TensorReader
 
@@ -97,7 +96,7 @@ def _run(asked: Asked) -> int:
 
 
 def _batches(
-    asked: Asked, reader: Reader | TensorReader, tally: ReplayStatistics, tick: Callable[[Entry], None]
+    asked: Asked, reader: Reader | TensorReader, tally: ReplayStatistics, tick: Callable[[], None]
 ) -> Iterator[list[Logged]]:
     """Yield each prediction that can be replayed once; the others are only counted."""
     rows = _rows(asked, reader, tally, tick)
@@ -106,12 +105,12 @@ def _batches(
 
 
 def _rows(
-    asked: Asked, reader: Reader | TensorReader, tally: ReplayStatistics, tick: Callable[[Entry], None]
+    asked: Asked, reader: Reader | TensorReader, tally: ReplayStatistics, tick: Callable[[], None]
 ) -> Iterator[Logged]:
     seen: defaultdict[str, NumberSet] = defaultdict(NumberSet)  # a bit a record
     wanted: str | None = asked.options.logged_by
     for entry in asked.source.read(asked.window):
-        tick(entry)
+        tick()
         if entry.event != EVENT_NAME or (wanted and not _is(entry.model, wanted)):
             continue
         if seen[entry.stream].add(entry.sequence):

@@ -79,7 +79,7 @@ def _run(asked: Asked) -> int:
     with ScoreTable() as table:
         with asked.output.progress("reading", asked.source) as tick:
             for entry in asked.source.read(asked.window):
-                tick(entry)
+                tick()
                 if entry.event == FEEDBACK_EVENT:
                     table.add_feedback(entry)
                 elif entry.event == EVENT_NAME and (
@@ -88,7 +88,7 @@ def _run(asked: Asked) -> int:
                     table.add_prediction(entry)
             if asked.window.end is not None:  # the truth comes later than the prediction
                 for entry in asked.source.read(TimeRange(asked.window.end), {"event.name": FEEDBACK_EVENT}):
-                    tick(entry)
+                    tick()
                     if entry.event == FEEDBACK_EVENT:
                         table.add_feedback(entry)
         scores, stray = table.scores(asked.options.every), table.stray()

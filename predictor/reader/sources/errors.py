@@ -9,3 +9,8 @@ class SourceError(Exception):
     def __init__(self, where: str, what: str) -> None:
         """Take the place and a sentence."""
         super().__init__(f"{where}: {what}")
+        self._said = where, what
+
+    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str]]:
+        """Return what makes it again in another process."""
+        return type(self), self._said

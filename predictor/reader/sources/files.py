@@ -6,15 +6,14 @@ import gzip
 import os
 import re
 import zlib
-from itertools import islice
 from typing import IO, TYPE_CHECKING, cast
-
-import msgspec
 
 from predictor.reader.sources import zstd
 from predictor.reader.sources.backwards import NEVER, Part, blocks
 from predictor.reader.sources.errors import SourceError
-from predictor.reader.sources.outbox import Line, Local, written_since
+from predictor.reader.sources.local import Line, Local, written_since
+from predictor.reader.sources.otlp_record import BEGINNINGS, parses, parts
+from predictor.reader.sources.piece import Piece, of_file, of_stream
 from predictor.reader.sources.plain_file import is_pipe, open_file
 
 if TYPE_CHECKING:
@@ -24,12 +23,10 @@ if TYPE_CHECKING:
     from predictor.reader.record import Entry
     from predictor.reader.time_range import TimeRange
 
-_BEGINNINGS = (b'{"resourceLogs":', b'{"resourceSpans":')
 # `logs.jsonl`, and what rotation and compression make of it: `logs.jsonl.1`, `logs.log.2.gz`, `logs.jsonl-20251009.zst`
 _NAME = re.compile(r"(.+\.(?:jsonl|json|log))(?:[.-](\d+))?(\.gz|\.zst)?")
 _COMPRESSED = (".gz", ".zst")
 _SURE = 64 << 20
-_LINES = 1000
 _DATE = 10**6  # a rotated file's number is a date from here on
 _Identity = tuple[int, int]
 
@@ -39,6 +36,8 @@ class Files(Local):
 
     A file is known by its inode: rotation renames it while it is read.
     """
+
+    collected = True
 
     def __init__(self, path: Path) -> None:
         """Look whether there is anything; raises SourceError if not."""
@@ -65,7 +64,7 @@ class Files(Local):
         """Return the bytes of the files, as they are if compressed."""
         return sum(path.stat().st_size for path in self._paths() if path.exists())
 
-    def lines(self, since: int | None = None) -> Iterator[Line]:
+    def pieces(self, since: int | None = None) -> Iterator[Piece]:
         """Yield the complete lines of all files in the order of their names, then of those that rotation made."""
         seen = set(self._drained)
         while new := [(path, identity) for path, identity in self._identified() if identity not in seen]:
@@ -105,16 +104,18 @@ class Files(Local):
             return
         with raw:
             if path.suffix in _COMPRESSED or not raw.seekable():  # a pipe
-                lines = self._of(path, raw)
-                while some := list(islice(lines, _LINES)):
-                    found = [entry for line in some for entry in self.entries(line, window)]
-                    yield Part(found, NEVER)
+                number = 0
+                for piece in self._of(path, raw):
+                    lines = piece.lines()
+                    found = [(f"{path}:{number + at}", text) for at, text in enumerate(lines, 1)]
+                    number += len(lines)
+                    yield Part([entry for each in found for entry in self.entries(Line(*each), window)], NEVER)
                 return
             done = 0
             for at, block in blocks(raw):
                 done += sum(map(len, block))
                 # The last one may be half written.
-                if not block[-1].endswith(b"\n") and not _parses(_parts(block[-1])[-1]):
+                if not block[-1].endswith(b"\n") and not parses(parts(block[-1])[-1]):
                     block.pop()
                 part = self._part(path, (at, block), window)
                 yield part if done >= _SURE else part._replace(before=NEVER)
@@ -139,20 +140,6 @@ class Files(Local):
         finally:
             for file in files.values():
                 file.close()
-
-    def entries(self, line: Line, window: TimeRange) -> list[Entry]:
-        """Return a line's records; a Collector that is killed while it writes leaves half a line, and the next goes on.
-
-        What does not parse of the halves is no damage: it was never acknowledged, so it comes once more.
-        """
-        *halves, last = _parts(line.text)
-        found = []
-        for half in halves:
-            known = len(self.damaged)
-            found += super().entries(Line(line.place, half), window)
-            del self.damaged[known:]
-        whole = super().entries(Line(line.place, last), window)
-        return found + whole if found else whole
 
     def _opened(self, path: Path) -> IO[bytes] | None:
         """Open a file; one of several that cannot be read is damage."""
@@ -202,13 +189,17 @@ class Files(Local):
             found.append((path, (status.st_dev, status.st_ino)))
         return found
 
-    def _of(self, path: Path, raw: IO[bytes]) -> Iterator[Line]:
+    def _of(self, path: Path, raw: IO[bytes]) -> Iterator[Piece]:
+        """Yield the lines of one file; the last one of a plain file may be half written."""
+        piece = Piece(str(path), begins=True, rest="try", collected=True)
         try:
-            with _plain(path, raw) as file:
-                for number, text in enumerate(file, 1):
-                    # The last one of a plain file may be half written.
-                    if text.endswith(b"\n") or path.suffix in _COMPRESSED or _parses(_parts(text)[-1]):
-                        yield Line(f"{path}:{number}", text)
+            if path.suffix in _COMPRESSED:
+                with _plain(path, raw) as file:
+                    yield from of_stream(file, piece._replace(rest="take"))
+            elif raw.seekable():
+                yield from of_file(raw.fileno(), piece)
+            else:  # a pipe
+                yield from of_stream(raw, piece)
         except (EOFError, zlib.error, gzip.BadGzipFile, zstd.DamagedError) as error:
             self.damaged.append(f"{path}: {error}")
 
@@ -228,25 +219,10 @@ def _begins_as_line(path: Path) -> bool:
     """Tell whether a file that may be any program's log begins as one of ours, or is empty."""
     try:
         with open_file(path) as raw, _plain(path, raw) as file:
-            begin = file.read(len(_BEGINNINGS[1]))
+            begin = file.read(len(BEGINNINGS[1]))
     except (OSError, EOFError, zlib.error, zstd.DamagedError):  # which is told where it is read
         return True
-    return not begin or begin.startswith(_BEGINNINGS)
-
-
-def _parses(text: bytes) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
-def _parts(line: bytes) -> list[bytes]:
-    """Part a line where an object begins inside it: in a string of JSON there are no bare quotes."""
-    if all(line.find(beginning, 1) < 0 for beginning in _BEGINNINGS):
-        return [line]
-    return [part for part in re.split(rb'(?=\{"resource(?:Logs|Spans)":)', line) if part]
+    return not begin or begin.startswith(BEGINNINGS)
 
 
 def _identity(file: IO[bytes]) -> _Identity:

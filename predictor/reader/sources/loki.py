@@ -12,7 +12,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,11 +27,12 @@ from predictor.reader.time_range import TimeRange
 from predictor.recording.record_schema import MODEL_EVENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from predictor.reader.record import Entry, LaterSchema, ModelVersion
 
+_T = TypeVar("_T")
 _PAGE = 5000  # Loki's own bound for one answer
 _SPAN_NS = 24 * 3600 * 1_000_000_000  # asked for at once: far below the longest query that Loki takes (30 days)
 _BACK_NS = 7 * _SPAN_NS  # where the window has no start: what Loki keeps by default here
@@ -111,6 +113,12 @@ class Loki:
                 self.fraction = (entry.time_ns - begin) / whole
                 yield entry
             start = upto
+
+    def mapped(self, function: Callable[[Iterable[Entry]], _T], window: TimeRange) -> Iterator[_T]:
+        """Yield what a function makes of the records of a window, some at a time; raises SourceError."""
+        entries = self.read(window)
+        while some := list(islice(entries, _PAGE)):
+            yield function(some)
 
     def of(self, streams: AbstractSet[str], window: TimeRange) -> Iterator[Entry]:
         """Yield the records of these streams in a window, stream by stream; raises SourceError."""

@@ -121,7 +121,7 @@ def entry_of(
             resource=resource,
             redaction=redaction,
             outputs=str(scope.get(OUTPUTS, "")),
-            content=Content(scope_digest(scope), record, doubt),
+            content=Content(scope_digest(scope), record, doubt=doubt),
         )
     except (KeyError, ValueError, TypeError, RecursionError) as error:  # the first from a bool that is none
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"

@@ -5,6 +5,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -69,6 +70,8 @@ class _Shared(NamedTuple):
     """Of the scope's attributes."""
 
 
+BEGINNINGS = (b'{"resourceLogs":', b'{"resourceSpans":')
+"""How a line of a Collector's file begins."""
 _NO_TEXT, _NO_DOUBLE, _NO_INT, _NO_BOOL = (DOUBTFUL[each] for each in (str, float, int, bool))
 _KNOWN = 256  # scopes and resources that are remembered: a log has some for each stream, and says them in each line
 _decode = msgspec.json.Decoder(_LogsData[LogRecord]).decode
@@ -149,6 +152,22 @@ def _raw(line: bytes) -> _LogsData[msgspec.Raw]:
 
 def _no_line(error: Exception) -> ValueError:
     return ValueError(f"not a line of OTLP JSON logs: {error}")
+
+
+def parses(text: bytes) -> bool:
+    """Tell whether a text is JSON as a whole."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def parts(line: bytes) -> list[bytes]:
+    """Part a line where an object begins inside it: in a string of JSON there are no bare quotes."""
+    if all(line.find(beginning, 1) < 0 for beginning in BEGINNINGS):
+        return [line]
+    return [part for part in re.split(rb'(?=\{"resource(?:Logs|Spans)":)', line) if part]
 
 
 @lru_cache(_KNOWN)

@@ -1,134 +1,28 @@
-"""The outbox as a source, and what it has in common with files."""
+"""The outbox as a source: a server may be writing to it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from predictor.outbox import ended, layout
 from predictor.outbox.liveness import owned
-from predictor.reader.record import STREAM
-from predictor.reader.sources.backwards import NEVER, Part, blocks
-from predictor.reader.sources.errors import SourceError
-from predictor.reader.sources.later import add_later
-from predictor.reader.sources.otlp_record import entries
-from predictor.reader.time_range import TimeRange
+from predictor.reader.sources.backwards import Part, blocks
+from predictor.reader.sources.local import Line, Local, written_since
+from predictor.reader.sources.piece import Piece, of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterator
 
-    from predictor.reader.record import Entry, LaterSchema
+    from predictor.reader.record import Entry
+    from predictor.reader.time_range import TimeRange
 
-_ALWAYS = TimeRange()
-_BYTES = 4 << 20  # read at a time
+_BYTES = 4 << 20  # read at a time by who follows
 GONE = sys.maxsize
 """`kept_from` of a stream that was taken away as a whole while it was read."""
-# A value that JSON writes in one way only, so that lines without it need no parsing.
-_PLAIN = re.compile(r"[A-Za-z0-9._-]+").fullmatch
-
-
-class Line(NamedTuple):
-    """One line and where it stands."""
-
-    place: str
-    text: bytes
-
-
-class Local:
-    """What the local sources share: from lines to records, and what to do with a line that cannot be read."""
-
-    oldest: int | None = None
-    """Everything that is there is looked at if nobody says from when on."""
-
-    def __init__(self, path: Path) -> None:
-        """Take the file or folder."""
-        self._path = path
-        self.damaged: list[str] = []
-        self.passed_over: list[str] = []
-        self.later: dict[str, LaterSchema] = {}
-        self.fraction = 0.0
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self._path)
-
-    def read(self, window: TimeRange, exactly: Mapping[str, str] | None = None) -> Iterator[Entry]:
-        """Yield the records of a window; see `Source.read`."""
-        wanted = [value.encode() for value in (exactly or {}).values() if _PLAIN(value)]
-        done = 0
-        try:
-            size = self.size() or 1
-            for line in self.lines(window.start):
-                done += len(line.text)
-                self.fraction = min(done / size, 1.0)
-                if all(value in line.text for value in wanted):
-                    yield from self.entries(line, window)
-        except OSError as error:
-            raise SourceError(str(error.filename or self._path), error.strerror or str(error)) from error
-
-    def of(self, streams: AbstractSet[str], window: TimeRange) -> Iterator[Entry]:
-        """Yield the records of these streams in a window; raises SourceError."""
-        one = {STREAM: next(iter(streams))} if len(streams) == 1 else None
-        return (entry for entry in self.read(window, one) if entry.stream in streams)
-
-    def recent(self, window: TimeRange) -> Iterator[TimeRange]:
-        """Yield the window as it is: the newest are found no faster than all."""
-        yield window
-
-    def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
-        """Yield the parts of each file or stream from its end; see `Source.backwards`."""
-        raise NotImplementedError
-
-    def _part(self, path: Path, block: tuple[int, list[bytes]], window: TimeRange) -> Part:
-        """Return the records of a window in a block of lines, and when the first of them was written."""
-        at, lines = block
-        found: list[Entry] = []
-        for text in lines:
-            found += self.entries(Line(f"{path} at byte {at}", text), _ALWAYS)
-            at += len(text)
-        held = found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
-        return Part(held, min((entry.observed_ns or entry.time_ns for entry in found), default=NEVER))
-
-    def _add_later(self, record: LaterSchema) -> None:
-        add_later(self, record)
-
-    def _spoil(self, path: Path, what: str) -> None:
-        """Take in, once, that a place which may hold records cannot be read."""
-        sentence = f"{path}: {what}"
-        if sentence not in self.damaged:
-            self.damaged.append(sentence)
-
-    def _pass_over(self, path: Path, why: str) -> None:
-        sentence = f"{path} was not read: {why}"
-        if sentence not in self.passed_over:
-            self.passed_over.append(sentence)
-
-    def lines(self, since: int | None = None) -> Iterator[Line]:
-        """Yield all complete lines, perhaps without files that nobody wrote to `since`; raises OSError."""
-        raise NotImplementedError
-
-    def size(self) -> int:
-        """Return about how many bytes there are to read."""
-        raise NotImplementedError
-
-    def entries(self, line: Line, window: TimeRange) -> list[Entry]:
-        """Return a line's records; what of them cannot be read is damage."""
-        spoiled: list[str] = []
-        try:
-            found = entries(line.text, spoiled.append, self._add_later)
-        except ValueError as error:
-            found = []
-            spoiled.append(str(error))
-        self.damaged += [f"{line.place}: {what}" for what in spoiled]
-        return found if window == _ALWAYS else [entry for entry in found if window.holds(entry.time_ns)]
-
-
 _MINUTE_NS = 60 * 10**9
 
 
@@ -145,16 +39,22 @@ class OutboxSource(Local):
         """The folder."""
         return self._path
 
-    def lines(self, since: int | None = None) -> Iterator[Line]:
+    def pieces(self, since: int | None = None) -> Iterator[Piece]:
         """Yield the lines of all streams, oldest stream first."""
         for stream in self._streams():
             files = stream.signal("logs")
             self._kept[stream.stream_id] = files.cursor().sequence + 1
-            place = _after(files, since)
-            while (batch := self._read(files, place.segment, place.offset, 1 << 20)).lines:
-                for text in batch.lines:
-                    yield Line(str(stream.path), text)
-                place = layout.Cursor(batch.segment, batch.offset)
+            segment, offset = _after(files, since).segment, 0
+            while True:  # until nothing more has come
+                before = segment, offset
+                for number in [number for number in files.numbers() if number >= segment]:
+                    offset = offset if number == segment else 0
+                    segment = number
+                    for piece in self._of_segment(files.segment(number), Piece(str(stream.path), offset=offset)):
+                        yield piece
+                        offset = piece.offset + piece.size
+                if (segment, offset) == before:
+                    break
 
     def backwards(self, window: TimeRange) -> Iterator[Iterator[Part]]:
         """Yield the parts of each stream, the youngest stream first: its lines are in the order of their writing."""
@@ -243,6 +143,16 @@ class OutboxSource(Local):
             found.append(layout.StreamFiles(path))
         return found
 
+    def _of_segment(self, path: Path, piece: Piece) -> Iterator[Piece]:
+        """Yield the lines of a segment; one that cannot be read is damage; what is shipped meanwhile is gone."""
+        try:
+            with layout.open_regular(path) as file:
+                yield from of_file(file.fileno(), piece)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._spoil(path, error.strerror or str(error))
+
     def _read(self, files: layout.SignalFiles, segment: int, offset: int, limit: int) -> layout.LineSlice:
         """Return the next lines; a segment that cannot be read is damage, and the next one is read."""
         while True:
@@ -260,14 +170,6 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         return []
-
-
-def written_since(path: Path, since: int | None) -> bool:
-    """Tell whether a file can hold records of requests that arrived later; one that is gone cannot."""
-    try:
-        return since is None or path.stat().st_mtime_ns >= since
-    except FileNotFoundError:
-        return False
 
 
 def _after(files: layout.SignalFiles, since: int | None) -> layout.Cursor:

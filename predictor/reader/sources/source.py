@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from predictor.config import urls
 from predictor.outbox.layout import LAYOUT
@@ -14,12 +14,14 @@ from predictor.reader.sources.loki import Loki
 from predictor.reader.sources.outbox import OutboxSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from predictor.reader.record import Entry, LaterSchema
     from predictor.reader.sources.backwards import Part
     from predictor.reader.time_range import TimeRange
+
+_T = TypeVar("_T")
 
 
 class Source(Protocol):
@@ -54,6 +56,14 @@ class Source(Protocol):
 
         `exactly` names text attributes and their values: a source may leave out other records, and need not.
         Raises SourceError if the place cannot be read.
+        """
+
+    def mapped(self, function: Callable[[Iterable[Entry]], _T], window: TimeRange) -> Iterator[_T]:
+        """Yield what a function makes of the records of a window, some at a time, in the order in which `read` does.
+
+        It takes all of them, one after another.
+        It may be called in other processes: what it is, and what it returns, can be pickled. Raises SourceError, and
+        whatever the function raises.
         """
 
     def of(self, streams: AbstractSet[str], window: TimeRange) -> Iterator[Entry]:

@@ -31,12 +31,20 @@ class DigestStore:
     def add(self, number: int, digest: bytes) -> None:
         """Remember the digest of a record."""
         at, place = divmod(number, _PAGE)
-        page = self._pages.get(at)
-        if page is None:
-            page = self._pages[at] = _Page()
-            self._bound()
+        page = self._page(at)
         page.digests[place * _SIZE : (place + 1) * _SIZE] = digest
         page.there[place] = 1
+
+    def add_all(self, first: int, digests: bytes) -> None:
+        """Remember the digests of records that follow one another."""
+        at, number = 0, first
+        while at < len(digests):
+            place = number % _PAGE
+            count = min(_PAGE - place, (len(digests) - at) // _SIZE)
+            page = self._page(number // _PAGE)
+            page.digests[place * _SIZE : (place + count) * _SIZE] = digests[at : at + count * _SIZE]
+            page.there[place : place + count] = b"\1" * count
+            at, number = at + count * _SIZE, number + count
 
     def between(self, first: int, last: int) -> tuple[int, bytes]:
         """Return how many digests there are from `first` to `last`, and these one after the other.
@@ -75,6 +83,13 @@ class DigestStore:
         begin, end = -(-whole[0] // _PAGE) if whole[0] > 1 else 0, (whole[1] + 1) // _PAGE
         for at in [at for at in self._pages if begin <= at < end]:
             del self._pages[at]
+
+    def _page(self, at: int) -> _Page:
+        page = self._pages.get(at)
+        if page is None:
+            page = self._pages[at] = _Page()
+            self._bound()
+        return page
 
     def _bound(self) -> None:
         if len(self._pages) > _MOST_PAGES:

@@ -60,10 +60,9 @@ class StreamDigests:
     counted: list[tuple[int, int]] = field(default_factory=list)
     """How many are lost so far as the stream counts, by the number of the status."""
 
-    def add(self, entry: Entry, digest: bytes) -> None:
-        """Take a record in whose number was not seen before."""
+    def add(self, entry: Entry) -> None:
+        """Take in what a record says whose number was not seen before; its own digest is in the store."""
         number, said = entry.sequence, entry.attributes
-        self.store.add(number, digest)
         if entry.content.doubt:
             self._add_inexact(number, entry.content.doubt)
         if entry.event == LOST:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from predictor.reader.rejected.files import chosen, irregular, items
 from predictor.reader.sequence_sets import Fingerprints, without
-from predictor.reader.sources.outbox import Line, OutboxSource
+from predictor.reader.sources.local import Line
+from predictor.reader.sources.outbox import OutboxSource
 from predictor.reader.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from predictor.reader.record import Entry
     from predictor.reader.rejected.files import RejectedItem
     from predictor.reader.verify.stream_state import SequenceRange
 
@@ -57,7 +57,7 @@ def rejected(outbox: Path, window: TimeRange) -> dict[str, Held]:
 
 
 def held(
-    outbox: Path, window: TimeRange, oldest: int | None, progress: Callable[[Entry], object]
+    outbox: Path, window: TimeRange, oldest: int | None, progress: Callable[[int], object]
 ) -> tuple[dict[str, Held], list[str]]:
     """Return what the streams of an outbox hold in a window, and a sentence on each line that cannot be read.
 
@@ -68,7 +68,7 @@ def held(
     source = OutboxSource(outbox)
     unshipped: dict[str, int] = {}
     for entry in source.read(window):
-        progress(entry)
+        progress(1)
         if entry.stream not in unshipped:
             unshipped[entry.stream] = source.kept_from(entry.stream)
         if oldest is None or entry.time_ns >= oldest or entry.sequence >= unshipped[entry.stream]:

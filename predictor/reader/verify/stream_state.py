@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from predictor.reader.sequence_sets import Fingerprints, without
 from predictor.reader.verify.digests import StreamDigests
+from predictor.reader.verify.run import fingerprint
 from predictor.recording.stream_events import CLOSED, LOST, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from predictor.reader.record import Entry
+    from predictor.reader.verify.run import Run
     from predictor.reader.verify.state import StreamThen
 
 SequenceRange = tuple[int, int]
@@ -71,27 +73,14 @@ class Stream:
 
     def add(self, entry: Entry, *, judged: bool, early: bool = False) -> None:
         """Take a record in; `judged` if it lies in the window, `early` if before it, else it lies in its margin."""
-        number, digest = entry.sequence, entry.content.digest()
-        fingerprint = int.from_bytes(digest[:8])
-        before = self.seen.add(number, fingerprint)
-        if before:
-            self.copies += 1
-            if before != (fingerprint or 1):
-                self.altered.append(number)
+        number, said = entry.sequence, entry.attributes
+        spoken = max(entry.time_ns, entry.observed_ns)
+        if not self.take(number, entry.content.digest(), spoken, judged=judged, early=early):
             return
-        self.records += 1
-        self._read(entry, digest)
-        self.newest_ns = max(self.newest_ns, entry.time_ns, entry.observed_ns)
-        if number > self.last_word:
-            self.last_word = number
-            self.pending = entry.attributes["prediction.stream.backlog.size"] if entry.event == STATUS else 0
-            self.settled = entry.event == STATUS and not self.pending
-        if early:
-            self.before = max(self.before, number)
-        if judged:
-            self.last = max(self.last, number)
-            self.lowest_judged = min(self.lowest_judged or number, number)
-        said = entry.attributes
+        self.digests.add(entry)
+        if entry.event == STATUS and number == self.last_word:
+            self.pending = said["prediction.stream.backlog.size"]
+            self.settled = not self.pending
         if entry.event == LOST:
             self.lost.append((said["prediction.stream.lost.first"], said["prediction.stream.lost.last"]))
         elif entry.event == CLOSED:
@@ -105,6 +94,39 @@ class Stream:
             self.rejected = said["prediction.stream.rejected.count"]
             self.unrecorded = said["prediction.stream.unrecorded.count"]
 
+    def take(self, number: int, digest: bytes, spoken: int, *, judged: bool, early: bool) -> bool:
+        """Take a record's number in, its digest and when it was written; tell whether the number is new."""
+        first_bits = fingerprint(digest)
+        before = self.seen.add(number, first_bits)
+        if before:
+            self.copies += 1
+            if before != (first_bits or 1):
+                self.altered.append(number)
+            return False
+        self.digests.store.add(number, digest)
+        self._took(number, number, spoken, judged=judged, early=early)
+        return True
+
+    def take_run(self, run: Run, *, judged: bool, early: bool) -> bool:
+        """Take predictions in at once, or none of them, and tell which: at once if all of their numbers are new."""
+        if not self.seen.add_all(run.first, run.fingerprints()):
+            return False
+        self.digests.store.add_all(run.first, run.digests)
+        self._took(run.first, run.last, max(run.spoken), judged=judged, early=early)
+        return True
+
+    def _took(self, first: int, last: int, spoken: int, *, judged: bool, early: bool) -> None:
+        self.records += last - first + 1
+        self._read(first, last)
+        self.newest_ns = max(self.newest_ns, spoken)
+        if last > self.last_word:
+            self.last_word, self.pending, self.settled = last, 0, False
+        if early:
+            self.before = max(self.before, last)
+        if judged:
+            self.last = max(self.last, last)
+            self.lowest_judged = min(self.lowest_judged or first, first)
+
     def go_on(self, then: StreamThen) -> None:
         """Begin where an earlier run has ended."""
         self.before = self.last = self.last_word = then.last
@@ -116,8 +138,10 @@ class Stream:
         """Take in a record that lies outside the window: its number is not missing, and its word explains others."""
         number, said = entry.sequence, entry.attributes
         digest = entry.content.digest()
-        if not self.seen.add(number, int.from_bytes(digest[:8])):
-            self._read(entry, digest)
+        if not self.seen.add(number, fingerprint(digest)):
+            self.digests.store.add(number, digest)
+            self._read(number, number)
+            self.digests.add(entry)
         if entry.event == LOST:
             lost = said["prediction.stream.lost.first"], said["prediction.stream.lost.last"]
             if lost not in self.lost:
@@ -130,10 +154,8 @@ class Stream:
                 self._status_after = number
                 self.rejected = max(self.rejected, count)
 
-    def _read(self, entry: Entry, digest: bytes) -> None:
-        number = entry.sequence
-        self.lowest, self.highest = min(self.lowest or number, number), max(self.highest, number)
-        self.digests.add(entry, digest)
+    def _read(self, first: int, last: int) -> None:
+        self.lowest, self.highest = min(self.lowest or first, first), max(self.highest, last)
 
     def missing(self, first: int, upto: int | None = None) -> list[SequenceRange]:
         """Return the numbers from `first` to the last, or `upto`, that are neither here nor declared lost."""

@@ -51,11 +51,11 @@ def rules(root: Path = ROOT) -> Rules:
 
 
 def sentences(page: str) -> Iterator[tuple[int, str]]:
-    """Yield the sentences of a page with their line numbers: code is one word, a cell of a table is a sentence."""
+    """Yield the sentences of a page with their line numbers: code is one word, a table's cell has one in each of its clauses."""
     page = _SKIPPED.sub(lambda found: "\n" * found[0].count("\n"), page)
     for number, line in enumerate(page.splitlines(), 1):
         text = _LINK.sub(r"\1", _CODE.sub("code", line)).strip()
-        parts = text.strip("|").split(" | ") if text.startswith("|") else [text]
+        parts = re.split(r" \| |; ", text.strip("|")) if text.startswith("|") else [text]
         for part in parts:
             for sentence in _END.split(_LISTED.sub("", part.strip())):
                 yield number, sentence

@@ -106,7 +106,7 @@ def test_a_page_that_is_named_predicts(browser: Browser, outbox: Path, elsewhere
         status, trace, answer = page.evaluate(_ASK, [server.url, "0123456789abcdef"])
         assert (status, len(trace), len(answer["prediction"])) == (200, 32, 3)
         status, _, answer = page.evaluate(_ASK, [server.url, "wrong"])
-        assert (status, answer["title"]) == (401, "This call wants a token")
+        assert (status, answer["title"]) == (401, "This call requires a token")
         around.close()
     assert len(predictions(outbox)) == 1
 

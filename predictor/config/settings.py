@@ -76,14 +76,14 @@ class Settings:
         "without it the demo, iris",
     )
     default_model: str = _setting(
-        "", text, "of several models the one that the calls without a model's name mean; without it the first by name"
+        "", text, "of several models, the one for calls that name none; without it the first by name"
     )
     model_poll: float = _setting(
-        "0s", duration(0), "look for changed model files this often and serve them; 0: on SIGHUP and when asked only"
+        "0s", duration(0), "how often to look for changed model files and serve them; 0: only on SIGHUP and on request"
     )
     outbox: Path = _setting("outbox", folder, "folder of the prediction log, on a local file system")
     outbox_bytes: int = _setting(
-        "1GiB", size(1 << 20), "bound of the outbox while an endpoint is set, refused records included"
+        "1GiB", size(1 << 20), "limit of the outbox while an endpoint is set, including refused records"
     )
     outbox_full: Literal["refuse", "lose"] = _setting(
         "refuse",
@@ -96,9 +96,9 @@ class Settings:
         choice("second", "batch", "never"),
         "fsync `second`: at least once a second; `batch`: before every answer; `never`: left to the kernel",
     )
-    keep_bytes: int = _setting("1GiB", size(1 << 20), "without an endpoint: the log keeps this much, the newest")
-    keep_age: float = _setting("7d", duration(1), "without an endpoint: the log keeps records this long")
-    batch_rows: int = _setting("256", count(1, 4096), "rows that run together at most, and rows of one request at most")
+    keep_bytes: int = _setting("1GiB", size(1 << 20), "without an endpoint: how much of the log is kept, the newest")
+    keep_age: float = _setting("7d", duration(1), "without an endpoint: how long records are kept")
+    batch_rows: int = _setting("256", count(1, 4096), "most rows that run together, and most rows of one request")
     record_bytes: int = _setting(
         "16KiB",
         size(1 << 10),
@@ -114,8 +114,8 @@ class Settings:
     rows_per_second: int = _setting(
         "0",
         count(0),
-        "rows that this process predicts and logs a second, each feedback being one; a second's rows may come at once, "
-        "and one request of `PREDICTOR_BATCH_ROWS`; beyond them 429; 0 is no bound",
+        "rows that this process predicts and logs a second; a feedback counts as one row; a second's rows may come at "
+        "once, and so may one request of `PREDICTOR_BATCH_ROWS`; beyond them 429; 0 means unlimited",
     )
     body_bytes: int = _setting(
         "0",
@@ -126,24 +126,26 @@ class Settings:
     buffered_bytes: int = _setting(
         "0",
         size(0),
-        "all larger bodies at once, from their first byte to their answer, and answers that callers do not take; "
+        "all larger bodies at once, from their first byte to their answer, and answers that callers do not read; "
         "beyond them 503; 0 is an eighth of the memory; at least two bodies of `PREDICTOR_BODY_BYTES`",
     )
     deadline: float = _setting("10s", duration(0.001), "longest time for one request, its body included; then 504")
     connections: int = _setting(
         "0",
         count(0),
-        "connections at once, at most; beyond them the longest idle one is closed; "
+        "most connections at once; beyond them the one that has been idle longest is closed; "
         "0 is as many as open files and an eighth of the memory allow",
     )
     idle: float = _setting(
-        "75s", duration(0.1), "a connection without a whole request header, or that takes no answer, ends after this"
+        "75s",
+        duration(0.1),
+        "a connection that sends no complete header, or does not read its answer, ends after this",
     )
     slow: float = _setting("250ms", duration(0), "predictions slower than this keep their trace")
     shutdown_delay: float = _setting("0s", duration(0), "on SIGTERM: time between not ready and closing the socket")
     drain: float = _setting("10s", duration(0), "on shutdown: longest wait for requests in flight")
     flush: float = _setting("10s", duration(0), "on shutdown: longest time to ship what is left")
-    feedback: bool = _setting("false", switch, "`true`: `POST /feedback/{job_id}` takes what a prediction truly was")
+    feedback: bool = _setting("false", switch, "`true`: `POST /feedback/{job_id}` accepts the truth about a prediction")
     feedback_token: str = _setting(
         "", text, "if set, feedback must come with it: `Authorization: Bearer …`", secret=True
     )
@@ -157,7 +159,7 @@ class Settings:
         "", optional_file, "if set, predictions must come with one of its tokens, one a line: `Authorization: Bearer …`"
     )
     control_token_file: Path | None = _setting(
-        "", optional_file, "if set, calls that load and unload models are taken with one of its tokens, one a line"
+        "", optional_file, "if set, calls that load and unload models are accepted with one of its tokens, one a line"
     )
     tls_certificate: Path | None = _setting(
         "", optional_file, "PEM file of the server's certificate and its chain: callers speak HTTPS"
@@ -166,7 +168,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _setting(
         "",
         host_names,
-        "names to answer to besides loopback's, with commas between; `*`: any; "
+        "names that callers may use besides loopback's, with commas between; `*`: any; "
         "without it none if `PREDICTOR_HOST` is loopback, else any",
     )
     cors_origins: tuple[str, ...] = _setting(
@@ -190,7 +192,9 @@ class Settings:
     )
     grafana_url: str = _setting("", optional_url, "the page links a prediction to this Grafana")
     fast_lane: str = _setting(
-        "on", choice("on", "off"), "`off`: aiohttp answers every call, the same at about twice the price"
+        "on",
+        choice("on", "off"),
+        "`off`: aiohttp answers every call, alike, at about twice the processor time",
     )
     log: str = _setting("on", choice("on", "off"), "`off` writes no prediction log: for benchmarks only")
 

@@ -51,7 +51,7 @@ def rules(root: Path = ROOT) -> Rules:
 
 
 def sentences(page: str) -> Iterator[tuple[int, str]]:
-    """Yield the sentences of a page with their line numbers: code is one word, a table's cell has one in each of its clauses."""
+    """Yield the sentences of a page with their line numbers: code is one word, a clause in a table is a sentence."""
     page = _SKIPPED.sub(lambda found: "\n" * found[0].count("\n"), page)
     for number, line in enumerate(page.splitlines(), 1):
         text = _LINK.sub(r"\1", _CODE.sub("code", line)).strip()

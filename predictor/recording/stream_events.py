@@ -46,10 +46,10 @@ TABLE: Mapping[str, tuple[Attribute, ...]] = {
 PREVIOUS = Attribute(
     "prediction.stream.previous",
     "string",
-    "streams that ended on this outbox before, as a JSON array; absent if there are none",
+    "streams that ended on this outbox before, as a JSON array; absent if there were not any",
 )
 CHECKPOINT: tuple[Attribute, ...] = (
-    Attribute(checkpoints.FIRST, "int", "the number of the last checkpoint, 1 if there is none"),
+    Attribute(checkpoints.FIRST, "int", "the number of the last checkpoint, else 1"),
     Attribute(checkpoints.LAST, "int", "the number before this one"),
     Attribute(checkpoints.COUNT, "int", "records that were written from first to last"),
     Attribute(checkpoints.PREVIOUS, "string", "the digest of the last checkpoint, or of the stream's id"),

@@ -150,7 +150,7 @@ def test_retention_patch(tmp_path: Path) -> None:
 
 def test_what_loki_needs_elsewhere() -> None:
     """Each setting to take along to another Loki is one of otel/loki/loki.yaml."""
-    (sentence,) = re.findall(r"Take these along .*", TEXT)
+    (sentence,) = re.findall(r"Copy these settings .*", TEXT)
     loki = (ROOT / "otel" / "loki" / "loki.yaml").read_text(encoding="utf-8")
     wanted = re.findall(r"`(\w+)`", sentence)
     assert len(wanted) == 7

@@ -1,6 +1,6 @@
 """KServe's Python server with iris by version 2, for `tests.clients.compare`.
 
-Run in KServe's environment as `python kserve_server.py --http_port 18441 --enable_grpc false`; PYTHONPATH=bench/peers.
+Run in KServe's environment as `python kserve_server.py --http_port 18441 --grpc_port 18442`; PYTHONPATH=bench/peers.
 """
 # mypy: disable-error-code="import-not-found,import-untyped,misc"
 # The package is in the peer's own environment.

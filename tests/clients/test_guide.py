@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.support.external_programs import on_path
+from tests.support.grpc_client import ON, port_said
 from tests.support.protocol_clients import python_of
 from tests.support.server import ROOT, Server
 
@@ -34,22 +35,24 @@ BLOCKS = [Block(*found) for found in _BLOCK.findall(_PAGE)]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server as `make run` starts it."""
-    with Server(tmp_path_factory.mktemp("guide")) as server:
-        yield server.url
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URL of a server as `make run` starts it, and the place where it speaks gRPC."""
+    with Server(tmp_path_factory.mktemp("guide"), **ON) as server:
+        yield server.url, f"127.0.0.1:{port_said(server)}"
 
 
 def test_each_block_says_what_it_prints() -> None:
     """No block stands there without what it prints, and each language of the page is there."""
-    assert len(BLOCKS) == len(re.findall(r"^```(?!text)\w+$", _PAGE, flags=re.MULTILINE)) == 9
+    assert len(BLOCKS) == len(re.findall(r"^```(?!text)\w+$", _PAGE, flags=re.MULTILINE)) == 11
     assert {block.language for block in BLOCKS} == {"sh", "python", "js", "go"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.language}-{BLOCKS.index(block)}")
-def test_blocks(url: str, tmp_path: Path, block: Block) -> None:
+def test_blocks(urls: tuple[str, str], tmp_path: Path, block: Block) -> None:
     """The block runs, by the program of its language, and prints what the page shows."""
-    code = block.code.replace("http://127.0.0.1:8000", url).replace("127.0.0.1:8000", url.removeprefix("http://"))
+    http, grpc = urls
+    code = block.code.replace("http://127.0.0.1:8000", http).replace("127.0.0.1:8000", http.removeprefix("http://"))
+    code = code.replace("127.0.0.1:8001", grpc)
     match block.language:
         case "sh":
             on_path("curl")

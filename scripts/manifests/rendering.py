@@ -20,7 +20,7 @@ PROGRAM = ROOT / ".cache" / "bin" / "kustomize"
 
 MODELS = ("model-download", "model-image")
 """Components of which one at most can bring the models."""
-_APART = {"table", "verify", "kserve", "prometheus", "grafana-alerts", *MODELS}
+_APART = {"table", "verify", "kserve", "grpc", "prometheus", "grafana-alerts", *MODELS}
 """Components that touch nothing of the others, or the server alone."""
 
 Manifest = dict[str, Any]

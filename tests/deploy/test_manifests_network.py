@@ -106,6 +106,7 @@ def test_exactly_these_arrows_exist() -> None:
     """With all components: who calls whom is this list, and so Loki and Tempo hear the Collector and Grafana alone."""
     wanted = {
         Arrow("client", "predictor", 8000),
+        Arrow("client", "predictor", 8001),
         Arrow("predictor", "collector", 4318),
         Arrow("collector", "loki", 3100),
         Arrow("collector", "tempo", 4318),

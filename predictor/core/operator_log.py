@@ -24,6 +24,7 @@ def setup(stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Plain("%(levelname)s %(message)s") if stream.isatty() else _Json())
     handler.addFilter(_Sparingly())
+    logging.captureWarnings(capture=True)  # numpy's, say, would be plain text
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -75,7 +76,11 @@ class _Sparingly(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
         if record.name == "predictor" or record.name.startswith("predictor."):
             return True  # throttled where they are made
-        place = (record.pathname, record.lineno)
+        # All warnings come from one place in the code: they are told apart by what they say, without the source line.
+        place: Hashable = (record.pathname, record.lineno)
+        if record.name == "py.warnings":
+            record.msg, record.args = record.getMessage().partition("\n")[0], ()
+            place = record.msg
         if not self._throttle.due(place):
             self._left_out[place] = self._left_out.get(place, 0) + 1
             return False

@@ -37,6 +37,9 @@ _OPTIMIZATION = dict(
     )
 )
 RUNTIME = f"onnxruntime {ort.__version__}"
+_FATAL = 4
+"""Of the runtime's own lines: an error is raised with the same text, and stderr is for our lines."""
+ort.set_default_logger_severity(_FATAL)
 
 
 class Session:
@@ -69,7 +72,7 @@ class Session:
         options.execution_mode = mode
         options.graph_optimization_level = _OPTIMIZATION[runtime.optimization]
         options.enable_cpu_mem_arena = runtime.arena
-        options.log_severity_level = 4  # fatal only: an error is raised with the same text, stderr is for our lines
+        options.log_severity_level = _FATAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Weights in a file that was not hashed would be missing from the digest, so they are not to be found.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)

@@ -161,3 +161,23 @@ def test_propagators(outbox: Path, propagators: str, headers: dict[str, str]) ->
             assert answer.status == 200
     (line,) = (line for path in outbox.rglob("*.jsonl") for line in path.read_text().splitlines() if _TRACE in line)
     assert f'"traceId":"{_TRACE}"' in line
+
+
+def test_warnings_are_lines() -> None:
+    """A warning of a library, such as numpy's, is an operational line, each different one once a minute."""
+    script = """
+import warnings
+import numpy as np
+from predictor.core import operator_log
+operator_log.setup()
+for _ in range(3):
+    np.array([1e300]).astype(np.float32)
+    np.array([-1.0]) ** 0.5
+    warnings.warn("another\\nsecond line", UserWarning, stacklevel=1)
+"""
+    done = subprocess.run([sys.executable, "-W", "always", "-c", script], capture_output=True, text=True, check=True)
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [each["logger"] for each in said] == ["py.warnings"] * 3
+    assert "RuntimeWarning: overflow encountered in cast" in said[0]["message"]
+    assert "invalid value" in said[1]["message"]
+    assert said[2]["message"].endswith("UserWarning: another")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from predictor.core.problems import Kind
 
 Kept = Literal["head", "outlier", "error", "slow"]
@@ -92,6 +94,10 @@ class ManyPredictions(msgspec.Struct, frozen=True, gc=False):
     inference: float
     total: float
     batch_size: int
+
+    def all_rows(self, first: int = 0) -> Iterator[Prediction]:
+        """Yield those from the index `first` on."""
+        return map(self.row, range(first, len(self.features)))
 
     def row(self, at: int) -> Prediction:
         """Return one of them."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from predictor.core.result import ManyPredictions
 from predictor.dashboard.listener import ChunkQueue
 from predictor.dashboard.recent import Latencies
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from predictor.core.result import Prediction
     from predictor.dashboard.state import State
     from predictor.dashboard.view import Shown, View
+
+    _Row = tuple[ManyPredictions, int]
+    """A row of a record that has many, by its index."""
 
 KEPT = 300
 """Predictions in memory, and in a page that was just opened: enough for plots, 0.2 MB of JSON."""
@@ -63,25 +67,50 @@ class Feed:
     """The latest predictions, and the listeners."""
 
     def __init__(
-        self, view: View, features: int, labels: int, page: str = "", state: Callable[[], State | None] | None = None
+        self,
+        view: View,
+        features: int,
+        labels: int,
+        page: str = "",
+        state: Callable[[], State | None] | None = None,
+        *,
+        by_column: bool = False,
     ) -> None:
         """Take how predictions are shown, how many features and probabilities each has, and the page's own name.
 
-        `state` reads the state of the server.
+        `state` reads the state of the server; `by_column`: one record may have many rows.
         """
+        self._by_column = by_column
         self._page = page
         self._state = state
         self._latencies = Latencies()
         self.observed = 0
         self.closed = False
         self._view = view
-        self._latest: deque[Prediction] = deque(maxlen=max(_FEWEST, min(KEPT, _KEPT_VALUES // features)))
+        self._kept = max(_FEWEST, min(KEPT, _KEPT_VALUES // features))
+        self._latest: deque[Prediction | _Row] = deque(maxlen=self._kept)
         self._most = max(_FEWEST, min(NEWS, _SENT_LABELS // labels))
         self._listeners: set[ChunkQueue] = set()
         self._teller: asyncio.Task[None] | None = None
 
-    def observe(self, predictions: Sequence[Prediction]) -> None:
-        """Keep predictions that have been logged."""
+    def observe(self, records: Sequence[Prediction | ManyPredictions]) -> None:
+        """Keep predictions that have been logged; rows of one record are parted only for who looks."""
+        if not self._by_column:
+            self._keep(cast("Sequence[Prediction]", records))
+            return
+        for record in records:
+            if not isinstance(record, ManyPredictions):
+                self._keep([record])
+                continue
+            rows = len(record.features)
+            if rows > self._kept:  # what is kept would keep all of them
+                self._latest.extend(record.all_rows(rows - self._kept))
+            else:
+                self._latest.extend(zip(repeat(record), range(rows), strict=False))
+            self.observed += rows
+            self._latencies.count(record.total, rows)
+
+    def _keep(self, predictions: Sequence[Prediction]) -> None:
         self._latest.extend(predictions)
         self.observed += len(predictions)
         self._latencies.observe(predictions)
@@ -161,10 +190,13 @@ class Feed:
 
     def _event(self, name: str, after: int) -> bytes:
         """Return a server-sent event with the next predictions after that number, as far as they are kept."""
-        shown = [self._view.of(number, prediction) for number, prediction in self._since(after)]
+        shown = [
+            self._view.of(number, kept[0].row(kept[1]) if isinstance(kept, tuple) else kept)
+            for number, kept in self._since(after)
+        ]
         return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(_News(self.observed, shown, self._page)))
 
-    def _since(self, after: int) -> Iterable[tuple[int, Prediction]]:
+    def _since(self, after: int) -> Iterable[tuple[int, Prediction | _Row]]:
         oldest = self.observed - len(self._latest) + 1
         start = max(0, after + 1 - oldest)
         return islice(enumerate(self._latest, oldest), start, start + self._most)

@@ -45,16 +45,26 @@ class Latencies:
 
     def observe(self, predictions: Sequence[Prediction]) -> None:
         """Count those that were answered."""
-        now = int(self._clock() // SLOT)
-        if now != self._now:
-            self._now, self._bins = now, {}
-            self._slots.append((now, self._bins))
-        bins = self._bins
+        bins = self._of_now()
         for prediction in predictions:
             if prediction.error is None:
                 share, exponent = frexp(prediction.total)
                 place = exponent * _PARTS + int(share * 2 * _PARTS) - _PARTS
                 bins[place] = bins.get(place, 0) + 1
+
+    def count(self, seconds: float, rows: int) -> None:
+        """Count so many that were answered together."""
+        bins = self._of_now()
+        share, exponent = frexp(seconds)
+        place = exponent * _PARTS + int(share * 2 * _PARTS) - _PARTS
+        bins[place] = bins.get(place, 0) + rows
+
+    def _of_now(self) -> dict[int, int]:
+        now = int(self._clock() // SLOT)
+        if now != self._now:
+            self._now, self._bins = now, {}
+            self._slots.append((now, self._bins))
+        return self._bins
 
     def percentiles(self) -> Percentiles | None:
         """Return them, None if nothing was answered."""

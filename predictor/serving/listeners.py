@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from predictor.core import operator_log
+from predictor.core.result import ManyPredictions
 from predictor.recording import record_schema
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from predictor.core.result import Prediction
     from predictor.recording.record_schema import Schema
 
-    Observer = Callable[[Sequence[Prediction]], None]
+    Observer = Callable[[Sequence[Prediction | ManyPredictions]], None]
 
 _logger = logging.getLogger("predictor")
 _throttle = operator_log.Throttle()
@@ -26,9 +27,10 @@ def display(setting: str, schema: Schema) -> Observer | None:
     if setting == "off" or (setting == "auto" and not sys.stderr.isatty()):
         return None
 
-    def show(predictions: Sequence[Prediction]) -> None:
-        for prediction in predictions:
-            operator_log.show(record_schema.body(schema, prediction))
+    def show(records: Sequence[Prediction | ManyPredictions]) -> None:
+        for record in records:
+            for prediction in record.all_rows() if isinstance(record, ManyPredictions) else (record,):
+                operator_log.show(record_schema.body(schema, prediction))
 
     return show
 
@@ -39,10 +41,10 @@ def together(*observers: Observer | None) -> Observer | None:
     if not there:
         return None
 
-    def observe(predictions: Sequence[Prediction]) -> None:
+    def observe(records: Sequence[Prediction | ManyPredictions]) -> None:
         for each in there:
             try:
-                each(predictions)
+                each(records)
             except Exception:
                 if _throttle.due(each):
                     _logger.exception("predictions could not be shown")

@@ -54,12 +54,13 @@ class Pipeline:
         inline: bool = False,
         pool: BatchThreads | None = None,
         rate: TokenBucket | None = None,
-        observe: Callable[[Sequence[Prediction]], None] | None = None,
+        observe: Callable[[Sequence[Prediction | ManyPredictions]], None] | None = None,
     ) -> None:
         """Take the parts; without `rate` nothing bounds the rows, without `pool` batches have threads of their own.
 
         Up to `batch_rows` rows run together; fewer wait `wait` seconds for company. With `inline` a lone row runs on
         the loop.
+        `observe` gets what was logged, as the records have it: rows of one record are not parted for it.
         """
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
@@ -213,7 +214,7 @@ class Pipeline:
             if job.origin.kept:
                 self._traces.write_spans(self.schema, job.predictions)
         if self._observe:
-            self._observe([prediction for job in jobs for prediction in job.predictions])
+            self._observe(_records(jobs) if self._by_column else [each for job in jobs for each in job.predictions])
 
     # What else can become of it
     def _expire(self, job: Job) -> None:

@@ -7,12 +7,13 @@ import json
 import re
 import shutil
 import socket
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from predictor.core.result import Origin, Prediction
+from predictor.core.result import ManyPredictions, Origin, Prediction
 from predictor.dashboard import feed as feeding
 from predictor.dashboard.feed import KEPT, MOST_LISTENERS, NEWS, Feed
 from predictor.dashboard.view import View
@@ -184,6 +185,43 @@ async def test_memory_is_bounded() -> None:
         assert len(shown[0]["features"]) == 32
 
 
+def many(number: int, rows: int) -> ManyPredictions:
+    """Return the predictions of a request that share a record."""
+    origin = Origin("0" * 32, "0" * 16, "/predict/batch", 1_700_000_000_000_000_000, 0.0)
+    features = [[float(number), float(at)] for at in range(rows)]
+    probabilities = [[1.0, 0.0]] * rows
+    return ManyPredictions(
+        f"job-{number}", origin, features, probabilities, [0] * rows, None, None, None, 0.1, 0.2, 0.5, rows
+    )
+
+
+def shown(feed: Feed) -> list[Any]:
+    """Return all that a feed keeps, as a page that is opened now hears it."""
+    pieces = [json.loads(piece.decode().split("\n")[1][6:]) for piece in feed.history()]
+    return [each for piece in pieces for each in piece["predictions"]]
+
+
+def test_rows_of_one_record_are_shown_one_by_one() -> None:
+    """Whether rows share a record is nothing that a page shows: the same rows, numbers and durations."""
+    together, apart = (Feed(View([], ""), 2, 2, by_column=each) for each in (True, False))
+    for number, rows in enumerate((1, 256, 40, 3 * KEPT, 7)):
+        record = many(number, rows)
+        together.observe([record, prediction(number, 2)])
+        apart.observe([*record.all_rows(), prediction(number, 2)])
+        assert shown(together) == shown(apart)
+        assert together.observed == apart.observed
+
+
+def test_few_rows_of_a_large_record_are_kept() -> None:
+    """A request of very many rows leaves no more in memory than is shown."""
+    feed = Feed(View([], ""), 2, 2, by_column=True)
+    record = many(1, 10 * KEPT)
+    before = sys.getrefcount(record)
+    feed.observe([record])
+    assert sys.getrefcount(record) == before
+    assert len(shown(feed)) == KEPT
+
+
 async def test_what_was_before_is_told_once_and_whole(here: Here) -> None:
     """A page that is opened while predictions come hears all that is kept, each in its order, and then what is new."""
     for number in range(1, KEPT + 1):
@@ -311,7 +349,7 @@ async def test_a_faulty_page_harms_no_prediction(here: Here, monkeypatch: pytest
 
 async def test_a_faulty_observer_harms_neither_prediction_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever looks at predictions cannot stop them, nor keep them from the next who looks; the fault is said once."""
-    seen: list[Prediction] = []
+    seen: list[Prediction | ManyPredictions] = []
 
     def fail(_: object) -> None:
         raise RuntimeError

@@ -16,7 +16,6 @@ from tests.support.scripted_sink import Answer
 from tests.support.server import ROW, serve, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -32,7 +31,7 @@ class Clock:
         return self.now
 
 
-def took(*seconds: float, error: Kind | None = None) -> Iterable[Prediction]:
+def took(*seconds: float, error: Kind | None = None) -> list[Prediction]:
     """Return predictions that took so long."""
     origin = Origin("0" * 32, "0" * 16, "/predict", 0, 0.0)
     return [Prediction("j", origin, 0, total=each, error=error) for each in seconds]
@@ -58,6 +57,18 @@ def test_percentiles_are_those_of_the_last_minutes() -> None:
     assert (latencies.percentiles() or (0,))[0] == 3000
     clock.now += SECONDS
     assert latencies.percentiles() is None
+
+
+def test_rows_that_were_answered_together_count_each() -> None:
+    """Rows of one record count as those of as many, in the same bin of the same moment."""
+    clock = Clock()
+    one_by_one, together = Latencies(clock), Latencies(clock)
+    for seconds, rows in ((0.001, 256), (0.25, 3), (0.0, 1)):
+        one_by_one.observe(took(*[seconds] * rows))
+        together.count(seconds, rows)
+        clock.now += SLOT
+    assert together.percentiles() == one_by_one.percentiles()
+    assert (together.percentiles() or (0,))[0] == 260
 
 
 def test_problems_are_those_of_the_last_minutes() -> None:

@@ -129,7 +129,7 @@ class World:
     def __init__(self) -> None:
         """Build it."""
         self.model, self.log, self.traces = Scripted(), Log(), Traces()
-        self.displayed: list[Prediction] = []
+        self.displayed: list[Prediction | ManyPredictions] = []
         self.pipeline = self.build(self.log)
 
     def build(self, log: Log | NoPredictionLog, *, queue_rows: int = 8) -> Pipeline:

@@ -137,7 +137,7 @@ venv-%:
 	@scripts/venv $*
 
 bench: venv-dev ## Measure beside bare aiohttp and other servers, for docs/benchmarks.md; ARGS='--parts alone' is shorter
-	$(BIN)/python -m bench --write docs/benchmarks.md $(ARGS)
+	$(BIN)/python -m bench --write $(ARGS)
 
 chaos: venv-dev collector ## Break everything under load and compare callers and sink; ARGS='--kills 100 --seed 7' is longer
 	$(BIN)/python -m chaos $(ARGS)

@@ -1,9 +1,11 @@
 """Measure the server beside a bare aiohttp handler, the obvious wiring and its peers: `python -m bench --help`.
 
 `--against CHECKOUT` compares the servers of two checkouts instead, round by round; the other one needs a .venv.
-Parts: `connections` (one row a request, 1 to 128 connections), `rows` (1, 16 and 256 rows a request), `protocol` (the
-Open Inference Protocol V2 with rows and images, JSON and binary) and `alone` (each server by itself: memory, bytes, and
-what an outage of its sink does).
+Parts: `connections` (one row a request, 1 to 32 connections), `rows` (16 and 256 rows a request), `protocol` (the Open
+Inference Protocol V2 with rows and images, JSON and binary), `alone` (each server by itself: memory, bytes, and what an
+outage of its sink does), `scale` (one worker and two), `where` (what the time goes to, by py-spy) and `reading` (the
+readers of the log). With --write each part is kept in bench/results, and docs/benchmarks.md is written from all that
+are there; with --resume a part that was ended goes on after its last whole round.
 """
 
 from __future__ import annotations
@@ -13,13 +15,18 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import against, alone, environments, live_collector, nginx, page, protocol, tables, triton_load, wrk
+import msgspec
+
+from bench import against, alone, environments, live_collector, nginx, protocol, reading, scale, triton_load, ways, wrk
 from bench.pinned import BenchError
+from bench.report import page, sizing, store
 from bench.rounds import Rounds
 from bench.running import Cores
 from bench.setting import Setting
@@ -28,6 +35,7 @@ from bench.variants import BARE, ROOT, VARIANTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.report.store import PartResult
     from bench.variants import Variant
 
 _ROOM = 16 << 30
@@ -36,78 +44,130 @@ _ROOM = 16 << 30
 _NOISE = 0.03
 """Share of the server's core: with more taken by others, requests a second say little about the server."""
 
-_PARTS = ("connections", "rows", "protocol", "alone")
-_VARIANTS = (*VARIANTS, *protocol.VARIANTS)
-_BASES = {
-    "connections": tables.Bases(),
-    "rows": tables.Bases(),
-    "protocol": tables.Bases((protocol.OFF, "logging off"), (protocol.LOOP, "ONNX Runtime alone")),
-}
+_SIDE_BY_SIDE = ("connections", "rows", "protocol")
 _NOT_WITH_ROWS = {"on", "traced100", "down", "slow", "obvious"}
 """What the part `rows` leaves out: it is about the rows, and each variant takes minutes."""
-_ALONE_ROUNDS = 3  # of seven minutes each: memory and bytes differ little
+_ALONE_ROUNDS = 2  # of seven minutes each: memory and bytes differ little
+_SCALE_ROUNDS = 5
+_WAY_SECONDS = 8
+_RECORDS = 1_000_000
+"""That the readers of the log read."""
 
 
 def main() -> int:
-    """Run the benchmark and print or write its page; what makes the figures worthless is one sentence, status 1."""
-    names = [variant.name for variant in _VARIANTS if variant.name != BARE]
+    """Run the benchmark and print or write its pages; what makes the figures worthless is one sentence, status 1."""
+    names = [variant.name for variant in page.EVERY if variant.name != BARE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=_PARTS, help="(all; with --against, connections)")
+    parser.add_argument("--parts", nargs="+", choices=page.PARTS, help="(all; with --against, connections)")
     parser.add_argument("--rounds", type=int, default=8, help="rounds, each with every variant once (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=2, help="of load a measurement, five times alone (%(default)s)")
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 128], help="(%(default)s)")
-    parser.add_argument("--rows", type=int, nargs="+", default=[1, 16, 256], help="rows a request (%(default)s)")
-    parser.add_argument("--at", type=int, default=32, help="connections of the other two parts (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=1, help="of load a measurement, five times alone (%(default)s)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="(%(default)s)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[16, 256], help="rows a request (%(default)s)")
+    parser.add_argument("--at", type=int, default=32, help="connections of `rows` and `alone` (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="variants beside the bare handler")
-    parser.add_argument("--write", type=Path, help="put the tables into this page instead of printing them alone")
+    parser.add_argument("--write", action="store_true", help="keep the results, and write the pages from all there are")
+    parser.add_argument("--resume", action="store_true", help="go on with the rounds of a run that was ended")
+    parser.add_argument(
+        "--noisy", action="store_true", help="keep results even if other processes took much of the core"
+    )
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="the checkout to compare with")
     arguments = parser.parse_args()
-    arguments.parts = arguments.parts or (_PARTS[:1] if arguments.against else _PARTS)
-    if arguments.against and (arguments.write or "alone" in arguments.parts):
+    arguments.parts = arguments.parts or (_SIDE_BY_SIDE[:1] if arguments.against else page.PARTS)
+    if arguments.against and (arguments.write or not {*arguments.parts} <= {"connections", "rows"}):
         parser.error("--against prints the parts `connections` and `rows` only")
     try:
-        tools = [wrk.version(), live_collector.version()]
-        if "protocol" in arguments.parts:
-            tools.append(triton_load.version())
-        tools += _peers_found(
-            {v.peer for v in _VARIANTS if v.peer and v.name in arguments.only and not arguments.against}
-        )
-        if any(variant.nginx and variant.name in arguments.only for variant in VARIANTS):
-            with contextlib.suppress(nginx.NotInstalledError):
-                tools.append(nginx.version())
+        tools = _tools(arguments)
         cores = choose_cores()
         if arguments.against:
             return _compare(arguments, tools, cores)
-        noisy = [_part(part, arguments, tools, cores) for part in arguments.parts]
+        kept = [_part(part, arguments, tools, cores) for part in arguments.parts]
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    return int(any(noisy))
+    return int(not all(kept))
+
+
+def _tools(arguments: argparse.Namespace) -> list[str]:
+    """Return the versions of what takes part, and install what is to be measured before anything is."""
+    tools = [wrk.version(), live_collector.version()]
+    if "protocol" in arguments.parts:
+        tools.append(triton_load.version())
+    if {*arguments.parts} & {*_SIDE_BY_SIDE, "alone"}:
+        asked = [variant for variant in page.EVERY if variant.name in arguments.only]
+        tools += _peers_found({each.peer for each in asked if each.peer and not arguments.against})
+        if any(variant.nginx for variant in asked):
+            with contextlib.suppress(nginx.NotInstalledError):
+                tools.append(nginx.version())
+    return tools
 
 
 def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores: Cores) -> bool:
-    """Measure one part and print or write it; return whether it was too noisy to be written."""
-    variants = [variant for variant in _VARIANTS if variant.name in (BARE, *arguments.only) and _belongs(variant, part)]
+    """Measure one part, print it and keep it, with the pages that it changes; return whether it was good enough."""
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _check_room(Path(folder))
-        if part == "alone":
-            rounds, seconds = min(arguments.rounds, _ALONE_ROUNDS), 5 * arguments.seconds
-            costs = alone.run(
-                variants, arguments.at, rounds=rounds, seconds=seconds, folder=Path(folder), cores=cores, say=_say
-            )
-            noise, lines = 0.0, page.costs_page(variants, arguments.at, costs, tools)
-        else:
-            settings = _settings(part, arguments)
-            side_by_side = Rounds(Path(folder), cores, _say)
-            results = side_by_side.run(variants, settings, rounds=arguments.rounds, seconds=arguments.seconds)
-            noise, lines = page.noise(results), page.rounds_page(variants, settings, results, tools, _BASES[part])
-    print("\n".join(lines), flush=True)
-    if arguments.write and noise <= _NOISE:
-        page.write(ROOT / arguments.write, part, lines)
-    elif arguments.write:
-        _say(f"bench: {part} is not written, other processes took {noise:.0%} of the server's core")
+        try:
+            result = _measured(store.begun(part, tools, arguments.seconds), arguments, Path(folder), cores)
+        except BenchError as error:
+            if part != "where":
+                raise
+            _say(f"bench: {part} is not measured: {error}")
+            return False
+    print("\n".join(page.of_part(result)), flush=True)
+    _say(f"{part}: {(time.monotonic() - began) / 60:.0f} minutes")
+    if not arguments.write:
         return True
-    return False
+    noise = page.noise(result.results) if part in _SIDE_BY_SIDE and result.series else 0.0
+    if noise > _NOISE and not arguments.noisy:
+        _say(f"bench: {part} is not kept, other processes took {noise:.0%} of the server's core (--noisy keeps it)")
+        return False
+    store.write(result)
+    store.finish(part)
+    write_pages()
+    return True
+
+
+def write_pages() -> None:
+    """Write docs/benchmarks.md, and what docs/operations.md and the README have of it, as far as it is measured."""
+    page.PAGE.write_text(page.text(page.results()), encoding="utf-8")
+    if store.read("alone"):
+        sizing.write()
+    if store.read("connections"):
+        subprocess.run([sys.executable, "-m", "scripts.readme_figures"], cwd=ROOT, check=True)
+
+
+def _measured(fresh: PartResult, arguments: argparse.Namespace, folder: Path, cores: Cores) -> PartResult:
+    part, seconds = fresh.part, arguments.seconds
+    chosen = [variant for variant in page.EVERY if variant.name in (BARE, *arguments.only) and _belongs(variant, part)]
+    if part == "alone":
+        rounds = min(arguments.rounds, _ALONE_ROUNDS)
+        costs = alone.run(
+            chosen, arguments.at, rounds=rounds, seconds=5 * seconds, folder=folder, cores=cores, say=_say
+        )
+        return store.with_costs(fresh, costs)
+    if part == "scale":
+        rounds = min(arguments.rounds, _SCALE_ROUNDS)
+        return store.with_rounds(fresh, scale.run(folder, cores, rounds=rounds, seconds=2 * seconds, say=_say))
+    if part == "where":
+        return msgspec.structs.replace(fresh, ways=ways.run(cores, _WAY_SECONDS * seconds, _say))
+    if part == "reading":
+        os.sched_setaffinity(0, {cores.load, cores.server})  # readers use all cores
+        try:
+            return msgspec.structs.replace(fresh, readings=reading.run(_RECORDS, _say))
+        finally:
+            os.sched_setaffinity(0, {cores.load})
+    before = store.under_way(fresh) if arguments.resume else None
+    if before:
+        _say(f"{part}: goes on after {before.rounds} rounds")
+    side_by_side = Rounds(folder, cores, _say, before.results if before else None)
+    results = side_by_side.run(
+        chosen,
+        _settings(part, arguments),
+        rounds=arguments.rounds,
+        seconds=seconds,
+        keep=lambda results: store.write(store.with_rounds(fresh, results), store.UNDER_WAY),
+    )
+    return store.with_rounds(fresh, results)
 
 
 def _compare(arguments: argparse.Namespace, tools: Sequence[str], cores: Cores) -> int:
@@ -120,7 +180,9 @@ def _compare(arguments: argparse.Namespace, tools: Sequence[str], cores: Cores) 
             _check_room(Path(folder))
             side_by_side = Rounds(Path(folder), cores, _say)
             results = side_by_side.run(variants, settings, rounds=arguments.rounds, seconds=arguments.seconds)
-        lines = [*page.head(arguments.rounds, tools), *against.page(variants, settings, results, tree)]
+        fresh = store.begun(part, tools, arguments.seconds)
+        lines = page.head(fresh.command, fresh.date, arguments.rounds, fresh.circumstances)
+        lines += against.page(variants, settings, results, tree)
         if results.measured:
             lines += ["", page.others(results)]
         print("\n".join(lines), flush=True)

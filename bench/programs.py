@@ -44,8 +44,7 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
 
     Raises BenchError if it cannot be installed.
     """
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    environ |= {"ORT_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # the tree stays as it is
+    environ = foreign_free()
     if variant.peer:
         environ["PYTHONPATH"] = str(_PEERS)
         environ.pop("PYTHONDONTWRITEBYTECODE")  # the environments are our own, and large
@@ -68,6 +67,12 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
     else:
         command, more = [sys.executable, "-m", "predictor"], _predictor(variant, port, folder, sink)
     return Start(command, environ | more | variant.environ)
+
+
+def foreign_free() -> dict[str, str]:
+    """Return the environment without what would change a server."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return environ | {"ORT_DISABLE_TELEMETRY": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # the tree stays as it is
 
 
 def lane_count(folder: Path) -> Path:

@@ -19,13 +19,18 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.report.store import Reading
 from predictor import otlp
 from predictor.core.ids import uuid7
 from predictor.core.result import Origin, Prediction
 from predictor.recording.encoder import RecordEncoder, numbered
 from predictor.recording.record_schema import Schema
 from predictor.recording.stream_events import closed, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 _IRIS = Schema("iris@1", _FEATURES, ("setosa", "versicolor", "virginica"))
@@ -100,8 +105,8 @@ print(duckdb.execute(query, dict(files=sys.argv[1])).fetchone())
 _PYTHON = Path(__file__).parent.parent / ".cache" / "venv-duckdb" / "bin" / "python"
 
 
-def measure(name: str, records: int, command: list[str]) -> None:
-    """Run a command and print what it took, its own processes included."""
+def measure(name: str, records: int, command: list[str], say: Callable[[str], None] = print) -> Reading:
+    """Run a command and say what it took, its own processes included."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     ended, sizes = threading.Event(), [0]
@@ -120,7 +125,8 @@ def measure(name: str, records: int, command: list[str]) -> None:
     processor = used.ru_utime + used.ru_stime
     rates = f"{records / seconds:8,.0f} records/s, {records / processor:8,.0f} a second of processor time"
     took = f"{seconds:5.1f} s, {processor:5.1f} s of processors"
-    print(f"{name:18} {rates} ({took}), {max(sizes) >> 20:4} MB, exit status {process.returncode}", flush=True)
+    say(f"{name:18} {rates} ({took}), {max(sizes) >> 20:4} MB, exit status {process.returncode}")
+    return Reading(name, records, seconds, processor, max(sizes))
 
 
 def resident(process: int) -> int:
@@ -134,30 +140,38 @@ def resident(process: int) -> int:
     return mine + sum(map(resident, map(int, children)))
 
 
-def main() -> None:
+def run(asked: int, say: Callable[[str], None] = print) -> list[Reading]:
     """Measure every verb that reads all, and what else can."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=200_000, help="(default: %(default)s)")
-    asked = parser.parse_args().records
+    found: list[Reading] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         size, records = write(folder / "outbox", asked)
         files = [str(path) for path in sorted((folder / "outbox").glob("v1/*/logs/*.jsonl"))]
-        print(f"{records} records with copies, {size / 1e6:.0f} MB")
+        say(f"{records} records with copies, {size / 1e6:.0f} MB")
 
         def predictor(verb: str, *arguments: str) -> None:
             where = ("--from", str(folder / "outbox"))
             command = [sys.executable, "-m", "predictor", "log", verb, *arguments, *where]
-            measure(" ".join(Path(each).name for each in (verb, *arguments)), records, command)
+            name = " ".join(Path(each).name for each in (verb, *arguments))
+            found.append(measure(name, records if verb != "list" else 0, command, say))
 
         predictor("verify")
         for ending in ("parquet", "csv", "jsonl"):
             predictor("export", str(folder / f"out.{ending}"))
         predictor("list")
         if shutil.which("jq"):
-            measure("jq", records, ["jq", _JQ, *files])
+            found.append(measure("jq, the numbers alone", records, ["jq", _JQ, *files], say))
         if _PYTHON.exists():
-            measure("duckdb", records, [str(_PYTHON), "-c", _DUCKDB, str(Path(files[0]).with_name("*.jsonl"))])
+            command = [str(_PYTHON), "-c", _DUCKDB, str(Path(files[0]).with_name("*.jsonl"))]
+            found.append(measure("duckdb, the numbers alone", records, command, say))
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=200_000, help="(default: %(default)s)")
+    run(parser.parse_args().records)
 
 
 if __name__ == "__main__":

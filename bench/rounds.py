@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from bench.variants import Variant
 
 Server = Running | RuntimeLoop
+_TRIES = 3
+_PAUSE = 5.0  # s: a disk that was too slow has caught up
 _WARM_UP = 1  # s of load before the first round, at most
 
 
@@ -42,14 +45,29 @@ class Results(NamedTuple):
 class Rounds:
     """Servers side by side, each paused while another is measured."""
 
-    def __init__(self, folder: Path, cores: Cores, say: Callable[[str], None]) -> None:
-        """Start nothing yet."""
+    def __init__(self, folder: Path, cores: Cores, say: Callable[[str], None], done: Results | None = None) -> None:
+        """Start nothing yet; `done` has rounds that were measured before."""
         self._folder, self._cores, self._say = folder, cores, say
         self._servers: list[Server] = []
-        self.results = Results(defaultdict(list), {})
+        self.results = done or Results(defaultdict(list), {})
 
-    def run(self, variants: Sequence[Variant], settings: Sequence[Setting], *, rounds: int, seconds: int) -> Results:
-        """Measure every variant in every setting in each round; raises BenchError if one of ours fails."""
+    def run(
+        self,
+        variants: Sequence[Variant],
+        settings: Sequence[Setting],
+        *,
+        rounds: int,
+        seconds: int,
+        keep: Callable[[Results], None] | None = None,
+    ) -> Results:
+        """Measure every variant in every setting in each round; raises BenchError if one of ours fails.
+
+        `keep` gets all rounds so far after each. Rounds that are in `results` already are not measured again.
+        """
+        done = min(map(len, self.results.measured.values()), default=0)
+        for series in self.results.measured.values():
+            del series[done:]
+        variants = [variant for variant in variants if variant.name not in self.results.failed]
         with contextlib.ExitStack() as stack:
             sinks = Sinks(self._folder, self._cores.load)
             stack.callback(sinks.end)
@@ -58,10 +76,12 @@ class Rounds:
             _check_alike(self._servers)
             for server in list(self._servers):
                 self._attempt(server, partial(self._warm, server, settings, min(seconds, _WARM_UP)))
-            for number in range(1, rounds + 1):
+            for number in range(done + 1, rounds + 1):
                 for setting in settings:
                     for server in shuffled([each for each in self._servers if each.variant.answers(setting)]):
                         self._attempt(server, partial(self._measure, server, setting, seconds, f"{number}/{rounds}"))
+                if keep:
+                    keep(self.results)
         for name in self.results.failed:  # what failed half-way has no row of its own
             for key in [key for key in self.results.measured if key[0] == name]:
                 del self.results.measured[key]
@@ -93,9 +113,22 @@ class Rounds:
             server.measure(each._replace(connections=most), seconds)
 
     def _measure(self, server: Server, setting: Setting, seconds: int, number: str) -> None:
-        measured = server.measure(setting, seconds)
+        measured = self._measured(server, setting, seconds)
         self.results.measured[server.variant.name, setting].append(measured)
         self._say(_progress(number, setting, server.variant, measured))
+
+    def _measured(self, server: Server, setting: Setting, seconds: int) -> Measured:
+        """Return a measurement; a server of ours that could not be measured has another try, and a third.
+
+        A pause of the machine, or another's writing to its disk, must not end a run of an hour.
+        """
+        for _ in range(_TRIES - 1 if server.variant.ours else 0):
+            try:
+                return server.measure(setting, seconds)
+            except BenchError as error:
+                self._say(f"once more: {error}")
+                time.sleep(_PAUSE)
+        return server.measure(setting, seconds)
 
     def _attempt(self, server: Server, what: Callable[[], None]) -> None:
         if server not in self._servers:

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-from bench import alone, dialects, environments, evidence, page, rounds, running, tables
+from bench import alone, dialects, environments, evidence, rounds, running, tables
 from bench.pinned import BenchError, Pinned
 from bench.setting import Setting
 from bench.variants import VARIANTS
@@ -154,24 +154,9 @@ def test_the_best_peer_is_the_fastest_that_logs() -> None:
     assert tables.side_by_side(chosen, ONE, results)[-1].endswith("litserve.")
 
 
-def test_a_part_is_written_where_it_stands(tmp_path: Path) -> None:
-    """Measuring one part anew leaves the page and the other parts as they are."""
-    path = tmp_path / "page.md"
-    path.write_text("# Page\n")
-    page.write(path, "rows", ["old rows"])
-    page.write(path, "alone", ["alone"])
-    page.write(path, "rows", ["new rows"])
-    text = path.read_text()
-    assert "old rows" not in text
-    assert text.index("# Page") < text.index("new rows") < text.index("alone")
-
-
-def test_the_page_has_a_place_for_every_part_and_names_every_peer() -> None:
-    """What `make bench` writes has its place in the committed page, and the page says how each peer is set up."""
-    text = (ROOT / "docs" / "benchmarks.md").read_text()
-    for part in ("connections", "rows", "alone"):
-        begin, end = page.marks(part)
-        assert text.index(begin) < text.index(end)
+def test_the_page_names_every_peer() -> None:
+    """The page says how each peer is set up, and each is measured in the version that its lock has."""
+    text = (ROOT / "bench" / "report" / "page.md").read_text(encoding="utf-8")
     for each in VARIANTS:
         if each.peer:
             assert environments.version(each.peer) in each.title

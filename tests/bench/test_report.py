@@ -152,7 +152,7 @@ def test_a_run_goes_on_only_with_rounds_of_the_same_source(tmp_path: Path, monke
     assert store.under_way(result("rows")) == kept
     assert store.under_way(result("rows", seconds=2)) is None
     other = result("rows")
-    other.revision = "abd"
+    other.revision = "another"
     assert store.under_way(other) is None
     store.finish("rows")
     assert store.under_way(result("rows")) is None

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 _READ = "navigator.clipboard.readText()"
+_BEYOND = """all => all.map(each => [each, each.getBoundingClientRect()])
+    .filter(([_, box]) => box.width && (box.left < -1 || box.right > document.documentElement.clientWidth + 1))
+    .map(([each, _]) => each.outerHTML.slice(0, 99))"""
 _MAY_COPY: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}
 
 
@@ -56,6 +59,19 @@ def test_search_and_filter(browser: Browser, outbox: Path) -> None:
         assert violations(page) == []
         page.get_by_label("Show", exact=True).select_option("all")
         expect(page.locator("#rows tbody tr")).to_have_count(3)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_rows_on_a_phone(browser: Browser, outbox: Path, scheme: Any) -> None:  # noqa: ANN401 - its words
+    """On a phone each prediction is one line, an outlier too, and nothing lies beyond the screen."""
+    seen = _PHONE | {"width": 390}
+    with Server(outbox) as server, opened(browser, server.url, viewport=seen, color_scheme=scheme) as page:
+        for row in (_SETOSA, _OUTLIER, [6.5, 2.3, 4.6, 0.2]):
+            send(server, row)
+        expect(page.locator("#rows tbody tr")).to_have_count(3)
+        heights = page.locator("#rows tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+        assert max(heights) - min(heights) <= 2
+        assert page.locator("body *").evaluate_all(_BEYOND) == []
 
 
 def test_copy_as_curl(browser: Browser, outbox: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from predictor.config import settings
 from scripts.manifests import rendering
+from tests.support.external_programs import on_path
 from tests.support.rendered_manifests import combined, environment, quantity, render
 from tests.support.server import IRIS, ROOT
 
@@ -22,11 +24,17 @@ if TYPE_CHECKING:
     from tests.support.rendered_manifests import Pod
 
 COMPONENTS = rendering.FOLDER / "components"
+LISTED = (".onnx", ".toml")
 
 
 def served(models: str) -> Pod:
     """Return the server's pod as a component makes it."""
     return combined(("loki", models)).pod("predictor")
+
+
+def served_by(models: str) -> list[Any]:
+    """Return the containers that bring the models, in their order."""
+    return [*served(models).spec["initContainers"]]
 
 
 def readme(models: str) -> str:
@@ -92,7 +100,7 @@ def test_an_image_of_models_can_be_made(tmp_path: Path) -> None:
 def test_downloads_come_before_the_server() -> None:
     """One init container fetches into the volume, the next holds it to the list and cannot change it."""
     pod = served("model-download")
-    fetch, check = pod.spec["initContainers"]
+    fetch, check = served_by("model-download")
     assert fetch["image"] == check["image"]
     assert fetch["args"][:3] == ["sync", "$(MODEL_SOURCE)", "/mnt/models"]
     assert check["args"][:4] == ["checksum", "sha256", "/etc/models/SHA256SUMS", "/mnt/models"]
@@ -112,6 +120,37 @@ def test_downloads_come_before_the_server() -> None:
     assert command == [(keys["secretName"], "rclone.conf")]
     assert "--config=/etc/rclone/rclone.conf" in fetch["args"]
     assert {mount["name"]: mount["mountPath"] for mount in fetch["volumeMounts"]}["keys"] == "/etc/rclone"
+
+
+@pytest.mark.parametrize(
+    ("change", "served"), [("none", True), ("altered", False), ("missing", False), ("more", False)]
+)
+def test_what_is_not_listed_is_not_served(tmp_path: Path, change: str, served: bool) -> None:  # noqa: FBT001
+    """rclone, with the containers' own arguments, takes a folder with exactly the listed files, and no other one."""
+    rclone = on_path("rclone")
+    store, models, mounted = tmp_path / "store", tmp_path / "models", tmp_path / "mounted"
+    shutil.copytree(IRIS, store, ignore=lambda _, names: {name for name in names if not name.endswith(LISTED)})
+    if change == "altered":
+        (store / "model.toml").write_bytes((store / "model.toml").read_bytes() + b"\n")
+    elif change == "missing":
+        (store / "training.toml").unlink()
+    elif change == "more":
+        (store / "2").mkdir()
+        (store / "2" / "model.onnx").write_bytes(b"more")
+    (mounted / "..data").mkdir(parents=True)  # as the kubelet mounts a ConfigMap: each file is a link
+    shutil.copy(COMPONENTS / "model-download" / "SHA256SUMS", mounted / "..data")
+    (mounted / "SHA256SUMS").symlink_to("..data/SHA256SUMS")
+    places = {"$(MODEL_SOURCE)": f"models:{store}", "/mnt/models": str(models), "/etc/models": str(mounted)}
+    ended = []
+    for container in served_by("model-download"):
+        arguments = [
+            re.sub("|".join(map(re.escape, places)), lambda at: places[at[0]], one) for one in container["args"]
+        ]
+        environment = {"RCLONE_CONFIG_MODELS_TYPE": "local", "HOME": str(tmp_path)}
+        done = subprocess.run([rclone, *arguments], env=environment, capture_output=True, text=True, check=False)
+        ended.append((done.returncode, done.stderr))
+    assert ended[0][0] == 0, ended[0]
+    assert (ended[1][0] == 0) is served, ended[1]
 
 
 def test_the_example_of_checksums() -> None:

@@ -173,6 +173,15 @@ class Connection(web.RequestHandler):
                     await request.content.readany()
             self.close()
 
+    def close(self) -> None:
+        """Close with the answer of the request in flight; at once if there is none.
+
+        aiohttp only ends the task that would read the next request, and leaves an idle connection open.
+        """
+        super().close()
+        if self.transport and not self.working and not self.lent:
+            self.transport.close()  # what was answered is sent first
+
     def force_close(self) -> None:
         """Drop the connection."""
         self.persists = False

@@ -146,7 +146,7 @@ def test_who_has_connected_is_answered(outbox: Path, connected: str) -> None:
 
     The process stands still meanwhile: the kernel completes connections and takes requests for it.
     """
-    with Server(outbox, PREDICTOR_DRAIN="5s") as server:  # aiohttp keeps some of the connections as long
+    with Server(outbox) as server:
         where = ("127.0.0.1", server.port)
         callers: list[socket.socket] = []
         if connected == "before":
@@ -162,6 +162,21 @@ def test_who_has_connected_is_answered(outbox: Path, connected: str) -> None:
         received = [whole_answer(caller) for caller in callers]
         assert server.wait() == 0
     assert [answer[:13] for answer in received] == [b"HTTP/1.1 200 "] * 16
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_is_idle_does_not_hold_the_end(outbox: Path, method: str) -> None:
+    """A connection that is kept and asks nothing is closed at once; PREDICTOR_DRAIN is for requests in flight."""
+    request = _REQUEST if method == "POST" else b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        Server(outbox, PREDICTOR_DRAIN="1h") as server,
+        socket.create_connection(("127.0.0.1", server.port), _PATIENCE) as caller,
+    ):
+        caller.sendall(request)
+        assert caller.recv(4096).startswith(b"HTTP/1.1 200 ")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert caller.recv(4096) == b""
 
 
 async def test_a_request_that_comes_late_is_answered(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:

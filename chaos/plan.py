@@ -78,7 +78,7 @@ class Step:
     moment: float
     """Seconds after everything was well."""
     lasts: float = 0.0
-    """Seconds, from the moment at which it has bitten; of a start, when it is killed; 0 for other blows."""
+    """Seconds, from the moment at which it has bitten; of a start, when it is killed; 0 for other faults."""
     meanwhile: Fault | None = None
     """A kill in the middle of it."""
     back: float = 0.0

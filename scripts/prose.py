@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 _SKIPPED = re.compile(r"^```.*?^```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
+_CODES = re.compile(r"code(?:(?: \([^)]*\))?, code)+")  # a list of names is one word
 _LINK = re.compile(r"!?\[([^]\n]*)\]\([^)\n]*\)")
 _LISTED = re.compile(r"^(?:[-*] |\d+\. |#+ |> )")
 _END = re.compile(r"(?<=[.!?])[)*\"]*\s+")
@@ -54,7 +55,7 @@ def sentences(page: str) -> Iterator[tuple[int, str]]:
     """Yield the sentences of a page with their line numbers: code is one word, a clause in a table is a sentence."""
     page = _SKIPPED.sub(lambda found: "\n" * found[0].count("\n"), page)
     for number, line in enumerate(page.splitlines(), 1):
-        text = _LINK.sub(r"\1", _CODE.sub("code", line)).strip()
+        text = _CODES.sub("code", _LINK.sub(r"\1", _CODE.sub("code", line))).strip()
         parts = re.split(r" \| |; ", text.strip("|")) if text.startswith("|") else [text]
         for part in parts:
             for sentence in _END.split(_LISTED.sub("", part.strip())):

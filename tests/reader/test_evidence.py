@@ -43,16 +43,16 @@ FOUND: dict[str, tuple[str, Plant]] = {
     "middle": ("removes records and nothing else", kept(4, 5)),
     "tail": ("loses the end of a stream", kept(8, 9, 10)),
     "second": (
-        "writes another content beside the first",
+        "writes another content besides the first",
         lambda _, r: [*r, changed(r[3], label="other") | {"body": {"stringValue": "other"}}],
     ),
-    "beyond": ("adds records behind the closing one", lambda stream, r: [*r, stream.prediction()]),
+    "beyond": ("adds records after the closing one", lambda stream, r: [*r, stream.prediction()]),
     "again": ("or a row again", lambda stream, r: [*r[:-1], again(stream, r)]),
 }
 SEALED = {
     "changes a record in its only copy": ["a label", "a body", "a time", "another version of the model"],
     "swaps two records": ["two numbers", "a record that was never written"],
-    "numbers the rest anew": ["a removal with renumbering"],
+    "renumbers the rest": ["a removal with renumbering"],
     "moves the closing record there": ["a tail that was cut with its end"],
     "enlarges a declared loss": ["a larger loss", "a loss of another interval"],
     "takes the digest out of a status": ["a checkpoint without its digest"],

@@ -2,8 +2,8 @@
 
 `--against CHECKOUT` compares the servers of two checkouts instead, round by round; the other one needs a .venv.
 Parts: `connections` (one row a request, 1 to 32 connections), `rows` (16 and 256 rows a request), `protocol` (the Open
-Inference Protocol V2 with rows and images, JSON and binary), `alone` (each server by itself: memory, bytes, and what an
-outage of its sink does), `scale` (one worker and two), `where` (what the time goes to, by py-spy) and `reading` (the
+Inference Protocol V2 with rows and images: JSON, binary, gRPC), `alone` (each server by itself: memory, bytes, and what
+an outage of its sink does), `scale` (one worker and two), `where` (what the time goes to, by py-spy) and `reading` (the
 readers of the log). With --write each part is kept in bench/results, and docs/benchmarks.md is written from all that
 are there; with --resume a part that was ended goes on after its last whole round.
 """

@@ -35,7 +35,7 @@ class OpenInference:
     def bodies(self, setting: Setting) -> tuple[Body, ...]:
         """Return different requests of one tensor each."""
         name = _FEATURES if setting.model == IRIS else image_models.INPUT
-        return tuple(_body(name, tensor, binary=setting.form == "binary") for tensor in _tensors(setting))
+        return tuple(_body(name, tensor, binary=setting.form != "json") for tensor in _tensors(setting))
 
     def numbers(self, answer: bytes) -> Numbers:
         """Return all outputs."""

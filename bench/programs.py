@@ -39,8 +39,10 @@ class Start(NamedTuple):
     environ: dict[str, str]
 
 
-def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
+def start(variant: Variant, port: int, folder: Path, sink: str | None, grpc: int | None = None) -> Start:
     """Return how to start it on `port`; it writes below `folder` and ships to the URL `sink`.
+
+    A server of a repository speaks gRPC on a port `grpc` too, if it can and there is one.
 
     Raises BenchError if it cannot be installed.
     """
@@ -48,7 +50,7 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
     if variant.peer:
         environ["PYTHONPATH"] = str(_PEERS)
         environ.pop("PYTHONDONTWRITEBYTECODE")  # the environments are our own, and large
-        command, more = _peer(variant, port, folder, sink)
+        command, more = _peer(variant, port, folder, sink, grpc if variant.repository else None)
     elif variant.program == BARE:
         command, more = [sys.executable, str(_BENCH / "bare.py"), str(port)], {}
     elif variant.program == "obvious":
@@ -66,6 +68,8 @@ def start(variant: Variant, port: int, folder: Path, sink: str | None) -> Start:
         more |= {"PYTHONPATH": str(ROOT), "BENCH_LANE_COUNT": str(lane_count(folder))}
     else:
         command, more = [sys.executable, "-m", "predictor"], _predictor(variant, port, folder, sink)
+    if grpc and variant.repository and variant.program == "predictor":
+        more |= {"PREDICTOR_GRPC_PORT": str(grpc)}
     return Start(command, environ | more | variant.environ)
 
 
@@ -114,7 +118,9 @@ def _predictor(variant: Variant, port: int, folder: Path, sink: str | None) -> d
     return environ
 
 
-def _peer(variant: Variant, port: int, folder: Path, sink: str | None) -> tuple[list[str], dict[str, str]]:
+def _peer(
+    variant: Variant, port: int, folder: Path, sink: str | None, grpc: int | None
+) -> tuple[list[str], dict[str, str]]:
     python = environments.python(variant.peer)
     models = {"BENCH_MODELS": str(repository(folder.parent))} if variant.repository else {}
     match variant.program:
@@ -125,7 +131,9 @@ def _peer(variant: Variant, port: int, folder: Path, sink: str | None) -> tuple[
                 "--http_port",
                 str(port),
                 "--enable_grpc",
-                "false",
+                "true" if grpc else "false",
+                "--grpc_port",
+                str(grpc or 0),
             ], models
         case "kserve-agent":
             agent = environments.agent()
@@ -136,7 +144,7 @@ def _peer(variant: Variant, port: int, folder: Path, sink: str | None) -> tuple[
             return [str(python.with_name("mlserver")), "start", str(folder)], models | {
                 "MLSERVER_HOST": "127.0.0.1",
                 "MLSERVER_HTTP_PORT": str(port),
-                "MLSERVER_GRPC_PORT": str(free_port()),
+                "MLSERVER_GRPC_PORT": str(grpc or free_port()),
                 "MLSERVER_METRICS_PORT": str(free_port()),
                 "MLSERVER_DEBUG": "false",
                 "MLSERVER_PARALLEL_WORKERS": "0",  # on one core a worker process of its own only adds a hop

@@ -1,4 +1,4 @@
-"""The part `protocol`: the Open Inference Protocol V2, JSON and binary, with rows and images, beside who speaks it too.
+"""The part `protocol`: the Open Inference Protocol V2, JSON, binary and gRPC, with rows and images, beside its peers.
 
 Another form of the protocol is a word of `setting.Form` and a line in `SETTINGS`; another server a line in `VARIANTS`.
 """
@@ -35,6 +35,7 @@ VARIANTS = (
         "kserve-agent",
         records="events",
         sink="up",
+        lacks={"grpc": "its agent is a proxy of HTTP"},
     ),
     _server(
         "v2-mlserver",
@@ -52,4 +53,6 @@ SETTINGS = (
     *(Setting(8, 1, model, "binary") for model in IMAGES),
     Setting(16, 1, form="binary", client="tritonclient"),
     Setting(8, 1, "image-5ms", "binary", "tritonclient"),
+    *(Setting(32, rows, form="grpc", client="tritonclient") for rows in (1, 256)),
+    Setting(8, 1, "image-5ms", "grpc", "tritonclient"),
 )

@@ -79,7 +79,9 @@ class Running:
         port = free_port()
         self._address = f"http://127.0.0.1:{port}"
         nobody = f"http://127.0.0.1:{free_port()}" if variant.sink == "down" else None
-        command, environ = start(variant, port, self._folder, sink.endpoint if sink else nobody)
+        grpc = free_port()
+        self._place = f"127.0.0.1:{grpc}"
+        command, environ = start(variant, port, self._folder, sink.endpoint if sink else nobody, grpc)
         output = folder / f"{variant.name}.txt"
         self.server = Pinned(variant.title, command, cores.server, environ, output, self._folder)
         try:
@@ -97,10 +99,15 @@ class Running:
         dialect = self.variant.dialect
         questions = dialects.questions(dialect, setting, self._folder)
         self.trail.begin()
-        answer = self.server.wait_for(self._address + questions.path, *questions.bodies[0])
+        if setting.form == "grpc":
+            answer = b""
+            numbers = triton_load.ask_grpc(self._place, setting.model, questions.file, self._cores.load)
+        else:
+            answer = self.server.wait_for(self._address + questions.path, *questions.bodies[0])
+            numbers = dialect.numbers(answer) if self.variant.program != "bare" else {}
         self.trail.arrived(self.records_a_request(setting), setting.rows)  # lest it counts for the next measurement
         if self.variant.program != "bare":  # the bare handler has no model
-            dialects.check(self.variant.name, dialect.numbers(answer), dialect.expected(setting), answer)
+            dialects.check(self.variant.name, numbers, dialect.expected(setting), answer)
         return answer
 
     def measure(self, setting: Setting, seconds: int) -> Measured:
@@ -149,6 +156,9 @@ class Running:
         client = wrk.run if setting.client == "wrk" else triton_load.run
         try:
             address, core = self._address + questions.path, self._cores.load
+            if setting.form == "grpc":
+                asked = setting.model, questions.file, setting.connections
+                return triton_load.run_grpc(self._place, *asked, seconds, core)
             return client(address, questions.file, setting.connections, seconds, core, self.variant.load)
         except BenchError as error:
             msg = f"{self.variant.name}: {error}"

@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 
 IRIS = "iris"
 IMAGES = ("image-5ms", "image-20ms")
-Form = Literal["json", "binary"]
+Form = Literal["json", "binary", "grpc"]
 Client = Literal["wrk", "tritonclient"]
+_WORDS = {"json": "JSON", "grpc": "gRPC"}
 
 
 class Setting(NamedTuple):
@@ -17,7 +18,7 @@ class Setting(NamedTuple):
     rows: int
     model: str = IRIS
     form: Form = "json"
-    """How tensors come in a protocol that has both: in JSON, or as bytes behind it."""
+    """How tensors come in a protocol that has all: in JSON, as bytes behind it, or raw in a message of gRPC."""
     client: Client = "wrk"
     """What asks: wrk takes the least of its core, tritonclient is what applications use."""
 
@@ -27,5 +28,5 @@ class Setting(NamedTuple):
         connections = f"{self.connections} connection{'s' if self.connections > 1 else ''}"
         parts = [connections] if self.rows == 1 else [connections, f"{self.rows} rows a request"]
         if self.model != IRIS or self.form != "json":
-            parts = [self.model, "JSON" if self.form == "json" else self.form, *parts]
+            parts = [self.model, _WORDS.get(self.form, self.form), *parts]
         return ", ".join([*parts, *([self.client] if self.client != "wrk" else [])])

@@ -1,4 +1,7 @@
-"""Load by tritonclient, as applications send it: so many callers, each of whom asks again when he has his answer."""
+"""Load by tritonclient, as applications send it: so many callers, each of whom asks again when he has his answer.
+
+Over gRPC, too, where it is the one client.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _PYTHON = ROOT / ".cache" / "clients" / "tritonclient" / "bin" / "python"
 _PROGRAM = Path(__file__).parent / "peers" / "with_tritonclient.py"
+_GRPC_PROGRAM = _PROGRAM.with_name("with_tritonclient_grpc.py")
 
 
 def version() -> str:
@@ -40,3 +44,22 @@ def run(url: str, requests: Path, connections: int, seconds: int, core: int, kin
         msg = f"tritonclient failed: {done.stderr.strip()[-500:]}"
         raise BenchError(msg)
     return msgspec.json.decode(done.stdout, type=Load)
+
+
+def run_grpc(place: str, model: str, requests: Path, connections: int, seconds: int, core: int) -> Load:
+    """Load `place`, a host and a port, by gRPC on `core`; raises BenchError unless every answer is one."""
+    return msgspec.json.decode(_grpc(core, place, model, requests, connections, seconds), type=Load)
+
+
+def ask_grpc(place: str, model: str, requests: Path, core: int) -> dict[str, list[float]]:
+    """Return the numbers that answer the first request of a file; raises BenchError."""
+    return msgspec.json.decode(_grpc(core, place, model, requests), type=dict[str, list[float]])
+
+
+def _grpc(core: int, *arguments: object) -> str:
+    command = ("taskset", "-c", str(core), str(_PYTHON), str(_GRPC_PROGRAM), *map(str, arguments))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        msg = f"tritonclient failed over gRPC: {done.stderr.strip()[-500:]}"
+        raise BenchError(msg)
+    return done.stdout

@@ -72,7 +72,9 @@ def seen() -> Iterator[Seen]:
     server.server_close()
 
 
-@pytest.mark.parametrize("setting", sorted({each._replace(client="wrk") for each in protocol.SETTINGS}))
+@pytest.mark.parametrize(
+    "setting", sorted({each._replace(client="wrk") for each in protocol.SETTINGS if each.form != "grpc"})
+)
 def test_wrk_sends_the_requests_as_they_are_made(setting: Setting, seen: Seen, tmp_path: Path) -> None:
     """Every request arrives byte for byte, binary data behind its JSON, with the headers that say where it begins."""
     on_path("wrk")
@@ -113,6 +115,7 @@ def test_an_answer_of_either_form_is_held_to_the_file(model: str, form: str) -> 
 def test_json_and_binary_hold_the_same_numbers() -> None:
     """Both forms ask for the same images, to the last bit of float32."""
     (as_json, *_), (binary, *_) = (V2.bodies(Setting(1, 1, "image-5ms", form)) for form in ("json", "binary"))
+    assert V2.bodies(Setting(1, 1, "image-5ms", "grpc"))[0].binary == binary.binary
     listed = msgspec.json.decode(as_json.json)["inputs"][0]["data"]
     assert np.array_equal(np.array(listed, np.float32), np.frombuffer(binary.binary, "<f4"))
 
@@ -161,6 +164,7 @@ def test_a_server_without_a_form_says_so_in_its_row() -> None:
     (mlserver,) = (each for each in protocol.VARIANTS if each.program == "mlserver")
     assert not mlserver.answers(setting)
     assert mlserver.answers(setting._replace(form="json"))
+    assert mlserver.answers(setting._replace(form="grpc"))
     head, _, row = tables.side_by_side([mlserver], setting, rounds.Results({}, {}))
     assert "status 422" in row
     assert row.count("|") == head.count("|")
@@ -177,6 +181,29 @@ def test_tritonclient_asks_as_callers_do(tmp_path: Path) -> None:
     try:
         server.server.go_on()
         load = server.load(Setting(2, 1, form="binary", client="tritonclient"), 1)
+    finally:
+        server.end()
+    assert load.requests > 2
+    assert load.errors == 0
+    assert 0 < load.p50 <= load.p99
+
+
+def test_tritonclient_asks_by_grpc(tmp_path: Path) -> None:
+    """By gRPC too each caller has its answer before it asks again, and the first one is held to the model's numbers."""
+    try:
+        triton_load.version()
+    except BenchError as missing:
+        pytest.skip(str(missing))
+    each = next(each for each in protocol.VARIANTS if each.name == protocol.OFF)
+    server = running.Running(each, tmp_path, running.Cores(CORE, CORE), None)
+    setting = Setting(2, 3, form="grpc", client="tritonclient")
+    try:
+        server.check(setting)
+        load = server.load(setting, 1)
+        unknown = setting._replace(model="nothing")
+        questions = dialects.questions(V2, setting, tmp_path)
+        with pytest.raises(BenchError, match=r"(?s)over gRPC: .*there is no model"):
+            triton_load.run_grpc(server._place, unknown.model, questions.file, 1, 1, CORE)
     finally:
         server.end()
     assert load.requests > 2
@@ -201,3 +228,4 @@ def test_every_setting_has_a_title_of_its_own() -> None:
     assert len({*titles}) == len(titles)
     assert Setting(1, 1).title == "1 connection"
     assert re.search("image-5ms, binary, 8 connections, tritonclient", "\n".join(titles))
+    assert re.search("iris, gRPC, 32 connections, 256 rows a request, tritonclient", "\n".join(titles))

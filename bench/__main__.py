@@ -47,7 +47,7 @@ _NOISE = 0.03
 _SIDE_BY_SIDE = ("connections", "rows", "protocol")
 _NOT_WITH_ROWS = {"on", "traced100", "down", "slow", "obvious"}
 """What the part `rows` leaves out: it is about the rows, and each variant takes minutes."""
-_ALONE_ROUNDS = 2  # of seven minutes each: memory and bytes differ little
+_ALONE_ROUNDS, _ALONE_LONGER = 1, 8  # eight minutes in all: memory and bytes differ little
 _SCALE_ROUNDS = 5
 _WAY_SECONDS = 8
 _RECORDS = 1_000_000
@@ -60,7 +60,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=page.PARTS, help="(all; with --against, connections)")
     parser.add_argument("--rounds", type=int, default=8, help="rounds, each with every variant once (%(default)s)")
-    parser.add_argument("--seconds", type=int, default=1, help="of load a measurement, five times alone (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=1, help="of load a measurement; images and `alone` have more (%(default)s)"
+    )
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32], help="(%(default)s)")
     parser.add_argument("--rows", type=int, nargs="+", default=[16, 256], help="rows a request (%(default)s)")
     parser.add_argument("--at", type=int, default=32, help="connections of `rows` and `alone` (%(default)s)")
@@ -144,7 +146,7 @@ def _measured(fresh: PartResult, arguments: argparse.Namespace, folder: Path, co
     if part == "alone":
         rounds = min(arguments.rounds, _ALONE_ROUNDS)
         costs = alone.run(
-            chosen, arguments.at, rounds=rounds, seconds=5 * seconds, folder=folder, cores=cores, say=_say
+            chosen, arguments.at, rounds=rounds, seconds=_ALONE_LONGER * seconds, folder=folder, cores=cores, say=_say
         )
         return store.with_costs(fresh, costs)
     if part == "scale":

@@ -168,14 +168,16 @@ class FakeServer:
         self.variant = variant
         self.outcomes = [*outcomes]
         self.asked = 0
+        self.seconds: list[int] = []
 
     def check(self, _: Setting) -> bytes:
         """Be right."""
         return b"{}"
 
-    def measure(self, _setting: Setting, _seconds: int) -> running.Measured:
+    def measure(self, _setting: Setting, seconds: int) -> running.Measured:
         """Return or raise the next."""
         self.asked += 1
+        self.seconds.append(seconds)
         outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, BenchError):
             raise outcome
@@ -232,7 +234,15 @@ def test_a_server_of_ours_has_another_try(tmp_path: Path, monkeypatch: pytest.Mo
     peer = FakeServer(variant("litserve"), measured(1), BenchError("it fell over"))
     found = side_by_side(tmp_path, monkeypatch, peer).run([peer.variant], [at], rounds=1, seconds=1)
     assert found.failed == {"litserve": "it fell over"}
-    assert peer.asked == 2, "the warm-up, and one try"
+    assert peer.asked == 3, "the warm-up, and two tries"
+
+
+def test_images_are_asked_for_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second is too short for servers that take a tenth of it for one image."""
+    server = FakeServer(variant("on"), measured(1))
+    settings = [Setting(1, 1), Setting(1, 1, "image-5ms", "binary")]
+    side_by_side(tmp_path, monkeypatch, server).run([server.variant], settings, rounds=1, seconds=2)
+    assert server.seconds[-2:] == [2, 6]
 
 
 def test_samples_fall_on_the_innermost_part_of_the_server() -> None:

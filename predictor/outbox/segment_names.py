@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUFFIX = ".jsonl"
+_TEMPORARY = (".new", ".copy")
 _DIGITS = 20  # of a segment's number, at most: none was written that has as many
 
 
@@ -30,6 +31,16 @@ def found(folder: Path) -> list[tuple[int, bool]]:
     stems = [each.removesuffix(_SUFFIX) for each in there]
     numbers = sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit() and len(stem) < _DIGITS)
     return [(number, _is_file(there[name(number)])) for number in numbers if name(number) in there]  # not `1.jsonl`
+
+
+def others(folder: Path) -> list[str]:
+    """Return the names in a folder of segments that no program of ours gives; raises OSError."""
+    try:
+        names = sorted(each.name for each in os.scandir(folder))
+    except FileNotFoundError:
+        return []
+    known = {name(number) for number, _ in found(folder)} | {"cursor"}
+    return [each for each in names if each not in known and not each.endswith(_TEMPORARY)]
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -63,7 +63,8 @@ _MAY_IMPORT = {
         ),
     ],
     "reader.*": [
-        *("reader", "reader.*", "outbox.layout", "outbox.liveness", "outbox.modes", "otlp", "core.*", "config.*"),
+        *("reader", "reader.*", "outbox.layout", "outbox.liveness", "outbox.modes", "outbox.segment_names"),
+        *("otlp", "core.*", "config.*"),
         *("inference.manifest", "outbox.ended"),
         *("recording.record_schema", "recording.record_model", "recording.stream_events", "recording.loki_names"),
         # What a reader computes again is what the writer computed.

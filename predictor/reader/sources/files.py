@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # `logs.jsonl`, and what rotation and compression make of it: `logs.jsonl.1`, `logs.log.2.gz`, `logs.jsonl-20251009.zst`
 _NAME = re.compile(r"(.+\.(?:jsonl|json|log))(?:[.-](\d+))?(\.gz|\.zst)?")
 _COMPRESSED = (".gz", ".zst")
+_MOST = 5  # sentences
 _SURE = 64 << 20
 _DATE = 10**6  # a rotated file's number is a date from here on
 _Identity = tuple[int, int]
@@ -49,7 +51,7 @@ class Files(Local):
                 "an outbox, a file of OTLP JSON lines, "
                 "a folder of such files (.json, .jsonl, .log, rotated, .gz, .zst), or a URL of Loki"
             )
-            raise SourceError(str(path), f"nothing to read; wanted {wanted}")
+            raise SourceError(str(path), "; ".join([f"nothing to read; wanted {wanted}", *self.passed_over[:_MOST]]))
 
     def kept_from(self, stream: str) -> int:
         """Return 1: what rotation has removed looks like what was never there, so choose the window accordingly."""
@@ -219,7 +221,7 @@ def _begins_as_line(path: Path) -> bool:
     """Tell whether a file that may be any program's log begins as one of ours, or is empty."""
     try:
         with open_file(path) as raw, _plain(path, raw) as file:
-            begin = file.read(len(BEGINNINGS[1]))
+            begin = file.read(len(codecs.BOM_UTF8) + len(BEGINNINGS[1])).removeprefix(codecs.BOM_UTF8)
     except (OSError, EOFError, zlib.error, zstd.DamagedError):  # which is told where it is read
         return True
     return not begin or begin.startswith(BEGINNINGS)

@@ -44,10 +44,17 @@ def _stored(attribute: str) -> str:
     return attribute.replace(".", "_")
 
 
+def _truth(text: str) -> bool:
+    if text not in {"true", "false"}:
+        msg = f"{text!r}, wanted true or false"
+        raise ValueError(msg)
+    return text == "true"
+
+
 _TYPES: Mapping[str, Callable[[str], Any]] = {
     "int": int,
     "double": float,
-    "bool": {"true": True, "false": False}.__getitem__,
+    "bool": _truth,
     "string": str,
 }
 _INPUT, _HASH, _VALUE = "prediction.input.", "prediction.hashed_input.", "prediction.value."
@@ -123,7 +130,7 @@ def entry_of(
             outputs=str(scope.get(OUTPUTS, "")),
             content=Content(scope_digest(scope), record, doubt=doubt),
         )
-    except (KeyError, ValueError, TypeError, RecursionError) as error:  # the first from a bool that is none
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"
         raise UnreadableError(msg) from error
 
@@ -144,7 +151,11 @@ def _parted(held: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], di
     for key, value in held.items():
         if key in _ATTRIBUTES:
             name, typed = _ATTRIBUTES[key]
-            attributes[name] = typed(value)
+            try:
+                attributes[name] = typed(value)
+            except ValueError as error:
+                msg = f"{name}: {error}"
+                raise ValueError(msg) from error
         elif key.startswith(_stored(_HASH)):
             attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
         elif key.startswith(_stored(_INPUT)):

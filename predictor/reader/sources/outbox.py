@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from predictor.outbox import ended, layout
+from predictor.outbox import ended, layout, segment_names
 from predictor.outbox.liveness import owned
 from predictor.reader.sources.backwards import Part, blocks
 from predictor.reader.sources.local import Line, Local, written_since
@@ -133,6 +133,8 @@ class OutboxSource(Local):
             files = layout.StreamFiles(path).signal("logs")
             try:
                 irregular = files.irregular()
+                for name in segment_names.others(files.folder):
+                    self._pass_over(files.folder / name, "it is not named as a segment")
             except OSError as error:
                 self._spoil(files.folder, error.strerror or str(error))
                 continue

@@ -91,6 +91,8 @@ def of_line(
 
     What does not parse of the halves is no damage: it was never acknowledged, so it comes once more.
     """
+    if not text or text.isspace():  # an editor's
+        return []
     if not collected:
         return _entries(text, spoiled, later)
     *halves, last = parts(text)

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_BYTES = 1 << 16
+"""Read at a time: as much before a damaged place may be lost."""
+
+
 class DamagedError(Exception):
     """A compressed file ends in its middle, or is none."""
 
@@ -43,4 +47,4 @@ def reader(path: Path, raw: IO[bytes]) -> IO[bytes]:
         import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
         raise SourceError(str(path), f"a .zst needs pyarrow: {extras.command('log')}") from error
-    return cast("IO[bytes]", io.BufferedReader(_Frames(pa.input_stream(raw, compression="zstd")), 1 << 20))
+    return cast("IO[bytes]", io.BufferedReader(_Frames(pa.input_stream(raw, compression="zstd")), _BYTES))

@@ -192,15 +192,19 @@ class Pipeline:
                 self._traces.keep(job.origin, outlier=outlier, slow=slow, error=error is not None)
             if error:
                 failed.append(job)
-        pending = self._write(live) if live else None
-        self._tell(live)
+        records = self._records_of(live)
+        pending = self._write(live, records) if live else None
+        self._tell(live, records)
         for job in failed:
             job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
 
-    def _write(self, jobs: Sequence[Job]) -> Awaitable[None] | None:
+    def _records_of(self, jobs: Sequence[Job]) -> Sequence[Prediction | ManyPredictions]:
+        return _records(jobs) if self._by_column else [each for job in jobs for each in job.answered]
+
+    def _write(self, jobs: Sequence[Job], records: Sequence[Prediction | ManyPredictions]) -> Awaitable[None] | None:
         try:
-            logged = self._log.write(_records(jobs) if self._by_column else [p for job in jobs for p in job.answered])
+            logged = self._log.write(records)
         except OutboxError as error:
             raise _not_logged(error) from error
         for job in jobs:
@@ -209,12 +213,12 @@ class Pipeline:
             _synced(self._log) if self._log.waits and logged else None
         )  # for what is lost there is nothing to wait for
 
-    def _tell(self, jobs: Sequence[Job]) -> None:
+    def _tell(self, jobs: Sequence[Job], records: Sequence[Prediction | ManyPredictions]) -> None:
         for job in jobs:
             if job.origin.kept:
                 self._traces.write_spans(self.schema, job.predictions)
         if self._observe:
-            self._observe(_records(jobs) if self._by_column else [each for job in jobs for each in job.predictions])
+            self._observe(records)
 
     # What else can become of it
     def _expire(self, job: Job) -> None:
@@ -256,7 +260,7 @@ class Pipeline:
             self._log.write(_records(jobs))
         except OutboxError:
             return  # the caller learns of the failure all the same, and the refusal was counted
-        self._tell(jobs)
+        self._tell(jobs, _records(jobs))
 
 
 def _records(jobs: Sequence[Job]) -> list[Prediction | ManyPredictions]:

@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # targets share .venv, also under `make -j`
-.PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos
+.PHONY: help run test lint lock train image images collector kustomize promtool manifests bench chaos promises
 .PHONY: dist try-wheel try-image workflows sbom sbom-image provenance audit clients
 .PHONY: deploy undeploy port-forward test-lowest test-stack test-compose test-cluster analytics test-analytics test-tutorials
 
@@ -141,3 +141,6 @@ bench: venv-dev ## Measure beside bare aiohttp and other servers, for docs/bench
 
 chaos: venv-dev collector ## Break everything under load and compare callers and sink; ARGS='--kills 100 --seed 7' is longer
 	$(BIN)/python -m chaos $(ARGS)
+
+promises: venv-dev ## Write docs/promises.md from the last results of chaos, tests and bench; make test ARGS='--result NAME' keeps one of tests
+	$(BIN)/python -m scripts.promises

@@ -130,7 +130,7 @@ def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores:
 
 
 def write_pages() -> None:
-    """Write docs/benchmarks.md, and what docs/operations.md and the README have of it, as far as it is measured."""
+    """Write docs/benchmarks.md, and what other pages and the README have of it, as far as it is measured."""
     page.PAGE.write_text(page.text(page.results()), encoding="utf-8")
     if store.read("alone"):
         sizing.write()
@@ -138,6 +138,7 @@ def write_pages() -> None:
         done = subprocess.run([sys.executable, "-m", "scripts.readme_figures"], cwd=ROOT, check=False)
         if done.returncode:
             _say("bench: the README keeps its table: --only or --connections have left out some of its rows")
+    subprocess.run([sys.executable, "-m", "scripts.promises"], cwd=ROOT, check=True)
 
 
 def _measured(fresh: PartResult, arguments: argparse.Namespace, folder: Path, cores: Cores) -> PartResult:

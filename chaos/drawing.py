@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from chaos import report
 from chaos.picture import Band, Panel, picture
+from scripts import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,9 +33,11 @@ class Look(NamedTuple):
 
 
 def write(looks: Sequence[Look], bands: Sequence[Band], arrived: int, arguments: str) -> None:
-    """Write docs/long-run.svg, and the lines about it in docs/reliability.md."""
+    """Write docs/long-run.svg, the lines about it in docs/reliability.md, and the figures of docs/promises.md."""
     (_DOCS / "long-run.svg").write_text(draw(looks, bands), encoding="utf-8")
     report.write(_DOCS / "reliability.md", list(_lines(looks, arrived, arguments)), MARKS)
+    seconds = looks[-1].minute * 60
+    results.write("long", f"make chaos ARGS='{arguments} --write'", seconds, {"load": _figures(looks, arrived)})
 
 
 def draw(looks: Sequence[Look], bands: Sequence[Band]) -> str:
@@ -48,6 +51,16 @@ def draw(looks: Sequence[Look], bands: Sequence[Band]) -> str:
         Panel("outbox, MiB", {"": [look.outbox / 2**20 for look in looks]}),
     )
     return picture([look.minute for look in looks], panels, bands)
+
+
+def _figures(looks: Sequence[Look], arrived: int) -> dict[str, float]:
+    resident = [look.resident >> 20 for look in looks]
+    return {
+        "records that arrived": arrived,
+        "requests a second, median": round(statistics.median(look.load.rate for look in looks)),
+        "resident MiB at least": min(resident),
+        "resident MiB at most": max(resident),
+    }
 
 
 def _lines(looks: Sequence[Look], arrived: int, arguments: str) -> Iterator[str]:

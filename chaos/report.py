@@ -54,6 +54,20 @@ def lines(
     ]
 
 
+def figures(
+    happened: Campaign,
+    without: Mapping[Fault, str],
+    compared: Mapping[str, int],
+    findings: Mapping[str, Sequence[str]],
+) -> dict[str, dict[str, float]]:
+    """Return the three tables as numbers; faults that cannot be had here are left out."""
+    return {
+        "faults": {fault.value: happened.struck[fault] for fault in Fault if fault not in without},
+        "compared": dict(compared),
+        "wrong": {kind: len(found) for kind, found in findings.items()},
+    }
+
+
 def _fault(fault: Fault, happened: Campaign, without: Mapping[Fault, str]) -> str:
     if fault in without:
         return f"| {fault.value} | 0 | {without[fault]} |"

@@ -20,6 +20,7 @@ import pytest
 
 from chaos import campaign, digests, evidence, judge, machine, plan, report, sinks
 from chaos.plan import Fault
+from scripts import results
 from tests.support import collector, thread_limit
 from tests.support.ledger import Ledger, check
 
@@ -108,13 +109,17 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
         wrong = sum(map(len, findings.values()))
         if wrong or options.keep:
             evidence.keep(stand, folder, findings)
-        head = _head(options, stand.sink.title, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        head = _head(options, stand.sink.title, seconds)
     counted = report.counts(verdict, stand.ledgers)
     counted["times gunicorn ended since a worker could not start"] = happening.restarts
     text = report.lines(head, happening, without, counted, findings)
     print("\n".join(text))
-    if options.write and not wrong:
-        report.write(_ROOT / options.write, text)
+    if options.write:  # what is wrong is kept too: docs/promises.md shows it, and the page keeps its last good run
+        figures = report.figures(happening, without, counted, findings)
+        results.write("chaos", _command(options, f"--write {options.write}"), seconds, figures)
+        if not wrong:
+            report.write(_ROOT / options.write, text)
     if wrong:
         print(f"chaos: {wrong} findings; all that shows them is in {folder}", file=sys.stderr)
     elif options.keep:
@@ -192,15 +197,18 @@ def _without(stand: Machine) -> dict[Fault, str]:
     return without
 
 
-def _head(options: argparse.Namespace, sink: str, seconds: float) -> list[str]:
+def _command(options: argparse.Namespace, *more: str) -> str:
     given = [f"--seed {options.seed}", f"--kills {options.kills}"]
     if options.sink != "auto":
         given.append(f"--sink {options.sink}")
     if options.only:
         given.append(f"--only {' '.join(fault.name for fault in options.only)}")
-    command = f"make chaos ARGS='{' '.join(given)}'"
+    return f"make chaos ARGS='{' '.join([*given, *more])}'"
+
+
+def _head(options: argparse.Namespace, sink: str, seconds: float) -> list[str]:
     return [
-        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.1f} minutes.",
+        f"`{_command(options)}`, {datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.1f} minutes.",
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}.",
         f"The sink: {sink}.",
     ]

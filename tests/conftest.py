@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from tests.support.gated_model import Gate
+from tests.support.kept_result import KeptResult
 from tests.support.server import DEFAULTS, Here, serve
 
 if TYPE_CHECKING:
@@ -40,10 +41,18 @@ _BOTH_DOORS = {
 """The HTTP contract: it holds with the fast lane and without it."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--result`."""
+    parser.addoption("--result", metavar="NAME", help="keep what came of it in docs/results/NAME.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Refuse to run without the tests that are named above: they would run by half, and nobody would see it."""
     for name in _BOTH_LOOPS | _BOTH_DOORS:
         assert (_TESTS / name).is_file(), f"tests/conftest.py names {name}, which is not there"
+    if run := config.getoption("--result"):
+        given = [] if config.args_source == config.ArgsSource.TESTPATHS else config.args
+        config.pluginmanager.register(KeptResult(run, given))
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

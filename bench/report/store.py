@@ -22,6 +22,7 @@ from bench.environments import ROOT
 from bench.rounds import Results
 from bench.running import Measured
 from bench.setting import Setting  # noqa: TC001 - its fields are decoded
+from scripts import results as project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,8 @@ class PartResult(msgspec.Struct):
     """What machine, and the versions of what took part."""
     seconds: int = 0
     """Of load a measurement."""
+    version: str = ""
+    """Of the project."""
     series: list[Series] = []
     costs: dict[str, list[Cost]] = {}
     ways: list[Way] = []
@@ -108,7 +111,9 @@ class PartResult(msgspec.Struct):
 
 def begun(part: str, tools: Sequence[str], seconds: int) -> PartResult:
     """Return the empty result of a part that is measured now."""
-    return PartResult(part, command_line(), f"{datetime.now(UTC):%Y-%m-%d}", revision(), circumstances(tools), seconds)
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    source = revision(), circumstances(tools), seconds, project.version()
+    return PartResult(part, command_line(), day, *source)
 
 
 def with_rounds(whole: PartResult, results: Results) -> PartResult:

@@ -12,6 +12,7 @@ from chaos import drawing, long_run, report
 from chaos.counting import Counting
 from chaos.drawing import Look
 from chaos.picture import Band
+from scripts import results
 from tests.support.stream_files import line
 
 if TYPE_CHECKING:
@@ -70,6 +71,25 @@ def test_the_picture_shows_what_was_seen() -> None:
     assert {len(each.attrib["points"].split()) for each in lines} == {60}
     titles = [each.text for each in root.iter(f"{SVG}title")]
     assert titles == [band.what for band in bands] * 5
+
+
+def test_a_written_run_keeps_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is written leaves its figures for docs/promises.md, those of the lines in docs/reliability.md."""
+    monkeypatch.setattr(drawing, "_DOCS", tmp_path)
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
+    page = tmp_path / "reliability.md"
+    page.write_text("\n".join(drawing.MARKS))
+    drawing.write(looks(resident=5 << 20), [], 60_000, "long --minutes 10")
+    (kept,) = results.every()
+    assert (kept.run, kept.command, kept.minutes) == ("long", "make chaos ARGS='long --minutes 10 --write'", 10)
+    assert kept.figures["load"] == {
+        "records that arrived": 60_000,
+        "requests a second, median": 100,
+        "resident MiB at least": 100,
+        "resident MiB at most": 105,
+    }
+    assert "100 requests a second" in page.read_text()
+    assert "Memory 100 to 105 MiB" in page.read_text()
 
 
 def test_a_report_goes_between_its_marks(tmp_path: Path) -> None:

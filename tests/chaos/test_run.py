@@ -10,7 +10,9 @@ from uuid import UUID
 import pytest
 
 from chaos import judge, run, sinks
+from chaos import report as report_module
 from chaos.plan import Fault
+from scripts import results
 from tests.support import collector
 from tests.support.power_cut import ext4
 
@@ -28,6 +30,12 @@ def _needs() -> None:
     pytest.importorskip("gunicorn", reason="gunicorn is an extra: pip install '.[gunicorn]'")
 
 
+@pytest.fixture(autouse=True)
+def _results(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the results of these runs elsewhere."""
+    monkeypatch.setattr(results, "FOLDER", tmp_path_factory.mktemp("results"))
+
+
 def chaos(folder: Path, *arguments: str) -> int:
     """Run it in a folder."""
     return run.main(["--sink", "files", "--folder", str(folder), *arguments])
@@ -41,7 +49,9 @@ def tables(text: str) -> dict[str, list[str]]:
 
 def test_nothing_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A killed server loses nothing: status 0, a report that counts it, progress on stderr, and no folder left."""
-    assert chaos(tmp_path, "--only", "KILL_SERVER", "--kills", "1", "--seed", "5") == 0
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(report_module.MARKS))
+    assert chaos(tmp_path, "--only", "KILL_SERVER", "--kills", "1", "--seed", "5", "--write", str(page)) == 0
     told = capsys.readouterr()
     report = tables(told.out)
     assert "`make chaos ARGS='--seed 5 --kills 1 --sink files --only KILL_SERVER'`" in told.out
@@ -51,7 +61,13 @@ def test_nothing_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert report["streams closed: `crash`"] == ["1"]
     assert {tuple(report[kind]) for kind in judge.KINDS} == {("0",)}
     assert "1/1 kill -9: the server" in told.err
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [page]
+    assert report["records at the sink"][0] in page.read_text()
+    (kept,) = results.every()
+    assert kept.command == f"make chaos ARGS='--seed 5 --kills 1 --sink files --only KILL_SERVER --write {page}'"
+    assert kept.figures["faults"][Fault.KILL_SERVER.value] == 1
+    assert f"{kept.figures['compared']['records at the sink']:,.0f}" == report["records at the sink"][0]
+    assert set(kept.figures["wrong"].values()) == {0}
 
 
 def test_the_disk_under_the_servers_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,3 +149,5 @@ def test_a_sink_that_spoils_the_log_is_found(
     assert "listens on" in (folder / "server.txt").read_text()
     assert Fault.BUSY.value in (folder / "progress.txt").read_text()
     assert page.read_text() == "as it was"
+    (kept,) = results.every()
+    assert kept.figures["wrong"][kind] == 1

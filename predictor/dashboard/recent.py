@@ -46,10 +46,13 @@ class Latencies:
     def observe(self, predictions: Sequence[Prediction]) -> None:
         """Count those that were answered."""
         bins = self._of_now()
+        before, place = -1.0, 0
         for prediction in predictions:
             if prediction.error is None:
-                share, exponent = frexp(prediction.total)
-                place = exponent * _PARTS + int(share * 2 * _PARTS) - _PARTS
+                if prediction.total != before:  # all rows of a request took as long
+                    before = prediction.total
+                    share, exponent = frexp(before)
+                    place = exponent * _PARTS + int(share * 2 * _PARTS) - _PARTS
                 bins[place] = bins.get(place, 0) + 1
 
     def count(self, seconds: float, rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from predictor.core.features import Value
 
+_MANY = 16
+"""Rows from which on their numbers are taken one after the other: in half of the time that lists of lists take."""
 _MATRIX = 2
 """Axes: rows and columns."""
 
@@ -113,7 +116,7 @@ class TableInput:
     def feed(self, rows: Sequence[Sequence[Any]] | NDArray[Any]) -> Feed:
         """Return rows of validated values, in the order of the features; a missing one is None."""
         if self._matrix is not None:
-            return np.array(rows, self._matrix)
+            return _matrix(rows, self._matrix, self.width)
         arrays: dict[str, NDArray[Any]] = {}
         for spec, begin, width in self._parts:
             values = [row[begin : begin + width] for row in rows]
@@ -128,3 +131,10 @@ class TableInput:
     def datatypes(self) -> list[str]:
         """Return the datatype of each column."""
         return [part.spec.datatype for part in self._parts for _ in range(part.width)]
+
+
+def _matrix(rows: Sequence[Sequence[Any]] | NDArray[Any], dtype: type[Any], width: int) -> NDArray[Any]:
+    many = len(rows) >= _MANY and issubclass(dtype, np.floating) and not isinstance(rows, np.ndarray)
+    if not many or {*map(len, rows)} != {width}:
+        return np.array(rows, dtype)
+    return np.fromiter(chain.from_iterable(rows), dtype, len(rows) * width).reshape(len(rows), width)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from predictor.api.json_body import undecodable
@@ -52,6 +54,8 @@ class _Body(msgspec.Struct):
     data: list[list[float]]
 
 
+_MANY = 16
+"""Rows from which on one look at all of their numbers is faster than a look at each row."""
 _LARGE = 64 << 10
 """Bytes of a body whose rows are counted before they are made."""
 
@@ -130,6 +134,10 @@ class RowDecoder:
     def check(self, rows: Rows, first: int = 0) -> None:
         """Refuse rows of the wrong shape, of which the first has the index `first`; raises Problem."""
         width, plain, bound = len(self._features), self._plain, OVERFLOW["FP32"]
+        if plain and len(rows) >= _MANY and {*map(len, rows)} == {width}:
+            numbers = np.fromiter(chain.from_iterable(rows), np.float64, width * len(rows))
+            if numbers.max() < bound and numbers.min() > -bound:
+                return
         for index, row in enumerate(rows, first):
             if len(row) != width:
                 what = "numbers" if plain else "values"

@@ -67,6 +67,27 @@ def test_altered_at_the_edge_of_a_page(loki: Loki, monkeypatch: pytest.MonkeyPat
     assert report.verdicts[0].stream.id == stream.id
 
 
+def test_a_page_ahead(loki: Loki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a page is read the next one is asked for, once a reader has wanted more than one; a refusal is raised."""
+    monkeypatch.setattr(reader, "_PAGE", 5)
+    stream = Stream()
+    loki.add(*lines(stream, stream.predictions(30)))
+    entries = source(loki.url).read(WINDOW)
+    assert [next(entries).sequence for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert len(loki.queries) == 2, "the first, and what its records say of the model"
+    assert next(entries).sequence == 6
+    end = time.monotonic() + 30
+    while len(loki.queries) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    loki.status, loki.body = 500, b"no more"
+    found: list[int] = []
+    with pytest.raises(SourceError, match="500 no more"):
+        found.extend(entry.sequence for entry in entries)
+    assert found == list(range(7, 14)), "with the page that was there already"
+    assert len(loki.queries) == 5
+
+
 def test_more_than_a_page_at_once(loki: Loki, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of one time that no page holds are a sentence and not an endless loop, nor a gap."""
     monkeypatch.setattr(reader, "_PAGE", 9)

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ import msgspec
 
 from predictor.reader.model_event import NOT_DESCRIBED, Described, described
 from predictor.reader.record import STREAM, UnknownSchemaError
+from predictor.reader.sources.background import Background
 from predictor.reader.sources.backwards import Part
 from predictor.reader.sources.errors import SourceError
 from predictor.reader.sources.later import add_later
@@ -174,8 +176,13 @@ class Loki:
     def _span(self, query: str, start: int, end: int) -> Iterator[Entry]:
         # What the page before had at its last timestamp, with the content: an altered record is no copy.
         edge: set[tuple[str, int, int]] = set()
+        answer = self._answer(query, start, end)
+        following: Background[_Answer] | None = None
         while True:
-            page = self._page(query, start, end)
+            last = _last(answer)
+            if last is not None and last > start and edge:  # one page may be all that is wanted
+                following = Background(partial(self._answer, query, last, end))
+            page = self._read_page(answer, start, end)
             yield from (entry for entry in page.entries if entry.time_ns != start or _key(entry) not in edge)
             if page.size < _PAGE:
                 return
@@ -183,13 +190,20 @@ class Loki:
                 raise self._unpaged(start)
             edge = {_key(entry) for entry in page.entries if entry.time_ns == page.last}
             start = page.last
+            answer = following.result() if following else self._answer(query, start, end)
+            following = None
 
     def _unpaged(self, when: int) -> SourceError:
         return SourceError(self.name, f"{_PAGE} records or more at one nanosecond ({when}): they cannot be paged")
 
     def _page(self, query: str, start: int, end: int, direction: str = "forward") -> _Page:
+        return self._read_page(self._answer(query, start, end, direction), start, end)
+
+    def _answer(self, query: str, start: int, end: int, direction: str = "forward") -> _Answer:
         asked = {"query": query, "start": start, "end": end, "limit": _PAGE, "direction": direction}
-        answer = self._get("/loki/api/v1/query_range?" + urllib.parse.urlencode(asked))
+        return self._get("/loki/api/v1/query_range?" + urllib.parse.urlencode(asked))
+
+    def _read_page(self, answer: _Answer, start: int, end: int) -> _Page:
         found, size, first, last = [], 0, end, start
         for result in answer.data.result:
             for when, line, categories in result.values:
@@ -243,6 +257,12 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 _open = urllib.request.build_opener(_Stay).open
+
+
+def _last(answer: _Answer) -> int | None:
+    """Return the greatest timestamp of a full page, None if there is no other page."""
+    times = [int(when) for result in answer.data.result for when, _, _ in result.values]
+    return max(times) if len(times) >= _PAGE else None
 
 
 def _key(entry: Entry) -> tuple[str, int, int]:

@@ -6,7 +6,7 @@ Loki keeps resource, scope and record attributes in one map of texts, dots turne
 from __future__ import annotations
 
 import json
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from predictor.reader.content import Content
@@ -67,6 +67,9 @@ _ATTRIBUTES = {
 _NOT_DESCRIBED = "what the stream says of its model is not there"
 _NEW = "Loki keeps no order of attributes, and this version does not know all of them"
 _SCOPE = {_stored(name): name for name in SCOPE_NAMES}
+_NO_ATTRIBUTES = _SCOPE.keys() | FIELDS
+_STORED_INPUT, _STORED_HASH, _STORED_VALUE = (_stored(each) for each in (_INPUT, _HASH, _VALUE))
+_KNOWN = 256  # scopes that are remembered: a log has some for each stream, and Loki says them with each record
 
 
 class UnreadableError(Exception):
@@ -128,11 +131,16 @@ def entry_of(
             resource=resource,
             redaction=redaction,
             outputs=str(scope.get(OUTPUTS, "")),
-            content=Content(scope_digest(scope), record, doubt=doubt),
+            content=Content(_scope_digest(tuple(scope.items())), record, doubt=doubt),
         )
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         msg = f"a record of stream {scope[STREAM]} at {time_ns}: {error}"
         raise UnreadableError(msg) from error
+
+
+@lru_cache(_KNOWN)
+def _scope_digest(scope: tuple[tuple[str, Any], ...]) -> bytes:
+    return scope_digest(dict(scope))
 
 
 def _small(held: Mapping[str, str], name: str) -> int:
@@ -156,13 +164,15 @@ def _parted(held: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], di
             except ValueError as error:
                 msg = f"{name}: {error}"
                 raise ValueError(msg) from error
-        elif key.startswith(_stored(_HASH)):
-            attributes[_HASH + key.removeprefix(_stored(_HASH))] = value
-        elif key.startswith(_stored(_INPUT)):
-            inputs[key.removeprefix(_stored(_INPUT))] = value
-        elif key.startswith(_stored(_VALUE)):
-            attributes[_VALUE + key.removeprefix(_stored(_VALUE))] = float(value)
-        elif key not in _SCOPE and key not in FIELDS:
+        elif key in _NO_ATTRIBUTES:
+            continue
+        elif key.startswith(_STORED_HASH):
+            attributes[_HASH + key.removeprefix(_STORED_HASH)] = value
+        elif key.startswith(_STORED_INPUT):
+            inputs[key.removeprefix(_STORED_INPUT)] = value
+        elif key.startswith(_STORED_VALUE):
+            attributes[_VALUE + key.removeprefix(_STORED_VALUE)] = float(value)
+        else:
             resource[key] = value
     return attributes, inputs, resource
 

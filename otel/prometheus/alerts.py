@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PROMETHEUS = "kustomize/components/prometheus/alerts.yaml"
 GRAFANA = "otel/prometheus/grafana-alerts/predictor-alerts.yaml"
 CALLS = 'http_server_request_duration_seconds_{part}{{otel_scope_name="predictor"{more}}}'
+GRPC_CALLS = 'rpc_server_call_duration_seconds_{part}{{otel_scope_name="predictor"{more}}}'
 
 
 class Alert(NamedTuple):
@@ -35,9 +36,10 @@ class Alert(NamedTuple):
     description: str
 
 
-def calls(part: str, more: str = "", by: str = "namespace") -> str:
-    """Return calls a second by some labels, of one part of the histogram."""
-    return f"sum by ({by}) (rate({CALLS.format(part=part, more=more)}[5m]))"
+def calls(part: str, http: str = "", grpc: str = "", by: str = "namespace") -> str:
+    """Return calls a second by some labels, by HTTP and by gRPC, of one part of the histograms."""
+    first = f"rate({CALLS.format(part=part, more=http)}[5m])"
+    return f"sum by ({by}) ({first} or rate({GRPC_CALLS.format(part=part, more=grpc)}[5m]))"
 
 
 ALERTS: Mapping[str, tuple[Alert, ...]] = {
@@ -92,16 +94,16 @@ ALERTS: Mapping[str, tuple[Alert, ...]] = {
     "predictor": (
         Alert(
             "PredictorErrors",
-            calls("count", ', http_response_status_code=~"5.."') + f" / {calls('count')} > 0.01",
+            calls("count", ', http_response_status_code=~"5.."', ', error_type!=""') + f" / {calls('count')} > 0.01",
             "5m",
             "critical",
-            "{{ $value | humanizePercentage }} of all calls are answered with 5xx",
+            "{{ $value | humanizePercentage }} of all calls fail: 5xx, and by gRPC INTERNAL, UNAVAILABLE and the like",
             "predictor_request_refused_total says why, by error_type.",
         ),
         Alert(
             "PredictorSlow",
             "histogram_quantile(0.99, "
-            + calls("bucket", ', http_route=~".*(predict|infer).*"', "namespace, le")
+            + calls("bucket", ', http_route=~".*(predict|infer).*"', ', rpc_method=~".*ModelInfer"', "namespace, le")
             + ") > 0.25",
             "10m",
             "warning",

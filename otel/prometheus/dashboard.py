@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 CALLS = 'http_server_request_duration_seconds_{part}{{otel_scope_name="predictor", namespace=~"$namespace"{more}}}'
+GRPC_CALLS = 'rpc_server_call_duration_seconds_{part}{{otel_scope_name="predictor", namespace=~"$namespace"{more}}}'
 
 
 class Chart(NamedTuple):
@@ -35,14 +36,20 @@ class Chart(NamedTuple):
     lines: dict[str, str]
 
 
-def calls(part: str, by: str, more: str = "") -> str:
+def calls(part: str, by: str, more: str = "", histogram: str = CALLS) -> str:
     """Return calls a second by some labels, of one part of the histogram."""
-    return f"sum by ({by}) (rate({CALLS.format(part=part, more=more)}[$__rate_interval]))"
+    return f"sum by ({by}) (rate({histogram.format(part=part, more=more)}[$__rate_interval]))"
 
 
 def quantile(share: float) -> str:
     """Return how long predictions took, but for the slowest."""
     answered = calls("bucket", "http_route, le", ', http_route=~".*(predict|infer).*"')
+    return f"histogram_quantile({share}, {answered})"
+
+
+def grpc_quantile(share: float) -> str:
+    """Return the same of predictions by gRPC."""
+    answered = calls("bucket", "rpc_method, le", ', rpc_method=~".*ModelInfer"', GRPC_CALLS)
     return f"histogram_quantile({share}, {answered})"
 
 
@@ -65,15 +72,25 @@ CHARTS = {
     "Calls": (
         Chart(
             "Calls",
-            "Answered calls by path and status; probes are not among them.",
+            "Answered calls by path and status, by gRPC by method and status; probes are not among them.",
             "reqps",
-            {"{{http_route}} {{http_response_status_code}}": calls("count", "http_route, http_response_status_code")},
+            {
+                "{{http_route}} {{http_response_status_code}}": calls("count", "http_route, http_response_status_code"),
+                "{{rpc_method}} {{rpc_response_status_code}}": calls(
+                    "count", "rpc_method, rpc_response_status_code", histogram=GRPC_CALLS
+                ),
+            },
         ),
         Chart(
             "Duration of predictions",
             "Half of the answers were faster than the first line of their path, 99 of a hundred than the second.",
             "s",
-            {"{{http_route}} median": quantile(0.5), "{{http_route}} 99 %": quantile(0.99)},
+            {
+                "{{http_route}} median": quantile(0.5),
+                "{{http_route}} 99 %": quantile(0.99),
+                "{{rpc_method}} median": grpc_quantile(0.5),
+                "{{rpc_method}} 99 %": grpc_quantile(0.99),
+            },
         ),
         Chart(
             "Refused by reason",

@@ -14,9 +14,11 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.alerting import Rule
 
 from otel.prometheus import alerts, dashboard, grafana_rule
+from predictor.api.protobuf import messages
 from scripts.manifests import rendering
 from tests.server.test_scrape_port import scrape, scraped
 from tests.support.external_programs import promtool
+from tests.support.grpc_client import ON, calling
 from tests.support.rendered_manifests import combined, full, render, variables
 from tests.support.server import ROOT
 
@@ -72,8 +74,9 @@ def test_nothing_is_scraped_without_the_component() -> None:
 
 async def test_alerts_read_what_the_server_tells(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every metric and label value of the rules is in a scrape, so that no rule waits for what never comes."""
-    async with scraped(monkeypatch, outbox) as here:
+    async with scraped(monkeypatch, outbox, **ON) as here, calling(here) as client:
         await here.get("/predict/test")
+        await client.ask("ModelReady", messages.ModelReadyRequest(name="iris"))
         found = await scrape(here)
     samples = [sample for family in found.values() for sample in family.samples]
     there = {sample.name for sample in samples}
@@ -82,7 +85,8 @@ async def test_alerts_read_what_the_server_tells(outbox: Path, monkeypatch: pyte
     drawn = {name for query in drawn_queries() for name in names_in(query)}
     assert len(read) >= 8
     assert drawn <= there
-    histogram = {f"http_server_request_duration_seconds_{part}" for part in ("created", "sum")}
+    histograms = ("http_server_request_duration", "rpc_server_call_duration")
+    histogram = {f"{name}_seconds_{part}" for name in histograms for part in ("created", "sum")}
     assert drawn >= there - histogram - {"target_info"}, "each metric is drawn somewhere"
     assert read - NOT_OURS <= there
     said = {(label, value) for sample in samples for label, value in sample.labels.items()}

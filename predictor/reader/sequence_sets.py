@@ -1,6 +1,6 @@
 """Sets of sequence numbers in pages, 8 bytes a record, so that millions fit in bounded memory.
 
-A page is made when the first of its numbers is seen: a record with an absurd number costs one page, not its number.
+A page is made when some of its numbers are seen: a record with an absurd number costs little, whatever it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PAGE = 4096
+_FEW = 64
+"""Numbers of a page that are remembered one by one, which takes less than the page."""
 
 
 class Fingerprints:
@@ -21,15 +23,23 @@ class Fingerprints:
     def __init__(self) -> None:
         """Know of none."""
         self._pages: dict[int, array[int]] = {}
+        self._few: dict[int, dict[int, int]] = {}
+        """Pages of which only some numbers were seen, by place: numbers that lie far apart are forged or damaged."""
 
     def add(self, number: int, fingerprint: int) -> int:
         """Remember the first fingerprint of a number and return the one that is remembered, 0 if it is new."""
-        page = self._pages.setdefault(number // _PAGE, array("Q"))
-        if not page:
-            page.frombytes(bytes(8 * _PAGE))
-        before = page[number % _PAGE]
+        at, place = divmod(number, _PAGE)
+        page = self._pages.get(at)
+        if page is None:
+            few = self._few.setdefault(at, {})
+            if len(few) < _FEW or place in few:
+                before = few.get(place, 0)
+                few.setdefault(place, fingerprint or 1)
+                return before
+            page = self._page(at)
+        before = page[place]
         if not before:
-            page[number % _PAGE] = fingerprint or 1
+            page[place] = fingerprint or 1
         return before
 
     def add_all(self, first: int, fingerprints: array[int]) -> bool:
@@ -40,44 +50,59 @@ class Fingerprints:
         if 0 in fingerprints:
             return False
         stretches = []
-        at = 0
-        while at < len(fingerprints):
-            place = (first + at) % _PAGE
-            count = min(_PAGE - place, len(fingerprints) - at)
-            page = self._pages.get((first + at) // _PAGE)
+        done = 0
+        while done < len(fingerprints):
+            at, place = divmod(first + done, _PAGE)
+            count = min(_PAGE - place, len(fingerprints) - done)
+            page = self._pages.get(at)
             if page is not None and page[place : place + count].count(0) < count:
                 return False
-            stretches.append((at, place, count))
-            at += count
-        for at, place, count in stretches:
-            page = self._pages.setdefault((first + at) // _PAGE, array("Q"))
-            if not page:
-                page.frombytes(bytes(8 * _PAGE))
-            page[place : place + count] = fingerprints[at : at + count]
+            if any(place <= seen < place + count for seen in self._few.get(at, ())):
+                return False
+            stretches.append((at, place, fingerprints[done : done + count]))
+            done += count
+        for at, place, some in stretches:
+            self._page(at)[place : place + len(some)] = some
         return True
+
+    def _page(self, at: int) -> array[int]:
+        page = self._pages.get(at)
+        if page is None:
+            page = self._pages[at] = array("Q", bytes(8 * _PAGE))
+            for place, fingerprint in self._few.pop(at, {}).items():
+                page[place] = fingerprint
+        return page
 
     def __contains__(self, number: object) -> bool:
         """Tell whether a number was seen."""
         if not isinstance(number, int):
             return False
-        page = self._pages.get(number // _PAGE)
-        return bool(page and page[number % _PAGE])
+        at, place = divmod(number, _PAGE)
+        page = self._pages.get(at)
+        return bool(page[place]) if page is not None else place in self._few.get(at, ())
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """Yield the stretches (first, last) of numbers that were seen, ascending."""
         first = last = None
-        for at in sorted(self._pages):
-            for offset, value in enumerate(self._pages[at]):
-                if not value:
-                    continue
-                number = at * _PAGE + offset
-                if last is None or number != last + 1:
-                    if first is not None and last is not None:
-                        yield first, last
-                    first = number
-                last = number
+        for begin, end in self._stretches():
+            if last is None or begin != last + 1:
+                if first is not None and last is not None:
+                    yield first, last
+                first = begin
+            last = end
         if first is not None and last is not None:
             yield first, last
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield the same page by page, and number by number where one is not full."""
+        for at in sorted(self._pages.keys() | self._few.keys()):
+            page, begin = self._pages.get(at), at * _PAGE
+            if page is None:
+                yield from ((begin + place, begin + place) for place in sorted(self._few[at]))
+            elif 0 not in page:
+                yield begin, begin + _PAGE - 1
+            else:
+                yield from ((begin + place, begin + place) for place, value in enumerate(page) if value)
 
     def gaps(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Yield the stretches of numbers from `first` to `last` that were not seen, ascending."""

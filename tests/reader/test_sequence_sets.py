@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from array import array
 from itertools import pairwise
 
 from hypothesis import given
@@ -39,6 +41,48 @@ def test_first_fingerprint_stays(pairs: list[tuple[int, int]]) -> None:
     for number, fingerprint in pairs:
         assert seen.add(number, fingerprint) == plain.get(number, 0)
         plain.setdefault(number, fingerprint or 1)
+
+
+_runs = st.lists(st.tuples(st.integers(1, _FAR), st.integers(1, 200) | st.integers(4000, 5000)), max_size=12)
+
+
+@given(_runs, _numbers)
+def test_runs(runs: list[tuple[int, int]], numbers: list[int]) -> None:
+    """Numbers that follow one another are taken in at once if none was seen, and else none of them is."""
+    seen, bits, plain = Fingerprints(), NumberSet(), dict[int, int]()
+    for at, (first, count) in enumerate(runs):
+        for number in numbers[5 * at : 5 * at + 5]:
+            assert bits.add(number) == (number not in plain)
+            assert seen.add(number, 7) == plain.get(number, 0)
+            plain.setdefault(number, 7)
+        every = range(first, first + count)
+        new = plain.keys().isdisjoint(every)
+        assert seen.add_all(first, array("Q", [number + 1 for number in every])) == new
+        assert bits.add_all(first, first + count - 1) == new
+        if new:
+            plain |= {number: number + 1 for number in every}
+    assert spread(list(seen.ranges())) == sorted(plain)
+    assert all(seen.add(number, 9) == fingerprint for number, fingerprint in plain.items())
+    assert all(number in bits for number in plain)
+
+
+def test_a_fingerprint_of_nothing_is_taken_by_itself() -> None:
+    """A fingerprint of 0 stands for a number that was not seen, so a run with one is not taken in at once."""
+    seen = Fingerprints()
+    assert not seen.add_all(5, array("Q", [1, 0, 3]))
+    assert 5 not in seen
+
+
+def test_numbers_far_apart_cost_little() -> None:
+    """A hundred thousand forged numbers, each of a page of its own, take no page each: those would be 3 GB."""
+    seen = Fingerprints()
+    tracemalloc.start()
+    for number in range(100_000):
+        assert seen.add(number * 2**40 + 1, 5) == 0
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 100 << 20
+    assert len(list(seen.ranges())) == 100_000
 
 
 @given(_ranges, _ranges)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,32 @@ def test_the_same_answers(
     assert [status for status, *_ in alone] == [1] * 4
     several(3)
     assert answers() == alone
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_standard_input(
+    capsys: pytest.CaptureFixture[str], several: Callable[[int], None], tmp_path: Path, processes: int
+) -> None:
+    """What comes through a pipe is read by several processes too."""
+    content = b"".join(_log())
+    (tmp_path / "logs.jsonl").write_bytes(content)
+    (from_file,) = Told(capsys, "verify", "--json", "--from", str(tmp_path)).json
+    several(processes)
+    reads, writes = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writes, "wb") as file:
+            file.write(content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        (found,) = Told(capsys, "verify", "--json", "--from", f"/dev/fd/{reads}").json
+    finally:
+        os.close(reads)
+        writer.join()
+    assert found["streams"] == from_file["streams"]
+    assert len(found["damaged"]) == len(from_file["damaged"])
 
 
 def test_the_same_error(tmp_path: Path, capsys: pytest.CaptureFixture[str], several: Callable[[int], None]) -> None:

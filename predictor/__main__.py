@@ -128,8 +128,8 @@ def _indented(text: str) -> str:
 
 def _no_verb(given: str, verbs: Sequence[str]) -> str:
     if given.endswith(".onnx") or Path(given).exists():
-        return f"{given!r} is no verb; to serve it: predictor serve {shlex.quote(given)}"
-    return f"{given!r} is no verb; wanted one of {', '.join(verbs)}; see predictor --help"
+        return f"{given!r} is not a verb; to serve it: predictor serve {shlex.quote(given)}"
+    return f"{given!r} is not a verb; wanted one of {', '.join(verbs)}; see predictor --help"
 
 
 def _serve(settings: Settings) -> int:

@@ -151,7 +151,7 @@ def _check_protocol(variable: str, value: str) -> None:
 def _check_url(variable: str, url: str) -> None:
     if not urls.usable(url):
         msg = (
-            f"{variable} is no URL that can be used (it is not shown, since a password may be in it), "
+            f"{variable} is not a usable URL (it is not shown, since a password may be in it), "
             "wanted an http:// or https:// URL such as http://127.0.0.1:4318"
         )
         if "@" in url:
@@ -176,7 +176,7 @@ def _headers(variable: str, value: str) -> dict[str, str]:
         content = unquote(content.strip())
         if not equals or not _HEADER_NAME.fullmatch(name.strip()) or not content.isprintable():
             # The value may be a secret, so the sentence names the place only.
-            msg = f"{variable}: entry {number} is no header, wanted name=value,name=value with URL-encoded values"
+            msg = f"{variable}: entry {number} is not a header, wanted name=value,name=value with URL-encoded values"
             raise ValueError(msg)
         headers[name.strip()] = content
     return headers

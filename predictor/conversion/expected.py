@@ -58,7 +58,7 @@ class ExpectedColumns:
             return self._labels[int(text)]
         listed = ", ".join(self._labels[:8])
         msg = (
-            f"{value!r} is expected, which is none of the labels {listed}; wanted a column of labels, of their places "
+            f"{value!r} is expected, which is not one of the labels {listed}; wanted a column of labels, their places "
             "from 0 on, or a column for each label's probability"
         )
         raise ValueError(msg)

@@ -27,7 +27,7 @@ Record = dict[str, Any]
 def parts(path: Path) -> Iterator[list[Record]]:
     """Yield the rows in their order; raises OSError, and ValueError for what is no such table."""
     if path.suffix not in SUFFIXES:
-        msg = f"{path} is no table of rows; wanted a name that ends in {', '.join(SUFFIXES)}"
+        msg = f"{path} is not a table of rows; wanted a name that ends in {', '.join(SUFFIXES)}"
         raise ValueError(msg)
     rows = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json_lines}[path.suffix](path)
     while part := list(islice(rows, PART)):

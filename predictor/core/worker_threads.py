@@ -61,7 +61,7 @@ class WorkerThreads:
     def submit(self, work: Callable[[Any], object], given: Any, /) -> None:  # noqa: ANN401 - whatever the work takes
         """Have `work(given)` run; raises RuntimeError after `shutdown`."""
         if self._closed:
-            msg = "the threads have been told to end"
+            msg = "the threads are ending"
             raise RuntimeError(msg)
         self._tasks.put((work, given))
 

@@ -45,7 +45,7 @@ def checked(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRe
 
 def not_http(reason: str) -> str:
     """Return the detail of a problem with what is no HTTP/1.1."""
-    return f"this is not HTTP/1.1 as it is taken here: {reason}"
+    return f"this is not HTTP/1.1 as this server accepts it: {reason}"
 
 
 def _fault(message: RawRequestMessage) -> Fault | None:
@@ -72,7 +72,7 @@ def _no_host(message: RawRequestMessage) -> Fault | None:
         try:
             _ = message.url.host
         except ValueError:
-            return Fault(not_http("its host is no name"), ends=True)
+            return Fault(not_http("its host is not a name"), ends=True)
     return None
 
 

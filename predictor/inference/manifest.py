@@ -22,7 +22,7 @@
     name = "sepal_length"                  # any text
     unit = "cm"                            # "1" if it has none
     sample = 5.1
-    missing = true                         # null is taken for a missing value
+    missing = true                         # null is accepted as a missing value
     log = "keep"                           # "drop" or "hash"; what the record holds instead of it
 
     [[features]]                           # a column that the model is not given
@@ -159,7 +159,7 @@ def read(path: Path, name: str | None = None, version: str | None = None) -> Man
     if path.suffix == SUFFIX and not path.is_dir():
         return Manifest(name or name_of(path.stem), version or "", (), (), Classifier(path.name), None)
     if path.is_file():
-        msg = f"{path} is no ONNX file by its name; wanted one that ends in {SUFFIX}, or a folder with a {FILE}."
+        msg = f"{path} is not named like an ONNX file; wanted a name that ends in {SUFFIX}, or a folder with a {FILE}."
         raise DescriptionError(msg)
     path = path / FILE
     try:

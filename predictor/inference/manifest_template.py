@@ -80,7 +80,7 @@ def _feature(feature: Feature) -> Iterator[str]:
     yield 'unit = "1"                       # "EUR", "a", "cm"; "1" if it has none'
     yield f"sample = {json.dumps(feature.sample)}  # a typical value"
     if feature.missing:
-        yield "missing = true                   # null is taken for a missing value"
+        yield "missing = true                   # null is accepted as a missing value"
     yield '# log = "drop"                   # keeps it out of the log; "hash" keeps a keyed hash'
 
 

@@ -103,7 +103,7 @@ def _no_model(content: bytes) -> str:
         return "it is a pointer of Git LFS, not the model itself; `git lfs pull` fetches that"
     for begin, pattern, what in _FORMATS:
         if pattern.match(content, begin):
-            return f"it is no ONNX model but {what}"
+            return f"it is not an ONNX model but {what}"
     return "" if content.strip(b"\0") else f"it is empty ({len(content)} bytes); wanted an ONNX model"
 
 
@@ -176,7 +176,7 @@ def _no_protobuf(content: bytes, text: str) -> str:
     except ValueError:
         missing = 0
         if content[:1] != _BEGINNING:
-            return f"it is no ONNX model: it begins with {content[:16]!r}"
+            return f"it is not an ONNX model: it begins with {content[:16]!r}"
     if missing:
         return f"it is cut off: {missing} bytes or more are missing after its {len(content)}; copy or download it again"
     return "it is damaged: what it holds cannot be read as an ONNX model; copy or download it again"

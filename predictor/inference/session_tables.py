@@ -41,7 +41,7 @@ def batching(table: TomlTable) -> Batching:
     wait = _wait(table) if "wait" in table else 0.0
     inline = _inline(table) if "inline" in table else 0.0
     if wait and inline:
-        table.refuse("inline", f"{inline * 1e6:g}us", "no wait beside it: what runs at once has no company to wait for")
+        table.refuse("inline", f"{inline * 1e6:g}us", "no wait with it: a row that runs at once waits for no others")
     table.close()
     return Batching(rows, wait, inline)
 

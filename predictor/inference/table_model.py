@@ -87,7 +87,7 @@ def _found_features(session: Session, about: Manifest, content: bytes) -> tuple[
             return ()
         listed = ", ".join(str(each) for each in session.signature.inputs)
         session.refuse(
-            f"its inputs are no rows of a table ({listed}); wanted (N, features), or (N, 1) for each feature"
+            f"its inputs do not form rows of a table ({listed}); wanted (N, features), or (N, 1) for each feature"
         )
     missing = takes_missing(content)
     named = zip(found, aliases([each.name for each in found]), strict=True)

@@ -34,7 +34,7 @@ def ranges(folder: Path) -> dict[str, Range]:
 
 def _ranges(table: Any) -> dict[str, Range]:  # noqa: ANN401 - whatever TOML holds
     if not isinstance(table, dict):
-        msg = "range is no table"
+        msg = "range is not a table"
         raise ValueError(msg)  # noqa: TRY004 - one error for the one who reads the file
     return {str(name): _range(str(name), value) for name, value in table.items()}
 

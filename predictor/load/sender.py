@@ -215,7 +215,9 @@ async def _served(session: aiohttp.ClientSession, plan: Plan, ended: asyncio.Eve
         mix = _MIX if labelled else [call for call in _MIX if call != "label"]
         return _Served(sample, keys[0] if keys else None, mix)
     except (aiohttp.ClientError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
-        msg = f"{plan.url}/metadata gives no sample of a row: this is no prediction server, or its model takes no rows"
+        msg = (
+            f"{plan.url}/metadata gives no sample of a row: this is not a prediction server, or its model takes no rows"
+        )
         raise ValueError(msg) from error
 
 

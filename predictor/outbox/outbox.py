@@ -257,7 +257,7 @@ class Outbox:
 
     def _fail(self, error: OSError) -> OutboxError:
         self._failure = self._failed(error)
-        self._say("%s; nothing is taken until that is mended, which is tried every second", self._failure)
+        self._say("%s; nothing is accepted until that is mended, which is tried every second", self._failure)
         return self._failure
 
     def _failed(self, error: OSError) -> OutboxError:

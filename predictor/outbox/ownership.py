@@ -218,7 +218,7 @@ def _take(files: StreamFiles) -> Owned | None:
             _say("has segments and no lock, so it is left as it is", files.path)
         return None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
-        _say("has a lock that is no file, so it is left as it is", files.path)
+        _say("has a lock that is not a file, so it is left as it is", files.path)
     elif _lock(fd, files.lock):
         return Owned(files, fd, adopted=True)
     os.close(fd)

@@ -69,7 +69,9 @@ class Watch:
         if abs(moved) > self._step:
             self._began, self._trusted = at, False
             if self._throttle.due():
-                log.warning("the wall clock was set by %+.0f s: what is there gets PREDICTOR_KEEP_AGE anew", moved)
+                log.warning(
+                    "the wall clock was set by %+.0f s: what is there is kept for PREDICTOR_KEEP_AGE again", moved
+                )
         return Elapsed(now, at - self._began, self._trusted)
 
 

@@ -38,7 +38,7 @@ def _array(decoder: msgspec.json.Decoder[list[_T]], attributes: Mapping[str, Any
     try:
         return decoder.decode(attributes.get(name, "[]"))
     except msgspec.MsgspecError as error:
-        msg = f"{name} is no JSON array of numbers: {error}"
+        msg = f"{name} is not a JSON array of numbers: {error}"
         raise ValueError(msg) from error
 
 

@@ -68,7 +68,7 @@ def tensors_of(attributes: Mapping[str, Any], side: str) -> list[Tensor]:
         logged = _decode(attributes.get(f"prediction.{side}", "[]"))
         return [Tensor(each.name, each.datatype, tuple(each.shape), _values(each), each.sha256) for each in logged]
     except (msgspec.MsgspecError, struct.error, KeyError, UnicodeDecodeError) as error:
-        msg = f"prediction.{side} are no tensors: {error}"
+        msg = f"prediction.{side} are not tensors: {error}"
         raise ValueError(msg) from error
 
 

@@ -51,7 +51,7 @@ def age(text: str) -> int:
     if text.isascii() and text.isdigit():
         text += "s"
     if not _AGE.fullmatch(text):
-        msg = f"{text!r} is no age; wanted one such as 15m, 1h30m, 1w"
+        msg = f"{text!r} is not an age; wanted one such as 15m, 1h30m, 1w"
         raise ValueError(msg)
     return int(sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(text)) * 1e9)
 
@@ -63,7 +63,7 @@ def _rfc3339(text: str) -> int:
         when = None
     if when is None or when.tzinfo is None:
         wanted = "RFC 3339 with a zone, such as 2026-11-23T08:15:00Z, or an age such as 15m, a date such as 2026-11-23"
-        msg = f"{text.removesuffix('T00:00:00Z')!r} is no time; wanted {wanted}"
+        msg = f"{text.removesuffix('T00:00:00Z')!r} is not a time; wanted {wanted}"
         raise ValueError(msg)
     since = when - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

@@ -156,7 +156,7 @@ async def _within(seconds: float, steps: Coroutine[Any, Any, None]) -> None:
     ending = asyncio.ensure_future(steps)
     await asyncio.wait((ending,), timeout=seconds)
     if not ending.done():
-        _logger.error("the shutdown has not ended in %g s and is broken off; the next start closes the stream", seconds)
+        _logger.error("the shutdown has not ended in %g s and is aborted; the next start closes the stream", seconds)
         _exit(_UNFINISHED)
     await ending
 

@@ -112,7 +112,7 @@ def instruments(book: LogService, catalog: Catalog, refusals: Mapping[Kind, int]
         ),
         Instrument("predictor.log.records", "{record}", "Records of the stream.", lambda: book.stream.sequence),
         Instrument("predictor.log.shipped", "{record}", "Records accepted by the sink.", lambda: logs.shipped),
-        Instrument("predictor.log.retried", "{request}", "Requests in vain.", lambda: logs.retried),
+        Instrument("predictor.log.retried", "{request}", "Failed requests.", lambda: logs.retried),
         Instrument("predictor.log.refused", "{record}", "Records refused by the sink.", lambda: logs.refused),
         Instrument("predictor.log.lost", "{record}", "Records declared lost.", lambda: book.stream.lost),
         Instrument("predictor.log.unrecorded", "{row}", "Refusals without a record.", lambda: book.refusals.unrecorded),

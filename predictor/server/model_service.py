@@ -181,7 +181,7 @@ class ModelService:
         """Refuse to take a model's folder for a folder of models since its description is gone for a moment."""
         whole = self._places.get(self._settings.model)
         if whole and whole.served and self._settings.model not in {source.path for source in sources}:
-            msg = f"{self._settings.model} is no model any more"
+            msg = f"{self._settings.model} is no longer a model"
             raise ModelError(msg)
 
     async def _look(self, source: Source, *, asked: bool) -> None:
@@ -226,7 +226,7 @@ class ModelService:
         if new and old:
             operator_log.say(f"{new} ({digest}) is served in place of {old}")
         else:
-            operator_log.say(f"{new} ({digest}) is served" if new else f"{old} is served no more")
+            operator_log.say(f"{new} ({digest}) is served" if new else f"{old} is no longer served")
 
     def _change(self, added: list[ServedVersion], removed: list[ServedVersion]) -> None:
         self.catalog.missing = next((place.reason for place in self._places.values() if place.reason), None)

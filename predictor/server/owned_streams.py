@@ -62,7 +62,7 @@ class OwnedStreams:
                 raise
             if self._throttle.due():
                 _logger.error(  # noqa: TRY400 - not worth a traceback
-                    "PREDICTOR_OUTBOX is %r and has no room: %s; nothing is taken until it has, which is tried every "
+                    "PREDICTOR_OUTBOX is %r and has no room: %s; nothing is accepted until then, which is tried every "
                     "second, and what is there is shipped",
                     str(self._root),
                     error.strerror,

@@ -136,7 +136,7 @@ def reason(stream_id: str, unproved: Unproved, *, too_many: bool) -> str:
     answer = unproved.answer
     if too_many:
         why = (
-            f"more than {MOST_BELIEVED} of the last {RECENT} records are refused, which is taken for an outage until "
+            f"more than {MOST_BELIEVED} of the last {RECENT} records are refused, which counts as an outage until "
             f"the first of them is accepted or `predictor log rejected --accept` is given"
         )
     else:

@@ -46,7 +46,7 @@ def test_init_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     assert main(["init", str(broken), str(tmp_path / "other")]) == 2
-    assert "broken.onnx: it is no ONNX model" in capsys.readouterr().err
+    assert "broken.onnx: it is not an ONNX model" in capsys.readouterr().err
 
 
 def test_serve_a_path(outbox: Path, tmp_path: Path) -> None:

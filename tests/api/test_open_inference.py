@@ -312,7 +312,7 @@ async def test_refusals_of_binary_data(here: Here) -> None:
     length = headers[LENGTH]
     cases = {
         "has binary_data_size 32, but 28 bytes are left": (body[:-4], length),
-        "36 bytes are behind the JSON, but the inputs' binary_data_size are 32 together": (body + b"abcd", length),
+        "36 bytes follow the JSON, but the inputs' binary_data_size are 32 together": (body + b"abcd", length),
         "wanted a number up to the": (body, "1000"),
         f"{LENGTH} is '-4'": (body, "-4"),
         f"{LENGTH} is '{length}.'": (body, f"{length}."),

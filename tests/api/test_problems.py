@@ -243,7 +243,7 @@ async def test_unknown_expectation(here: Here, outbox: Path) -> None:
 async def test_not_http(here: Here, outbox: Path, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
     """What is no HTTP/1.1 is a 400 problem and the end of the connection, without a record or a line of the log."""
     (answer,) = answers(await raw(here.port, sent))
-    assert "this is not HTTP/1.1 as it is taken here" in problem(answer, 400, "bad-request")
+    assert "this is not HTTP/1.1 as this server accepts it" in problem(answer, 400, "bad-request")
     assert len(records(outbox)) == 1
     assert not caplog.records
 

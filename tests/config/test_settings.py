@@ -210,7 +210,7 @@ def test_endpoint_of_a_signal() -> None:
 def test_endpoint_that_is_no_url(variable: str, url: str) -> None:
     """An endpoint that is no HTTP URL is refused with an example, and no part of it is repeated."""
     sentence = refusal(**{variable: url})
-    assert sentence.startswith(f"{variable} is no URL that can be used (it is not shown")
+    assert sentence.startswith(f"{variable} is not a usable URL (it is not shown")
     assert "wanted an http:// or https:// URL such as http://127.0.0.1:4318" in sentence
     assert "secret" not in sentence
     assert "cret@" not in sentence
@@ -337,7 +337,7 @@ def test_headers() -> None:
 def test_bad_headers(given: str) -> None:
     """A bad header is refused by its place: its value may be a secret."""
     sentence = refusal(**HERE, OTEL_EXPORTER_OTLP_HEADERS=f"ok=1,{given}")
-    assert sentence.startswith("OTEL_EXPORTER_OTLP_HEADERS: entry 2 is no header, wanted name=value")
+    assert sentence.startswith("OTEL_EXPORTER_OTLP_HEADERS: entry 2 is not a header, wanted name=value")
     assert "s3cret" not in sentence
 
 

@@ -237,7 +237,7 @@ def test_one_sentence(
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("rows.txt", "", "is no table of rows; wanted a name that ends in .parquet, .csv, .jsonl"),
+        ("rows.txt", "", "is not a table of rows; wanted a name that ends in .parquet, .csv, .jsonl"),
         ("rows.csv", "x_0,y\n1,2,3\n", "line 2: it has not as many values as the first line has names"),
         ("rows.csv", "x_0,y\n", "has no rows"),
         ("rows.jsonl", "[1]\n", "line 1: Expected `object`, got `array`; wanted an object"),

@@ -238,7 +238,7 @@ async def test_control_has_tokens_of_its_own(outbox: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("short", "line 1 of .* is no token, wanted 16 or more ASCII characters"),
+        ("short", "line 1 of .* is not a token, wanted 16 or more ASCII characters"),
         (f"{_TOKEN}\nwith a space in it all", "line 2 of .* is no token"),
         ("# none\n", "it holds none"),
         (None, "No such file or directory"),

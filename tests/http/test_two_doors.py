@@ -26,7 +26,7 @@ SETTINGS = {
     "PREDICTOR_DEADLINE": "3s",
 }
 PATIENCE = 60.0  # s
-NOT_HTTP = "this is not HTTP/1.1 as it is taken here"
+NOT_HTTP = "this is not HTTP/1.1 as this server accepts it"
 QUIET = 1.0  # s without another byte, after which nothing more is expected
 NUMBER = 200
 LONGEST = 20_000  # bytes of a hostile request; longer ones are test_attack.py's

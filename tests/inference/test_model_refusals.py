@@ -258,26 +258,38 @@ AGAIN = "copy or download it again."
     [
         (b"", "it is empty (0 bytes); wanted an ONNX model."),
         (bytes(100), "it is empty (100 bytes); wanted an ONNX model."),
-        (b"no model", "it is no ONNX model: it begins with b'no model'."),
-        (b"<!DOCTYPE html>\n<html>", "it is no ONNX model: it begins with b'<!DOCTYPE html>\\n'."),
+        (b"no model", "it is not an ONNX model: it begins with b'no model'."),
+        (b"<!DOCTYPE html>\n<html>", "it is not an ONNX model: it begins with b'<!DOCTYPE html>\\n'."),
         (
             b"\x80\x04\x95" + bytes(60),
-            "it is no ONNX model but a pickle, of scikit-learn or PyTorch perhaps; convert it, as skl2onnx does.",
+            "it is not an ONNX model but a pickle, of scikit-learn or PyTorch perhaps; convert it, as skl2onnx does.",
         ),
         (
             b"PK\x03\x04" + bytes(60),
-            "it is no ONNX model but a ZIP archive, of PyTorch or Keras perhaps; torch.onnx or tf2onnx converts it.",
+            (
+                "it is not an ONNX model but a ZIP archive, of PyTorch or Keras perhaps; "
+                "torch.onnx or tf2onnx converts it."
+            ),
         ),
-        (b"\x89HDF\r\n" + bytes(60), "it is no ONNX model but a file of HDF5, of Keras perhaps; tf2onnx converts it."),
-        (b"\x1f\x8b\x08" + bytes(60), "it is no ONNX model but compressed by gzip; unpack it."),
-        (b" \0\0\0TFL3" + bytes(60), "it is no ONNX model but a model of TensorFlow Lite; tf2onnx converts it."),
+        (
+            b"\x89HDF\r\n" + bytes(60),
+            "it is not an ONNX model but a file of HDF5, of Keras perhaps; tf2onnx converts it.",
+        ),
+        (b"\x1f\x8b\x08" + bytes(60), "it is not an ONNX model but compressed by gzip; unpack it."),
+        (b" \0\0\0TFL3" + bytes(60), "it is not an ONNX model but a model of TensorFlow Lite; tf2onnx converts it."),
         (
             b"\x1c\0\0\0ORTM" + bytes(60),
-            "it is no ONNX model but a model in ONNX Runtime's own format; serve the ONNX file that it was made of.",
+            (
+                "it is not an ONNX model but a model in ONNX Runtime's own format; "
+                "serve the ONNX file that it was made of."
+            ),
         ),
         (
             b'@\0\0\0\0\0\0\0{"a":{}}',
-            "it is no ONNX model but a file of safetensors, which has weights and no graph; export the model to ONNX.",
+            (
+                "it is not an ONNX model but a file of safetensors, which has weights and no graph; "
+                "export the model to ONNX."
+            ),
         ),
         (POINTER, "it is a pointer of Git LFS, not the model itself; `git lfs pull` fetches that."),
         (WHOLE[:-10], f"it is cut off: 10 bytes or more are missing after its {len(WHOLE) - 10}; {AGAIN}"),
@@ -411,7 +423,9 @@ def test_refuses_a_missing_file(tmp_path: Path) -> None:
 def test_refuses_a_file_of_another_name(tmp_path: Path) -> None:
     """A file whose name does not end in .onnx is no folder either, and the sentence says what was wanted."""
     (tmp_path / "model.pkl").write_bytes(b"x")
-    with pytest.raises(DescriptionError, match=r"model.pkl is no ONNX file by its name; wanted one that ends in .onnx"):
+    with pytest.raises(
+        DescriptionError, match=r"model.pkl is not named like an ONNX file; wanted a name that ends in .onnx"
+    ):
         load(tmp_path / "model.pkl")
 
 

@@ -170,7 +170,7 @@ def test_a_run_that_was_ended(table: Table) -> None:
     (table.folder / table.names()[-1]).unlink()
     (table.folder / second).unlink()
     (table.folder.parent / "files" / "logs.jsonl").write_bytes(b"".join(lines(stream, [stream.closed()])))
-    assert f"did not write all of {stream.id} 1-4, which the log has no more" in table.append(status=1)
+    assert f"did not write all of {stream.id} 1-4, which the log no longer has" in table.append(status=1)
 
 
 def test_what_may_still_come(table: Table) -> None:

@@ -302,7 +302,7 @@ def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> Non
     [
         (
             ("list", "--since", "yesterday"),
-            "predictor log list: argument --since: 'yesterday' is no time; wanted RFC 3339",
+            "predictor log list: argument --since: 'yesterday' is not a time; wanted RFC 3339",
         ),
         (
             ("list", "--since", "2025-10-09T00:00:00"),
@@ -321,7 +321,7 @@ def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], where: str) -> Non
         (("show",), "predictor: one of JOB_ID and --key is wanted"),
         (
             ("export", "log.txt"),
-            "predictor log export: argument FILE: 'log.txt' is no file to export to; wanted a name",
+            "predictor log export: argument FILE: 'log.txt' is not a file to export to; wanted a name",
         ),
         (
             ("export", "a.csv", "--labels", "a,,b"),
@@ -464,7 +464,7 @@ def test_dates() -> None:
     """A date is its beginning, in UTC."""
     assert moment("2025-10-09") == moment("2025-10-09T00:00:00Z")
     for text in ("2025-13-01", "1x", "h", "", "-1h", "1h-", "2025-10"):
-        with pytest.raises(ValueError, match="is no time; wanted RFC 3339"):
+        with pytest.raises(ValueError, match="is not a time; wanted RFC 3339"):
             moment(text)
 
 

@@ -310,7 +310,7 @@ def test_whole_or_not_there(
     target.write_text("before")
     where = lay_out("files", tmp_path, lines(stream, [stream.prediction(output="[0.1,", label="setosa")]))
     assert cli.main(["export", str(target), "--from", where]) == 2
-    assert "number 1: prediction.output is no JSON array of numbers" in capsys.readouterr().err
+    assert "number 1: prediction.output is not a JSON array of numbers" in capsys.readouterr().err
     (tmp_path / "files" / "logs.jsonl").write_bytes(b"".join(lines(stream, stream.predictions(3))))
     monkeypatch.setattr("predictor.reader.export.learned.Learned.rows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

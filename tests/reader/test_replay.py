@@ -298,7 +298,7 @@ async def test_redacted(capsys: pytest.CaptureFixture[str], outbox: Path, tmp_pa
         await ask(here, irises(3))
     status, out, err = replay(capsys, outbox, model)
     assert (status, out) == (2, "")
-    assert "3 a feature that the model wants is dropped or hashed in the log" in err
+    assert "3 a feature that the model needs is dropped or hashed in the log" in err
     features = ("petal_length", "petal_width")
     other = write(tmp_path / "petals", identity(), features=features)
     assert found(capsys, outbox, other)["replayed"] == 3

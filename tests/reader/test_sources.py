@@ -186,7 +186,7 @@ def test_what_is_no_regular_file(tmp_path: Path, name: str) -> None:
     os.mknod(tmp_path / name, stat.S_IFSOCK | 0o600)
     where = source(str(tmp_path))
     assert numbers(where.read(ALL)) == [1]
-    assert where.passed_over == [f"{tmp_path / name} was not read: it is no regular file"]
+    assert where.passed_over == [f"{tmp_path / name} was not read: it is not a regular file"]
 
 
 @pytest.mark.parametrize("name", ["collector.log", "collector.log.1.gz"])

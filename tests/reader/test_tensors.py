@@ -125,5 +125,5 @@ async def test_a_row_each(outbox: Path, tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"name":"x","datatype":"FP99","shape":[1],"base64":"AAAA"}]', "["])
 def test_what_are_no_tensors(text: str) -> None:
     """An attribute that holds something else is refused by a sentence."""
-    with pytest.raises(ValueError, match=r"prediction\.inputs are no tensors"):
+    with pytest.raises(ValueError, match=r"prediction\.inputs are not tensors"):
         tensors_of({"prediction.inputs": text}, "inputs")

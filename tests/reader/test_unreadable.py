@@ -63,7 +63,7 @@ def test_a_segment_that_is_no_file(tmp_path: Path, odd: str) -> None:
     where, place = _log("outbox", tmp_path)
     ODD[odd](place)
     report = verify(source(where), ALL)
-    assert report.damaged == [f"{place}: it is no regular file"]
+    assert report.damaged == [f"{place}: it is not a regular file"]
     assert report.records == 5
     assert not report.sound
 
@@ -86,7 +86,7 @@ def test_every_verb_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     ODD[odd](place)
     more = {"show": ["job"], "export": [str(tmp_path / "out.csv")]}.get(verb, [])
     told = Told(capsys, verb, *more, "--from", where)
-    assert f"{place}: it is no regular file" in told.err
+    assert f"{place}: it is not a regular file" in told.err
     assert verb != "export" or told.status == 1
 
 
@@ -128,8 +128,8 @@ def test_what_is_no_stream_in_an_outbox(tmp_path: Path) -> None:
     (streams / "notes.txt").write_text("mine")
     (streams / "ended.jsonl").write_text("")
     report = verify(source(where), ALL)
-    assert [sentence.partition(": ")[2] for sentence in report.damaged] == ["it is no folder of a stream"] * 2
-    assert report.passed_over == [f"{streams / 'notes.txt'} was not read: it is no folder of a stream"]
+    assert [sentence.partition(": ")[2] for sentence in report.damaged] == ["it is not the folder of a stream"] * 2
+    assert report.passed_over == [f"{streams / 'notes.txt'} was not read: it is not the folder of a stream"]
 
 
 @pytest.mark.parametrize("verb", ["verify", "list", "export"])

@@ -154,7 +154,7 @@ def test_a_shutdown_that_hangs_is_broken_off(outbox: Path) -> None:
     hang = "async def hang(self):\n    await asyncio.sleep(3600)\nlog_service.LogService.close = hang"
     with patched_process.server(outbox, _SHORT + hang, PREDICTOR_DRAIN="100ms") as server:
         assert server.terminate() == 1
-    assert any("the shutdown has not ended in 0.3 s and is broken off" in line for line in server.stderr_lines)
+    assert any("the shutdown has not ended in 0.3 s and is aborted" in line for line in server.stderr_lines)
 
 
 def test_a_shutdown_whose_loop_hangs_is_broken_off(outbox: Path) -> None:

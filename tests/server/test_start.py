@@ -164,11 +164,11 @@ def test_demo(outbox: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "answer"),
     [
-        ("model.onnx", "'model.onnx' is no verb; to serve it: predictor serve model.onnx"),
-        (str(IRIS), f"{str(IRIS)!r} is no verb; to serve it: predictor serve {IRIS}"),
+        ("model.onnx", "'model.onnx' is not a verb; to serve it: predictor serve model.onnx"),
+        (str(IRIS), f"{str(IRIS)!r} is not a verb; to serve it: predictor serve {IRIS}"),
         (
             "predict",
-            "'predict' is no verb; wanted one of serve, check, init, load, log, openapi, healthcheck, completion",
+            "'predict' is not a verb; wanted one of serve, check, init, load, log, openapi, healthcheck, completion",
         ),
     ],
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ABOUT = """\
 Predictions, each of which is logged before it is answered.
 
-HEAD works where GET does not predict; a slash behind the path of a call means the same call. Bodies may be compressed
+HEAD works where GET does not predict; a trailing slash in the path makes no difference. Bodies may be compressed
 with gzip or deflate. Another method at a path is answered with 405 and `Allow`, another path with 404.
 Numbers in answers are the model's own, unrounded."""
 _TAGS = {

@@ -64,13 +64,13 @@ DOCUMENTS: Mapping[tuple[str, str], Document] = {
         "v2", "The same of one version", messages.ModelReady, readiness=True
     ),
     ("POST", "/v2/repository/index"): Document(
-        "repository", "Every version that lies in the files", messages.IndexedVersion, many=True
+        "repository", "Every version on the disk", messages.IndexedVersion, many=True
     ),
     ("POST", "/v2/repository/models/{model}/load"): Document(
         "repository", "Serve the newest files of a model", messages.ModelLoaded
     ),
     ("POST", "/v2/repository/models/{model}/unload"): Document(
-        "repository", "Serve a model no more", messages.ModelUnloaded
+        "repository", "Stop serving a model", messages.ModelUnloaded
     ),
     ("GET", "/v1/models"): Document("v1", "The names of all models", messages.ModelNames),
     ("GET", "/v1/models/{model}"): Document(

@@ -37,7 +37,7 @@ PARAMETERS: dict[str, Schema] = {
     "Inference-Header-Content-Length": {
         "name": "Inference-Header-Content-Length",
         "in": "header",
-        "description": "How many bytes of the body are JSON, if data of tensors stands behind it",
+        "description": "How many bytes of the body are JSON, if tensor data follows it",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
 }

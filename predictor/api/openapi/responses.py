@@ -120,5 +120,5 @@ HEADERS: dict[str, Schema] = {
     "Inference-Header-Content-Length": _text("How many bytes of the body are JSON", pattern="^[0-9]+$"),
     "Retry-After": _text("Seconds after which another try makes sense", pattern="^[0-9]+$"),
     "WWW-Authenticate": _text("How a token is sent", const="Bearer"),
-    "Accept-Encoding": _text("The codings that are taken"),
+    "Accept-Encoding": _text("The supported codings"),
 }

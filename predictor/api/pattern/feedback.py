@@ -168,5 +168,7 @@ def _job_id(given: str) -> str:
     except ValueError:
         job_id = ""
     if job_id != given.lower():
-        raise Problem(Kind.INVALID_DATA, f"{given!r} is no job id; wanted the job_id of a prediction's answer, a UUID")
+        raise Problem(
+            Kind.INVALID_DATA, f"{given!r} is not a job id; wanted the job_id of a prediction's answer, a UUID"
+        )
     return job_id

@@ -127,7 +127,7 @@ class InferCodec:
             except (ValueError, msgspec.ValidationError) as error:
                 raise unfit_data(tensor.name, tensor.datatype, tensor.shape, _said(error)) from None
         if at != len(binary):
-            detail = f"{len(binary)} bytes are behind the JSON, but the inputs' binary_data_size are {at} together"
+            detail = f"{len(binary)} bytes follow the JSON, but the inputs' binary_data_size are {at} together"
             raise Problem(Kind.INVALID_DATA, detail)
         return found
 
@@ -184,7 +184,7 @@ def _of_binary(tensor: InputTensor, size: object, rest: memoryview) -> Slices[ND
         msg = "has both data and binary_data_size"
         raise ValueError(msg)
     if not isinstance(size, int) or not 0 <= size <= len(rest):
-        msg = f"has binary_data_size {str(size)[:_DIGITS]}, but {len(rest)} bytes are left behind the JSON"
+        msg = f"has binary_data_size {str(size)[:_DIGITS]}, but {len(rest)} bytes are left after the JSON"
         raise ValueError(msg)
     return from_binary(rest[:size], tensor.datatype, tensor.shape)
 

@@ -53,7 +53,7 @@ class Repository(Protocol):
         """Serve the newest files of a model; raises Problem."""
 
     async def unload(self, name: str) -> None:
-        """Serve a model no more; raises Problem."""
+        """Stop serving a model; raises Problem."""
 
 
 class RepositoryMessage(msgspec.Struct):
@@ -83,7 +83,7 @@ class RepositoryCalls:
         return json_answer({"name": model, "load": True})
 
     async def unload(self, model: str, body: bytes) -> Answer:
-        """Serve a model no more; raises Problem."""
+        """Stop serving a model; raises Problem."""
         _read(body)
         await self.unload_model(model)
         return json_answer({"name": model, "unload": True})
@@ -97,12 +97,12 @@ class RepositoryCalls:
         """Serve the newest files of a model; raises Problem, also for parameters that ask for another one."""
         for name in parameters or ():
             if name.startswith(NOT_TAKEN):
-                detail = f"the parameter {name[:100]!r} was given, but only what lies in the repository is loaded"
+                detail = f"the parameter {name[:100]!r} was given, but only files of the repository are loaded"
                 raise Problem(Kind.INVALID_DATA, detail)
         await self._repository.load(model)
 
     async def unload_model(self, model: str) -> None:
-        """Serve a model no more; raises Problem."""
+        """Stop serving a model; raises Problem."""
         await self._repository.unload(model)
 
 

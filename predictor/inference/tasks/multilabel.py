@@ -24,7 +24,9 @@ def load(source: Source, outputs: Sequence[str]) -> NamedNumbers:
     session, labels = source.session, source.about.labels
     found = sizes(session, outputs, source.rows)
     if None in found.values():
-        session.refuse(f"its outputs {', '.join(map(repr, outputs))} are no numbers a row; wanted one for each label")
+        session.refuse(
+            f"its outputs {', '.join(map(repr, outputs))} are not numbers for each row; wanted one for each label"
+        )
     names = labels or names_of(found)
     squeeze = sigmoid if source.about.activation == "sigmoid" and not _made_so(source, outputs) else None
 

@@ -22,7 +22,9 @@ def load(source: Source, outputs: Sequence[str], names: Sequence[str] = ()) -> N
         session.output_type(name)
     found = sizes(session, outputs, source.rows)
     if strange := [name for name, size in found.items() if size is None]:
-        session.refuse(f"its output {strange[0]!r} is no number a row; wanted one number, or a matrix (N, values)")
+        session.refuse(
+            f"its output {strange[0]!r} is not a number for each row; wanted one number, or a matrix (N, values)"
+        )
     values = names_of(found)
     if names and len(names) != len(values):
         session.refuse(f"it gives {len(values)} values a row, but {len(names)} are named: {', '.join(names)}")

@@ -57,7 +57,9 @@ def append(asked: Asked, labels: Sequence[str] = (), features: Sequence[str] = (
         for stream, kept in spool.pieces():
             run.write(stream, kept, spool)
     for part in run.unfinished:
-        lost = f"an earlier run did not write all of {part.stream} {part.first}-{part.last}, which the log has no more"
+        lost = (
+            f"an earlier run did not write all of {part.stream} {part.first}-{part.last}, which the log no longer has"
+        )
         asked.output.note(f"{run.folder.name}: {lost}")
     said = {"folder": run.folder.name, "files": run.files, "predictions": run.predictions, "feedback": run.feedback}
     if asked.output.as_json:

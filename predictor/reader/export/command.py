@@ -49,7 +49,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--feedback",
         choices=("any", "joined"),
         default="any",
-        help="joined: only predictions that feedback speaks of (default: %(default)s)",
+        help="joined: only predictions with feedback (default: %(default)s)",
     )
     names = parser.add_mutually_exclusive_group()
     names.add_argument(
@@ -61,7 +61,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _file(text: str) -> Path:
     path = Path(text)
     if path.suffix not in FORMS:
-        msg = f"{text!r} is no file to export to; wanted a name that ends in {', '.join(FORMS)}"
+        msg = f"{text!r} is not a file to export to; wanted a name that ends in {', '.join(FORMS)}"
         raise argparse.ArgumentTypeError(msg)
     if path.suffix == ".parquet":
         _need_pyarrow()
@@ -90,7 +90,7 @@ def _labels(text: str) -> tuple[str, ...]:
 def _run(asked: Asked) -> int:
     if asked.options.append:
         if asked.options.file or asked.options.only or asked.options.feedback == "joined":
-            msg = "--append takes all records, wanted neither a file nor --only nor --feedback beside it"
+            msg = "--append takes all records, wanted neither a file nor --only nor --feedback with it"
             raise ValueError(msg)
         return append(asked, *_given(asked))
     if not asked.options.file:

@@ -21,11 +21,11 @@ BATCH = 256
 SkipReason = Literal["failed", "redacted", "truncated", "features", "unreadable", "outputs"]
 WHY: dict[SkipReason, str] = {
     "failed": "had failed: there is no output to compare with",
-    "redacted": "a feature that the model wants is dropped or hashed in the log",
+    "redacted": "a feature that the model needs is dropped or hashed in the log",
     "outputs": "the model's outputs are dropped, hashed or rounded in the log: there is nothing to compare with",
     "truncated": "the row, or a tensor, was too long for its record and is cut",
-    "features": "has no feature of a name, or not as many features, as the model wants",
-    "unreadable": "input or output is no list of numbers",
+    "features": "has no feature of a name, or not as many features, as the model needs",
+    "unreadable": "input or output is not a list of numbers",
 }
 """What a person is told of each reason."""
 assert set(WHY) == set(get_args(SkipReason))  # noqa: S101 - while the module is imported: a reason without a sentence

@@ -166,7 +166,7 @@ class Files(Local):
             elif path.is_symlink() and not path.exists():
                 self._spoil(path, "it is a link to nothing")
             elif path.exists() and not path.is_file():  # a pipe would be waited for
-                self._pass_over(path, "it is no regular file")
+                self._pass_over(path, "it is not a regular file")
             elif name[3] and path.with_suffix("").exists():
                 # While a file is compressed both are there, and the new one is not whole.
                 self._pass_over(path, f"{path.stem} is there too")

@@ -126,9 +126,9 @@ class OutboxSource(Local):
         for path in _listed(self._path / layout.LAYOUT):
             if not path.is_dir():
                 if not path.is_file():
-                    self._spoil(path, "it is no folder of a stream")
+                    self._spoil(path, "it is not the folder of a stream")
                 elif path.stem != ended.STEM:
-                    self._pass_over(path, "it is no folder of a stream")
+                    self._pass_over(path, "it is not the folder of a stream")
                 continue
             files = layout.StreamFiles(path).signal("logs")
             try:
@@ -141,7 +141,7 @@ class OutboxSource(Local):
             if files.folder.is_symlink() and not files.folder.exists():
                 self._spoil(files.folder, "it is a link to nothing")
             for segment in irregular:
-                self._spoil(segment, "it is no regular file")
+                self._spoil(segment, "it is not a regular file")
             found.append(layout.StreamFiles(path))
         return found
 

@@ -109,7 +109,7 @@ def source(where: str, access: Access | None = None) -> Source:
     if where.startswith(("http://", "https://")):
         place = "the URL of Loki"  # stderr must not repeat a password
         if not urls.usable(where):
-            raise SourceError(place, "it is no URL that can be used; wanted one such as http://127.0.0.1:3100")
+            raise SourceError(place, "it is not a usable URL; wanted one such as http://127.0.0.1:3100")
         if urls.has_userinfo(where):
             raise SourceError(place, "it holds a user or a password; wanted --token-file instead")
         return Loki(where, tenant=access.tenant, token=access.token, selector=access.selector)

@@ -48,7 +48,7 @@ def proof(
     proved, settled, unknown, signed_by = [], [], [], set()
     faults = [f"the checkpoint of record {number} cannot be read" for number in digests.malformed]
     if every or keys:
-        faults += [f"record {number} is no checkpoint, and should be one" for number in digests.unsealed]
+        faults += [f"record {number} is not a checkpoint, and should be one" for number in digests.unsealed]
     for each in every:
         outcome = digests.outcomes[each.number]
         problem = keys.problem(each.key_id, each.digest, each.signature) if keys else None

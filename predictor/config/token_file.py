@@ -26,7 +26,8 @@ def read_tokens(path: Path, variable: str) -> tuple[str, ...]:
         if not token or token.startswith("#"):
             continue
         if not _TOKEN.fullmatch(token):
-            msg = f"{variable}: line {number} of {path} is no token, wanted {_LEAST} or more ASCII characters, no space"
+            wanted = f"wanted {_LEAST} or more ASCII characters, no space"
+            msg = f"{variable}: line {number} of {path} is not a token, {wanted}"
             raise ValueError(msg)
         tokens.append(token)
     if not tokens:

@@ -217,8 +217,13 @@ def test_rows_on_which_the_model_fails(tmp_path: Path, capsys: pytest.CaptureFix
             ["y"],
             "1 values are expected of a row, and the model gives 3 numbers",
         ),
-        (bare_models.churn, CHURN[0] | {"said": "flees"}, ["said"], "'flees' is expected, which is none of the labels"),
-        (bare_models.churn, CHURN[0] | {"said": 0.7}, ["said"], "0.7 is expected, which is none of the labels"),
+        (
+            bare_models.churn,
+            CHURN[0] | {"said": "flees"},
+            ["said"],
+            "'flees' is expected, which is not one of the labels",
+        ),
+        (bare_models.churn, CHURN[0] | {"said": 0.7}, ["said"], "0.7 is expected, which is not one of the labels"),
     ],
 )
 def test_one_sentence(

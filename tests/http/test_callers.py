@@ -239,7 +239,7 @@ async def test_control_has_tokens_of_its_own(outbox: Path, tmp_path: Path) -> No
     ("content", "said"),
     [
         ("short", "line 1 of .* is not a token, wanted 16 or more ASCII characters"),
-        (f"{_TOKEN}\nwith a space in it all", "line 2 of .* is no token"),
+        (f"{_TOKEN}\nwith a space in it all", "line 2 of .* is not a token"),
         ("# none\n", "it holds none"),
         (None, "No such file or directory"),
     ],

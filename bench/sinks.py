@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.live_collector import LiveCollector
@@ -11,11 +14,25 @@ from bench.pinned import YIELDING, Pinned, free_port
 from bench.variants import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.variants import Variant
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 6 << 30
+"""Bytes: what all sinks of a part hold at once, several times."""
 _SLOW = 1.0  # s before an answer of a slow sink reaches the server; its exporters give up after ten
+
+
+def _in_memory() -> Path | None:
+    """Return a new folder of a file system in memory, None if there is none with room."""
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM or _available() < _ROOM:
+        return None
+    return Path(tempfile.mkdtemp(prefix="bench-sinks-", dir=_MEMORY))
+
+
+def _available() -> int:
+    """Return the bytes of memory that can be had."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
 
 
 class Receiver:
@@ -91,8 +108,9 @@ class Sinks:
     """The sinks of one run: one Collector and one receiver shared by all, one more for each that is slow."""
 
     def __init__(self, folder: Path, core: int) -> None:
-        """Start nothing yet."""
-        self._folder, self._core = folder, core
+        """Start nothing yet; what the sinks write is in memory if there is room: the disk is the servers'."""
+        self._in_memory = _in_memory()
+        self._folder, self._core = self._in_memory or folder, core
         self._shared: dict[str, Sink] = {}
         self._own: list[Sink] = []
 
@@ -113,6 +131,8 @@ class Sinks:
         """End them all."""
         for sink in [*self._shared.values(), *self._own]:
             sink.end()
+        if self._in_memory:
+            shutil.rmtree(self._in_memory, ignore_errors=True)
 
     def _new(self, variant: Variant, folder: Path) -> LiveCollector | Receiver:
         kind = Receiver if variant.records == "events" else LiveCollector

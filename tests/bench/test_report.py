@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import protocol, rounds, running, ways
+from bench import protocol, rounds, running, sinks, ways
 from bench.alone import Cost, Costs
 from bench.pinned import BenchError
 from bench.report import goals, page, sizing, store
@@ -297,3 +297,16 @@ def test_the_figures_of_sizing_are_those_of_the_part_alone() -> None:
     assert found is not None
     assert (found.server, found.outbox, found.wire) == pytest.approx((40.0, 1800.0, 1900.0))
     assert sizing.figures({}) is None
+
+
+def test_what_sinks_write_is_in_memory_if_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is left to the servers; without room for it the sinks write where everything else is."""
+    monkeypatch.setattr(sinks, "_MEMORY", tmp_path)
+    monkeypatch.setattr(sinks, "_ROOM", 1)
+    there = sinks.Sinks(tmp_path / "run", CORE.load)
+    assert [each.name.startswith("bench-sinks-") for each in tmp_path.iterdir()] == [True]
+    there.end()
+    assert not [*tmp_path.iterdir()]
+    monkeypatch.setattr(sinks, "_ROOM", 1 << 60)
+    sinks.Sinks(tmp_path / "run", CORE.load).end()
+    assert not [*tmp_path.iterdir()]

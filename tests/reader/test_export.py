@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from predictor.reader import cli
 from predictor.reader.class_names import LearnedClasses
+from predictor.reader.export.columns import ExportColumn
+from predictor.reader.export.writers import Csv, JsonLines
 from tests.support.log_files import BASE, IRIS, SECOND, Stream, lay_out, line, lines, said
 from tests.support.server import ROOT
 
@@ -151,6 +155,25 @@ def test_csv(tmp_path: Path) -> None:
     assert [row["outlier"] for row in rows] == ["false", "false", "false", ""]
     assert [float(row["confidence"] or 0) for row in rows] == [0.8, 0.8, 0.8, 0]
     assert rows[1]["feedback_comment"] == 'no, "really"\nnot'
+
+
+@given(st.lists(st.none() | st.floats() | st.sampled_from([0.0, -0.0, 1e-5, 1e16, 5e-324]), min_size=1))
+def test_numbers_in_csv(values: list[float | None]) -> None:
+    """A number in CSV is the one that it was, to the last digit; one that is absent is empty."""
+    found = Csv([ExportColumn("x", "double"), ExportColumn("y", "int")]).render({"x": values, "y": [1] * len(values)})
+    read = [text.rpartition(",")[0] for text in found.decode().splitlines()]
+    assert [repr(float(text)) if text else None for text in read] == [
+        None if value is None else repr(value) for value in values
+    ]
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", 'b"\\'], ["é\n", "b"], ["a", "a"]])
+def test_names_in_json(names: list[str]) -> None:
+    """Whatever columns are called, their names are in each line as they are."""
+    columns = [ExportColumn(name, "int") for name in names]
+    rows = {name: [place, None] for place, name in enumerate(names)}
+    found = [json.loads(text) for text in JsonLines(columns).render(rows).splitlines()]
+    assert found == [{name: values[at] for name, values in rows.items()} for at in range(2)]
 
 
 def test_copies_once(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_components_come_in_any_order(models: str) -> None:
         mine = replace(made, objects=copy.deepcopy(made.objects))  # the rendering is shared
         for pod in mine.pods():
             for container in pod.containers:
-                for listed in ("env", "args"):  # their order is for other tests
+                for listed in ("env", "args", "ports"):  # their order means nothing, or is for other tests
                     container[listed] = sorted(container.get(listed, []), key=str)
         return {rendering.name_of(manifest): manifest for manifest in mine.objects}
 

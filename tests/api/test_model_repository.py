@@ -81,7 +81,7 @@ async def test_refusals(root: Path, outbox: Path, settings: dict[str, str]) -> N
         for parameter in ("config", "file:1/model.onnx"):
             body = {"parameters": {parameter: "{}"}}
             refused = await here.post("/v2/repository/models/price/load", json=body, headers=TOKEN)
-            assert "only what lies in the repository is loaded" in error(refused, 400)
+            assert "only files of the repository are loaded" in error(refused, 400)
         assert "wanted a JSON object" in error(await here.post("/v2/repository/index", data=b"[", headers=TOKEN), 400)
         model_repository.version(root, "price", 2, None)
         broken = await here.post("/v2/repository/models/price/load", headers=TOKEN)

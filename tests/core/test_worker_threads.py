@@ -1,4 +1,4 @@
-"""Threads that run what they are given: all at once, in order, whatever a task does, until they are told to end."""
+"""Threads that run what they are given: all at once, in order, whatever a task does, until they are threads are ending."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_what_waits_at_the_end_is_dropped() -> None:
     threads.submit(ran.append, "late")
     assert begun.wait(_PATIENCE)
     threads.shutdown()
-    with pytest.raises(RuntimeError, match="told to end"):
+    with pytest.raises(RuntimeError, match="threads are ending"):
         threads.submit(ran.append, "later")
     gate.set()
     assert _ended(there)

@@ -1,4 +1,4 @@
-"""Threads that run what they are given: all at once, in order, whatever a task does, until they are threads are ending."""
+"""Threads that run what they are given: all at once, in order, whatever a task does, until they have to end."""
 
 from __future__ import annotations
 

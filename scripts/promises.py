@@ -74,7 +74,7 @@ def faults(result: Result) -> str:
 
 def _findings(result: Result) -> str:
     findings = sum(result.figures["wrong"].values())
-    return f"**{findings:,.0f} findings**" if findings else "no finding of any kind"
+    return f"**{findings:,.0f} wrong**" if findings else "nothing wrong"
 
 
 def _power(result: Result) -> str:
@@ -82,9 +82,9 @@ def _power(result: Result) -> str:
         return "no power cut: the machine permits none"
     compared = result.figures["compared"]
     return (
-        f"{result.figures['faults']['power cut']:,.0f} power cuts; "
-        f"{compared['rows of the last second before a power cut, gone']:,.0f} rows of their last seconds gone, "
-        f"{result.figures['wrong']['acknowledged rows that are missing']:,.0f} others"
+        f"power cuts: {result.figures['faults']['power cut']:,.0f}; rows of the last second before them gone: "
+        f"{compared['rows of the last second before a power cut, gone']:,.0f}; other rows gone: "
+        f"{result.figures['wrong']['acknowledged rows that are missing']:,.0f}"
     )
 
 

@@ -108,7 +108,7 @@ def test_findings_of_chaos_are_shown() -> None:
         "wrong": {"acknowledged rows that are missing": 2, "rows under two numbers": 1},
     }
     said = promises.faults(result("chaos", figures))
-    assert said == ("9 faults of 2 kinds, 7 kills of them; 3,000 rows acknowledged, 2 of them missing; **3 findings**")
+    assert said == ("9 faults of 2 kinds, 7 kills of them; 3,000 rows acknowledged, 2 of them missing; **3 wrong**")
 
 
 def test_what_the_benchmark_measured_is_shown() -> None:

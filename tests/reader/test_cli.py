@@ -230,6 +230,7 @@ def test_verify_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path, log: S
         "lacking": [],
         "rejected_spans": 0,
         "passed_over": [],
+        "strict_faults": [],
     }
     page = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
     assert all(f"`{key}`" in page for key in (*report, *report["streams"][0]))
@@ -436,7 +437,7 @@ def test_completion(capsys: pytest.CaptureFixture[str]) -> None:
     asked = 'COMP_WORDS=(predictor log ver); COMP_CWORD=2; _predictor; echo "${COMPREPLY[@]}"; '
     asked += 'COMP_WORDS=(predictor log verify --st); COMP_CWORD=3; _predictor; echo "${COMPREPLY[@]}"'
     done = subprocess.run(["bash", "-c", script + asked], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["verify", "--state"]
+    assert done.stdout.splitlines() == ["verify", "--state --strict"]
 
 
 def test_how_to_get_what_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,9 +267,15 @@ def _as_if_killed_early(every: list[Written]) -> list[Written]:
     return [*every[:-1], end]
 
 
-@pytest.mark.parametrize(
-    ("edit", "proved"), [(_lost_at_the_end, 32), (_refused_at_the_end, 25), (_as_if_killed_early, 0)]
-)
+UNPROVED_EDITS = {
+    "lost at the end": (_lost_at_the_end, 32),
+    "refused at the end": (_refused_at_the_end, 25),
+    "as if killed early": (_as_if_killed_early, 0),
+}
+"""What an editor without a key may do so that it is no fault, and the last number that is still proved."""
+
+
+@pytest.mark.parametrize(("edit", "proved"), UNPROVED_EDITS.values(), ids=UNPROVED_EDITS)
 def test_what_is_not_found_is_said(
     judge: Callable[..., VerifyReport],
     keys: tuple[FileSigner, PublicKeys],

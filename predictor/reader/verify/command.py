@@ -14,6 +14,7 @@ from predictor.reader.time_range import shown as time
 from predictor.reader.verify import state
 from predictor.reader.verify.completeness import verify
 from predictor.reader.verify.keys import PublicKeys
+from predictor.reader.verify.proof_sentences import MOST, proofs, strict_faults
 from predictor.reader.verify.stream_state import shown, size
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ _COLUMNS = (
 )
 _FIRST_SUM, _AFTER_SUMS = 5, 10  # columns
 _FORGET_NS = 7 * 86_400 * 10**9
-_PLACES = 3  # of one reason
-_MOST = 20  # sentences of one kind: a damaged disk has thousands
 
 
 def sentences(report: VerifyReport) -> Iterator[str]:
@@ -44,12 +43,12 @@ def sentences(report: VerifyReport) -> Iterator[str]:
     yield from report.gone
     for lack in report.lacks:
         yield from _lacks(lack, of_outbox=report.of_outbox)
-    for job_id, row in report.twice[:_MOST]:
+    for job_id, row in report.twice[:MOST]:
         yield f"job {job_id} row {row} has more than one number"
-    yield from report.damaged[:_MOST]
+    yield from report.damaged[:MOST]
     for count in (len(report.twice), len(report.damaged)):
-        if count > _MOST:
-            yield f"and {count - _MOST} more"
+        if count > MOST:
+            yield f"and {count - MOST} more"
 
 
 def _about(verdict: Verdict) -> Iterator[str]:
@@ -68,7 +67,7 @@ def _about(verdict: Verdict) -> Iterator[str]:
         told = f", which told of {stream.pending} bytes that the sink had not accepted" if stream.pending else ""
         known = f"ended without a word after record {stream.last_word}{told}"
         yield f"{about}: {known}; what it held then is unknown"
-    for fault in verdict.proof.faults[:_MOST]:
+    for fault in verdict.proof.faults[:MOST]:
         yield f"{about}: {fault}"
 
 
@@ -178,12 +177,20 @@ def _options(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="a public key in PEM: all checkpoints must be signed by it, or by one of several",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit status 1 also if anything is declared lost, refused by the sink or not proved; needs --key",
+    )
 
 
 def _run(asked: Asked) -> int:
     output, outbox = asked.output, asked.options.outbox
     if outbox and isinstance(asked.source, OutboxSource):
         msg = f"--outbox compares a sink with an outbox, and {asked.source.name} is one; wanted --from with the sink"
+        raise ValueError(msg)
+    if asked.options.strict and not asked.options.key:
+        msg = "--strict proves each record by its signature; wanted --key with the public key"
         raise ValueError(msg)
     began = time_ns()
     keys = PublicKeys(asked.options.key) if asked.options.key else None
@@ -233,50 +240,37 @@ def _following(then: state.VerifyState | None, report: VerifyReport, until: int)
 
 def _show(asked: Asked, report: VerifyReport) -> int:
     output = asked.output
+    strict = strict_faults(report) if asked.options.strict else []
     if output.as_json:
-        output.json(as_json(report))
-        return _status(report, allow_empty=asked.options.allow_empty)
+        output.json(as_json(report) | {"strict_faults": strict})
+        return _status(report, strict, allow_empty=asked.options.allow_empty)
     rows = [_row(verdict) for verdict in report.verdicts]
     output.listing(_COLUMNS, rows, _total(rows) if rows else None)
-    for sentence in _proofs(report, checked=bool(asked.options.key)):
+    for sentence in _remarks(report, strict, checked=bool(asked.options.key)):
         output.remark(sentence)
-    for sentence in sentences(report):
-        output.remark(sentence)
+    return _status(report, strict, allow_empty=asked.options.allow_empty)
+
+
+def _remarks(report: VerifyReport, strict: Sequence[str], *, checked: bool) -> Iterator[str]:
+    """Yield what stands below the table, one sentence each."""
+    yield from proofs(report, checked=checked)
+    yield from sentences(report)
     if unrecorded := sum(verdict.stream.unrecorded for verdict in report.verdicts):
-        output.remark(f"{unrecorded} refused requests or rows have no record, as the servers say themselves")
+        yield f"{unrecorded} refused requests or rows have no record, as the servers say themselves"
     if report.rejected_spans:
-        output.remark(f"{report.rejected_spans} refused spans are in rejected/: traces are a sample")
-    for sentence in report.passed_over[:_MOST]:
-        output.remark(sentence)
-    if len(report.passed_over) > _MOST:
-        output.remark(f"and {len(report.passed_over) - _MOST} more were not read")
-    if report.sound:
-        output.remark(_conclusion(report))
-    return _status(report, allow_empty=asked.options.allow_empty)
+        yield f"{report.rejected_spans} refused spans are in rejected/: traces are a sample"
+    yield from report.passed_over[:MOST]
+    if len(report.passed_over) > MOST:
+        yield f"and {len(report.passed_over) - MOST} more were not read"
+    yield from strict[:MOST]
+    if len(strict) > MOST:
+        yield f"and {len(strict) - MOST} more that are faults with --strict"
+    if report.sound and not strict:
+        yield _conclusion(report)
 
 
-def _proofs(report: VerifyReport, *, checked: bool) -> Iterator[str]:
-    """Yield what the digests prove and do not prove: no faults."""
-    signed = sorted({key for verdict in report.verdicts for key in verdict.proof.signed_by})
-    unsigned = any(verdict.proof.proved and not verdict.proof.signed_by for verdict in report.verdicts)
-    proved = sum(size(verdict.proof.proved) for verdict in report.verdicts)
-    if proved:
-        keys = [*(f"signed by {key}" for key in signed), *(["not signed"] if unsigned else [])]
-        doubt = "" if checked or not signed else "; the signatures were not checked, which takes --key"
-        yield f"{proved} numbers are proved to be unaltered, {', '.join(keys)}{doubt}"
-    reasons: dict[str, list[str]] = {}
-    for verdict in report.verdicts:
-        for first, last, why in verdict.proof.unproved:
-            reasons.setdefault(why, []).append(f"{verdict.stream.id} {shown([(first, last)])}")
-    for why, places in list(reasons.items())[:_MOST]:
-        more = f" and {len(places) - _PLACES} more" if len(places) > _PLACES else ""
-        yield f"not proved to be unaltered, {why}: {', '.join(places[:_PLACES])}{more}"
-    if len(reasons) > _MOST:
-        yield f"and {len(reasons) - _MOST} more that are not proved"
-
-
-def _status(report: VerifyReport, *, allow_empty: bool) -> int:
-    if not report.sound:
+def _status(report: VerifyReport, strict: Sequence[str], *, allow_empty: bool) -> int:
+    if strict or not report.sound:
         return FOUND
     return FINE if report.records or allow_empty else FAILED
 

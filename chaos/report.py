@@ -48,6 +48,8 @@ def lines(
         "|---|---:|",
         *(f"| {name} | {count:,} |" for name, count in compared.items()),
         "",
+        "The rows of the last second before a power cut are not counted as missing here.",
+        "",
         "| wrong | |",
         "|---|---:|",
         *(f"| {kind} | {len(found):,} |" for kind, found in findings.items()),

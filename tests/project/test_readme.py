@@ -90,7 +90,7 @@ def test_the_index_names_every_page() -> None:
 @pytest.mark.parametrize(
     ("question", "page", "answer"),
     [
-        ("power cut", "docs/settings.md", "the stream declares as lost"),
+        ("happens on a power cut", "docs/settings.md", "the stream declares as lost"),
         ("serve my own model", "docs/models.md", "PREDICTOR_MODEL"),
         ("encoding is changed", "docs/architecture.md", "recording/encoder.py"),
         ("or one of them", "CONTRIBUTING.md", "make test ARGS='tests/outbox/test_outbox.py'"),
@@ -109,3 +109,19 @@ def test_links_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_one_test_that_is_named_exists(page: str) -> None:
+    """The pages show how one test runs, by the name of a test that is there."""
+    (named,) = set(re.findall(r"make test ARGS='(tests/[^':]+)::(\w+)'", (ROOT / page).read_text(encoding="utf-8")))
+    assert re.search(rf"^(async )?def {named[1]}\(", (ROOT / named[0]).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_a_power_cut_costs_the_same_on_every_page() -> None:
+    """Each line on what a power cut costs by default says "the last second and of one sync"."""
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "scripts" / "promises.py"]
+    lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
+    said = [line for line in lines if re.search(r"at most .*(last second|a second's)", line)]
+    assert len(said) >= 6
+    assert [line for line in said if "last second and of one sync" not in line] == []

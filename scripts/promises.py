@@ -133,7 +133,8 @@ PROMISES = (
         ),
     ),
     Promise(
-        "A power cut costs at most the records of the last second and of one sync; with `PREDICTOR_OUTBOX_FSYNC=batch` it costs none.",
+        "A power cut costs at most the records of the last second and of one sync; "
+        "with `PREDICTOR_OUTBOX_FSYNC=batch` it costs none.",
         (
             _tests("the power of an ext4 cut under load", "power-cut", "tests/outbox/test_power_cut.py"),
             _chaos(_power),

@@ -132,7 +132,7 @@ class RecordEncoder:
         return b"".join(pieces)
 
     def _template(self, outlier: bool | None, route: str, kept: Kept | None) -> list[bytes]:  # noqa: FBT001
-        """Return what the records of one kind have in common; each second piece is left for what they have not."""
+        """Return the pieces of a record of one kind: every other piece is the same in all, the rest are empty here."""
         schema = self._schema
         if self._classifies:
             answer, said = _PROBABILITIES % b",".join([_OWN] * len(self._labels)), b"%b %b" % (_OWN, _OWN)

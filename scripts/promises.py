@@ -14,7 +14,7 @@ from scripts import readme_figures, results
 from scripts.results import ROOT, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 PAGE = ROOT / "docs" / "promises.md"
 NONE = "no result is kept"
@@ -69,7 +69,14 @@ def faults(result: Result) -> str:
     met = f"{sum(times.values()):,.0f} faults of {sum(map(bool, times.values()))} kinds, {kills:,.0f} kills of them"
     compared, wrong = result.figures["compared"], result.figures["wrong"]
     rows, missing = compared["rows acknowledged as logged"], wrong["acknowledged rows that are missing"]
-    return f"{met}; {rows:,.0f} rows acknowledged, {missing:,.0f} of them missing; {_findings(result)}"
+    gone = f"{missing:,.0f} of them missing{_besides(compared)}"
+    return f"{met}; {rows:,.0f} rows acknowledged, {gone}; {_findings(result)}"
+
+
+def _besides(compared: Mapping[str, float]) -> str:
+    """Return what the missing rows are counted without."""
+    cut = compared.get("rows of the last second before a power cut, gone", 0)
+    return f" besides {cut:,.0f} of the last second before a power cut" if cut else ""
 
 
 def _findings(result: Result) -> str:

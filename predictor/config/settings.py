@@ -114,8 +114,8 @@ class Settings:
     rows_per_second: int = _setting(
         "0",
         count(0),
-        "rows that this process predicts and logs a second; a feedback counts as one row; a second's rows may come at "
-        "once, and so may one request of `PREDICTOR_BATCH_ROWS`; beyond them 429; 0 means unlimited",
+        "most rows a second that this process predicts and logs; more are refused with 429, 0 is unlimited; a feedback "
+        "counts as one row; bursts may have the rows of a second, or one request of `PREDICTOR_BATCH_ROWS`",
     )
     body_bytes: int = _setting(
         "0",

@@ -146,3 +146,14 @@ def test_tests_keep_their_result(tmp_path: Path) -> None:
     assert kept.command == f"make test ARGS='{path} --result {run}'"
     assert (kept.version, kept.machine) == (results.version(), results.machine())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", kept.ended)
+
+
+def test_rows_of_a_power_cut_are_not_hidden_by_a_zero() -> None:
+    """Where a power cut has cost rows, the figure of missing rows says that they are not among them."""
+    figures: dict[str, dict[str, float]] = {
+        "faults": {"power cut": 1},
+        "compared": {"rows acknowledged as logged": 30, "rows of the last second before a power cut, gone": 4},
+        "wrong": {"acknowledged rows that are missing": 0},
+    }
+    said = promises.faults(result("chaos", figures))
+    assert "30 rows acknowledged, 0 of them missing besides 4 of the last second before a power cut; " in said

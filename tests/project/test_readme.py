@@ -90,7 +90,7 @@ def test_the_index_names_every_page() -> None:
 @pytest.mark.parametrize(
     ("question", "page", "answer"),
     [
-        ("happens on a power cut", "docs/settings.md", "the stream declares as lost"),
+        ("happens on a power cut", "docs/settings.md", "the last second and of one sync"),
         ("serve my own model", "docs/models.md", "PREDICTOR_MODEL"),
         ("encoding is changed", "docs/architecture.md", "recording/encoder.py"),
         ("or one of them", "CONTRIBUTING.md", "make test ARGS='tests/outbox/test_outbox.py'"),

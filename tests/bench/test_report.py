@@ -310,3 +310,10 @@ def test_what_sinks_write_is_in_memory_if_there_is_room(tmp_path: Path, monkeypa
     monkeypatch.setattr(sinks, "_ROOM", 1 << 60)
     sinks.Sinks(tmp_path / "run", CORE.load).end()
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in ways.WAYS}))
+def test_where_looks_at_the_server_as_it_is_by_default(name: str) -> None:
+    """The rows of the part `where` do not set PREDICTOR_FAST_LANE, so the lane is on as by default."""
+    (variant,) = (each for each in (*VARIANTS, *protocol.VARIANTS) if each.name == name)
+    assert "PREDICTOR_FAST_LANE" not in variant.environ

@@ -70,3 +70,17 @@ def test_calls_that_are_not_here(server: Server, client: Client, column: int, sa
     cases = [{"do": name, "arguments": ARGUMENTS.get(name, [])} for name in names]
     for name, result in zip(names, client.run(place, cases), strict=True):
         assert said.strip("`") in str(result.get("status")), (name, result)
+
+
+@pytest.mark.parametrize(("client", "said"), [(TRITON, "400"), (TRITON_GRPC, "INVALID_ARGUMENT")])
+@pytest.mark.parametrize("asked", [{"classes": 2, "outputs": ["probabilities"]}, {"sequence": 7}], ids=str)
+def test_what_an_inference_may_not_ask_for(server: Server, client: Client, said: str, asked: dict[str, object]) -> None:
+    """The best classes and sequences are refused with the status that the row says."""
+    row = next(row for row in ROWS if "infer" in row[0])
+    assert said in row[1 if client is TRITON else 2]
+    place = f"127.0.0.1:{port_said(server)}" if client.calls_grpc else server.url
+    features = {"name": "features", "datatype": "FP32", "shape": [1, 4], "data": [6.7, 3.0, 5.2, 2.3]}
+    case = {"do": "infer", "model": "iris", "inputs": [features], "binary": True}
+    fine, refused = client.run(place, [case, case | asked])
+    assert "raised" not in fine
+    assert said in str(refused.get("status")), refused

@@ -45,6 +45,7 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_ahead",
         "_handlers",
+        "_heard",
         "_idle",
         "_meter",
         "_share",
@@ -82,6 +83,7 @@ class Connection(web.RequestHandler):
         self._handlers = handlers
         self._share = memory.share(FREE_BYTES)
         self._ahead = 0  # bytes of several requests that came at once, of which aiohttp puts aside what must wait
+        self._heard = False  # whether anything has come since the last answer, of which the handler may not know yet
         self._meter = HeadMeter()
         self._too_long = False
         self._since = asyncio.get_running_loop().time()
@@ -106,7 +108,7 @@ class Connection(web.RequestHandler):
 
     def rest(self) -> None:
         """Note that a request is answered."""
-        self.working = self.awaits_body = False
+        self.working = self.awaits_body = self._heard = False
         if self._ahead and self.transport and self.transport.is_reading():  # else there is more of it
             self._hold(0)
         self._since = asyncio.get_running_loop().time()
@@ -153,6 +155,7 @@ class Connection(web.RequestHandler):
         """Take what has come, but no more of a head than is bounded."""
         if self._too_long:
             return
+        self._heard = self._heard or bool(data)
         fits = len(data) if self.lent else self._meter.measure(data)
         if self._meter.lost:
             self.last_answer = True  # nobody can measure what comes behind it
@@ -179,7 +182,7 @@ class Connection(web.RequestHandler):
         aiohttp only ends the task that would read the next request, and leaves an idle connection open.
         """
         super().close()
-        if self.transport and not self.working and not self.lent:
+        if self.transport and not (self.working or self._heard or self.lent):
             self.transport.close()  # what was answered is sent first
 
     def force_close(self) -> None:

@@ -278,6 +278,10 @@ _REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "missing value": ({"inputs": [_ONE | {"data": [None] * 8}]}, "which is not finite as FP32"),
     "no data": ({"inputs": [{key: _ONE[key] for key in ("name", "shape", "datatype")}]}, "has neither data nor"),
     "no such output": ({"inputs": [_ONE], "outputs": [{"name": "y"}]}, "there is no output 'y'; wanted one of 'prob"),
+    "an output twice": (
+        {"inputs": [_ONE], "outputs": [{"name": "probabilities"}] * 2},
+        "the output 'probabilities' is there twice",
+    ),
     "classification": (
         {"inputs": [_ONE], "outputs": [{"name": "probabilities", "parameters": {"classification": 2}}]},
         "the classification extension is not served",

@@ -192,6 +192,10 @@ _REFUSED: dict[str, tuple[Any, str]] = {
         request("iris", FEATURES, outputs=[{"name": "y"}]),
         "there is no output 'y'; wanted one of 'prob",
     ),
+    "an output twice": (
+        request("iris", FEATURES, outputs=[{"name": "probabilities"}] * 2),
+        "the output 'probabilities' is there twice",
+    ),
     "classification": (_CLASSES, "the classification extension is not served"),
     "shared memory": (_SHARED, "shared memory is not served"),
     "sequences": (_changed(parameters={"sequence_id": 3}), "sequences of requests are not kept here"),

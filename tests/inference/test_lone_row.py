@@ -118,7 +118,7 @@ def test_a_model_of_tensors_is_refused(tmp_path: Path) -> None:
         ('inline = "0us"', 'batching.inline is \'0us\'; wanted a time from "1us" to "1000us"'),
         ('inline = "1001us"', "batching.inline is '1001us'; wanted a time from"),
         ('inline = "5ms"', "batching.inline is '5ms'; wanted a time from"),
-        ('wait = 0.1\ninline = "50us"', "batching.inline is '50us'; wanted no wait beside it"),
+        ('wait = 0.1\ninline = "50us"', "batching.inline is '50us'; wanted no wait with it"),
     ],
 )
 def test_what_it_cannot_be(tmp_path: Path, toml: str, sentence: str) -> None:

@@ -135,8 +135,12 @@ class InferMessages:
         return MessageForm(names, raw)
 
     def _wanted(self, message: Any) -> Iterator[str]:  # noqa: ANN401 - protobuf's
+        found: set[str] = set()
         for output in message.outputs:
             refuse_unserved(output.parameters)
             if output.name not in self._datatypes:
                 raise unknown_output(output.name, self._datatypes)
+            if output.name in found:  # each time would cost its bytes again
+                raise given_twice(output.name, "output")
+            found.add(output.name)
             yield output.name

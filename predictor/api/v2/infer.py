@@ -135,12 +135,15 @@ class InferCodec:
         default = (message.parameters or {}).get("binary_data_output") is True
         if not message.outputs:
             return self._all[default]
-        found = []
+        found: dict[str, Wanted] = {}
         for output in message.outputs:
             if output.name not in self._datatypes:
                 raise unknown_output(output.name, self._datatypes)
-            found.append(Wanted(output.name, (output.parameters or {}).get("binary_data", default) is True))
-        return AnswerForm(tuple(found))
+            if output.name in found:  # each time would cost its bytes again
+                raise given_twice(output.name, "output")
+            behind = (output.parameters or {}).get("binary_data", default) is True
+            found[output.name] = Wanted(output.name, behind)
+        return AnswerForm(tuple(found.values()))
 
     def _outputs(self, job: Job) -> tuple[list[dict[str, Any]], list[bytes | memoryview]]:
         """Return the outputs as JSON has them, and the data behind it."""

@@ -102,9 +102,9 @@ def refuse_unserved(parameters: Mapping[str, Any] | None) -> None:
             raise Problem(Kind.INVALID_DATA, f"the parameter {name!r} was given, but {reason}")
 
 
-def given_twice(name: str) -> Problem:
-    """Return the problem of an input that is there more than once."""
-    return Problem(Kind.INVALID_DATA, f"the input {name!r} is there twice")
+def given_twice(name: str, tensor: str = "input") -> Problem:
+    """Return the problem of an input, or an output, that is there more than once."""
+    return Problem(Kind.INVALID_DATA, f"the {tensor} {name!r} is there twice")
 
 
 def unfit_data(name: str, datatype: str, shape: Sequence[int], said: str) -> Problem:

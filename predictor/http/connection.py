@@ -44,6 +44,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "_ahead",
+        "_fresh",
         "_handlers",
         "_heard",
         "_idle",
@@ -83,6 +84,7 @@ class Connection(web.RequestHandler):
         self._handlers = handlers
         self._share = memory.share(FREE_BYTES)
         self._ahead = 0  # bytes of several requests that came at once, of which aiohttp puts aside what must wait
+        self._fresh = True  # whether no request was answered yet
         self._heard = False  # whether anything has come since the last answer, of which the handler may not know yet
         self._meter = HeadMeter()
         self._too_long = False
@@ -108,10 +110,14 @@ class Connection(web.RequestHandler):
 
     def rest(self) -> None:
         """Note that a request is answered."""
-        self.working = self.awaits_body = self._heard = False
+        self.working = self.awaits_body = self._heard = self._fresh = False
         if self._ahead and self.transport and self.transport.is_reading():  # else there is more of it
             self._hold(0)
         self._since = asyncio.get_running_loop().time()
+
+    def may_ask(self, seconds: float) -> bool:
+        """Tell whether a request may lie unread: some of it came, or the connection is younger than that."""
+        return self._heard or (self._fresh and asyncio.get_running_loop().time() < self._since + seconds)
 
     def end(self) -> None:
         """Close once the caller has taken what was answered."""

@@ -25,6 +25,8 @@ _logger = logging.getLogger("predictor")
 _throttle = Throttle()
 _AT_ONCE = 100
 """At the bound a hundredth of all connections is closed at once: to look at each of them for one would take long."""
+_NEW = 0.5
+"""Seconds for the requests of aiohttp's connections that have just come."""
 _LOOK = 0.005
 """Seconds between two looks at what is left, while the server ends."""
 
@@ -145,6 +147,11 @@ class HttpServer:
             if connection.silent_since() is not None:
                 connection.end()
         # aiohttp takes no more of a body once its connection has been told to close: first what is being handled.
+        while busy() and self._loop.time() < until:  # noqa: ASYNC110 - aiohttp tells nobody
+            await asyncio.sleep(_LOOK)
+        new = min(until, self._loop.time() + _NEW)
+        while self._loop.time() < new and any(each.may_ask(_NEW) for each in self._handlers):  # noqa: ASYNC110 - the same
+            await asyncio.sleep(_LOOK)
         while busy() and self._loop.time() < until:  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(_LOOK)
         self._server.pre_shutdown()

@@ -150,6 +150,17 @@ class Pending:
         """Reply with what went wrong."""
         self._settle(error)
 
+    async def reply(self) -> Reply:
+        """Return the reply, for doors whose callers have tasks; the request lives on if its task is cancelled."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def settle(reply: Reply) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        self.callback = settle
+        return await future
+
     def abandon(self) -> None:
         """Record at once that there will be no answer: PREDICTOR_DRAIN is over."""
         if not self._settled and self.job and self.context.served:

@@ -7,16 +7,17 @@ import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _FREE_AT_THE_TOP = 32 << 20
-"""Bytes: more than is written and held in memory between two syncs of the disk."""
+"""Bytes of each arena (glibc gives threads arenas of their own): more than is held between two syncs of the disk."""
 _LARGEST_KEPT = 4 << 20
 """Bytes of one allocation: what is shipped at once is half a mebibyte."""
 
 
 def keep() -> None:
-    """Keep what is freed for the next use, up to a bound, where the C library can (glibc).
+    """Keep what is freed for the next use, up to a bound for each arena, where the C library can (glibc).
 
     It would otherwise give the buffers of shipping and the lines that were synced back to the system each time.
     Getting them back page by page is a twelfth of the processor time of a request that is logged and shipped.
+    An operator's own MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ have no effect.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

@@ -105,15 +105,8 @@ class Calls:
 
     async def settled(self, pending: Pending) -> Reply:
         """Return the reply of a request; one whose caller has gone lives on to its record."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def settle(reply: Reply) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        pending.callback = settle
         try:
-            return await future
+            return await pending.reply()
         except asyncio.CancelledError:
             if self.broken_off:
                 pending.abandon()

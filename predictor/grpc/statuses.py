@@ -42,13 +42,14 @@ STATUSES = {
 }
 """By the kind of problem; two doors have the same closed list of kinds."""
 _LONGEST = 2000
-"""Characters of a sentence: with the rest of the metadata it has to stay below the 8 KiB that clients take."""
+"""Bytes of a sentence, each of which may take three on the wire: clients take 8 KiB of metadata."""
 
 
 def status_of(problem: Problem) -> tuple[grpc.StatusCode, str]:
     """Return the status, and the sentence beside it."""
-    text = problem.detail.encode("utf-8", "replace").decode()
-    return STATUSES[problem.kind], text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    text = problem.detail.encode("utf-8", "replace")
+    said = text[:_LONGEST].decode("utf-8", "ignore")
+    return STATUSES[problem.kind], said if len(text) <= _LONGEST else f"{said}…"
 
 
 def problem_metadata(problem: Problem) -> Headers:

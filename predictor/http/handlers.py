@@ -267,15 +267,8 @@ class _Handlers:
 
 
 async def _settled(pending: Pending) -> Reply:
-    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-    def settle(reply: Reply) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    pending.callback = settle
     try:
-        return await future
+        return await pending.reply()
     except asyncio.CancelledError:  # PREDICTOR_DRAIN is over
         pending.abandon()
         raise

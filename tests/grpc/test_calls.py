@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from predictor.api.protobuf import messages
-from predictor.core.problems import Kind
+from predictor.core.problems import Kind, Problem
 from predictor.grpc import message_reader, statuses
 from predictor.http.handlers import MEMORY
 from predictor.server import app
@@ -143,6 +143,33 @@ async def test_messages_that_do_not_come(outbox: Path, monkeypatch: pytest.Monke
         for call in silent:
             call.cancel()
     assert len(predictions(outbox)) == 3
+
+
+def test_a_long_sentence_fits_into_the_metadata() -> None:
+    """What is said of a problem stays below the 8 KiB of metadata that clients take, in any script."""
+    for text in ("\N{GRINNING FACE}" * 3000, "x" * 9000):
+        _, said = statuses.status_of(Problem(Kind.INVALID_DATA, text))
+        assert text.startswith(said[:-1])
+        assert said.endswith("…")
+        assert 3 * len(said.encode()) < 7000
+
+
+async def test_messages_that_stop_coming_one_after_the_other(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent calls that began at different times all make room for who waits behind them."""
+    monkeypatch.setattr(message_reader, "_SLOW", 0.3)
+    room = {"PREDICTOR_BODY_BYTES": "1MB", "PREDICTOR_BUFFERED_BYTES": "2MB"}  # two messages at once
+    async with serve(outbox, **room, **ON) as here, calling(here) as client:
+        silent = []
+        for pause in (0, 0, 0.15, 0.03):
+            await asyncio.sleep(pause)
+            silent.append(client.channel.stream_unary(CALL)())
+            await silent[-1].wait_for_connection()
+        assert (await client.infer(ONE)).message.model_name == "iris"
+        await until(lambda: sum(call.done() for call in silent) > 2)  # two were read, a third stood before the last
+        assert {await call.code() for call in silent if call.done()} == {grpc.StatusCode.UNAVAILABLE}
+        for call in silent:
+            call.cancel()
+    assert len(predictions(outbox)) == 1
 
 
 async def test_a_message_that_comes_late(outbox: Path) -> None:

@@ -83,7 +83,7 @@ def find() -> Engine:
     """Return the first engine that works here together with its compose; skips the test without one."""
     for program, compose in _COMMANDS:
         # A client may be there without a daemon or rights behind it: `info` tells.
-        if all(map(shutil.which, (program, compose[0]))) and _does(program, "info") and _does(*compose, "version"):
+        if _does(program, "info") and _does(*compose, "version"):
             return Engine(program, compose)
     return external_programs.absent("compose", "docker with its compose, or podman with podman-compose, must work here")
 
@@ -106,6 +106,6 @@ def run(*command: str | Path, seconds: float, environment: Mapping[str, str] | N
 def _does(*command: str | Path, seconds: float = _SHORT) -> bool:
     try:
         run(*command, seconds=seconds)
-    except RuntimeError:
+    except (OSError, RuntimeError):  # the former where there is no such program
         return False
     return True

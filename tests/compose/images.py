@@ -30,17 +30,12 @@ def _tempo() -> Path | None:
     return Path(named).absolute() if named else None
 
 
-def _collector() -> Path | None:
-    built = external_programs.CACHE / "collector" / "otelcol"
-    return built if built.exists() else None
-
-
 _GIVEN = {
     "loki": Program(external_programs.loki_program, "/usr/bin/loki", "/loki"),
     "tempo": Program(_tempo, "/tempo", "/var/tempo"),
 }
 """What a person names is taken before the image."""
-_INSTEAD = {"collector": Program(_collector, "/otelcol")}
+_INSTEAD = {"collector": Program(external_programs.collector_program, "/otelcol")}
 """What is built here is taken where the image cannot be had."""
 _WAYS = {
     "loki": "set LOKI=/path/to/loki, or have a registry that gives its image",

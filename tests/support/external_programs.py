@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[2]
 CACHE = _ROOT / ".cache"
+_COLLECTOR = CACHE / "collector" / "otelcol"
 _LOKI = _ROOT / "kustomize" / "components" / "loki" / "statefulset.yaml"
 _PULL = 300.0  # s
 
@@ -57,7 +58,12 @@ def java() -> str:
 
 def collector() -> Path:
     """Return the OpenTelemetry Collector of `otel/builder.yaml`."""
-    return built("collector", CACHE / "collector" / "otelcol", "collector")
+    return built("collector", _COLLECTOR, "collector")
+
+
+def collector_program() -> Path | None:
+    """Return the Collector that `make collector` made, or None, for those who have another way to run one."""
+    return _COLLECTOR if _COLLECTOR.exists() else None
 
 
 def kustomize() -> Path:

@@ -30,7 +30,7 @@ GAPS = "numbers missing in a stream"
 REFUSED = "records refused, and stored or never refused by the sink"
 OPEN = "streams that are not closed"
 KINDS = (MISSING, ALTERED, UNTOLD, TWICE, COPIES, GAPS, REFUSED, OPEN)
-_EVENT = "event.name"
+_EVENT, _PREDICTION = "event.name", "prediction"
 
 
 @dataclass
@@ -40,6 +40,12 @@ class Verdict:
     findings: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     acknowledged: int = 0
     records: int = 0
+    answered: int = 0
+    """Records of rows that were acknowledged as logged."""
+    unanswered: int = 0
+    """Records of rows whose caller had no prediction in answer."""
+    events: int = 0
+    """Records of the streams about themselves."""
     copies: int = 0
     lost: int = 0
     """Numbers that the streams declare as lost."""
@@ -81,8 +87,23 @@ def judge(
     for stream, records in streams.items():
         _judge_stream(stream, records, {number for name, number in refused if name == stream}, verdict)
     every = [record for records in streams.values() for record in records.values()]
+    _count(answers, every, verdict)
     _judge_rows(answers, [*every, *refused.values()], may_miss, verdict)
     return verdict
+
+
+def _count(answers: Mapping[Key, Answer], records: Iterable[Record], verdict: Verdict) -> None:
+    for record in records:
+        if record.attributes[_EVENT] != _PREDICTION:
+            verdict.events += 1
+        elif (answer := answers.get(_key(record))) is None:
+            verdict.unanswered += 1
+        else:
+            verdict.answered += answer.logged
+
+
+def _key(record: Record) -> Key:
+    return record.attributes["prediction.job_id"], record.attributes.get("prediction.index")
 
 
 def _by_stream(arrived: Iterable[Record], verdict: Verdict) -> dict[str, dict[int, Record]]:
@@ -123,9 +144,9 @@ def _judge_rows(
 ) -> None:
     logged: dict[Key, Record] = {}
     for record in records:
-        if record.attributes[_EVENT] != "prediction":
+        if record.attributes[_EVENT] != _PREDICTION:
             continue
-        key = record.attributes["prediction.job_id"], record.attributes.get("prediction.index")
+        key = _key(record)
         if (other := logged.setdefault(key, record)) is not record:
             verdict.findings[TWICE].append(f"{key}: {_name(other[:2])} and {_name(record[:2])}")
     for key, answer in answers.items():

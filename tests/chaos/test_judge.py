@@ -66,6 +66,14 @@ def test_what_is_whole_passes() -> None:
     assert verdict.streams == {"crash": 1}
 
 
+def test_each_record_belongs_to_one_count() -> None:
+    """A record is one of an acknowledged row, of a row whose caller had no answer, or of the stream about itself."""
+    verdict = judge.judge(told(), [*whole()[:-1], prediction(8, 0, job_id="cut"), closed(9)])
+    assert verdict.whole
+    assert (verdict.answered, verdict.unanswered, verdict.events) == (ROWS, 1, 3)
+    assert verdict.records == ROWS + 1 + 3
+
+
 PLANTED: dict[str, tuple[Callable[[Records], Records], dict[str, int]]] = {
     "a row is gone with its number": (
         lambda records: [each for each in records if each.sequence != 3],

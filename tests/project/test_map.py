@@ -63,8 +63,8 @@ def test_boxes_are_folders() -> None:
 
 
 def test_ways_name_the_modules_in_order() -> None:
-    """The ways of one prediction and of one record are numbered without a gap, and each step names a file."""
-    for heading in ("The way of one prediction", "The way of one record"):
+    """The paths of one prediction and of one record are numbered without a gap, and each step names a file."""
+    for heading in ("The path of one prediction", "The path of one record"):
         section = ARCHITECTURE.split(f"## {heading}\n")[1].split("\n## ")[0]
         steps = re.findall(r"^(\d+)\. (.*(?:\n   .*)*)", section, flags=re.MULTILINE)
         assert [int(number) for number, _ in steps] == [*range(1, len(steps) + 1)]

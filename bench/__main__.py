@@ -1,4 +1,4 @@
-"""Measure the server beside a bare aiohttp handler, the obvious wiring and its peers: `python -m bench --help`.
+"""Measure the server beside a bare aiohttp handler, the usual wiring and its peers: `python -m bench --help`.
 
 `--against CHECKOUT` compares the servers of two checkouts instead, round by round; the other one needs a .venv.
 Parts: `connections` (one row a request, 1 to 32 connections), `rows` (16 and 256 rows a request), `protocol` (the Open
@@ -132,7 +132,7 @@ def _part(part: str, arguments: argparse.Namespace, tools: Sequence[str], cores:
 def write_pages() -> None:
     """Write docs/benchmarks.md, and what other pages and the README have of it, as far as it is measured."""
     page.PAGE.write_text(page.text(page.results()), encoding="utf-8")
-    if store.read("alone"):
+    if sizing.figures(page.results()):
         sizing.write()
     if store.read("connections"):
         done = subprocess.run([sys.executable, "-m", "scripts.readme_figures"], cwd=ROOT, check=False)

@@ -1,4 +1,4 @@
-"""The obvious wiring: aiohttp, its instrumentor, and the SDK's batch processors and OTLP exporters in the process.
+"""The usual wiring: aiohttp, its instrumentor, and the SDK's batch processors and OTLP exporters in the process.
 
 What somebody who knows all of these would write: uvloop, msgspec for the JSON, the model in a thread pool with the
 context carried over, a span around it, one log record a row with the attributes that the server's own records have.

@@ -1,4 +1,4 @@
-"""What is measured: a bare handler, the server with more and more switched on, the obvious wiring, and peers."""
+"""What is measured: a bare handler, the server with more and more switched on, the usual wiring, and peers."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ VARIANTS = (
     Variant("traced100", "+ 100 % traced", environ=_ALL, sink="up", traced=1.0),
     Variant("down", "shipped, Collector down", environ=_NO_TRACES, sink="down"),
     Variant("slow", "shipped, Collector slow", environ=_NO_TRACES, sink="slow"),
-    Variant("obvious5", "obvious wiring, 5 % traced", "obvious", _OBVIOUS_5, sink="up"),
-    Variant("obvious", "obvious wiring, 100 % traced", "obvious", _ALL, sink="up"),
-    Variant("obvious-down", "obvious wiring, Collector down", "obvious", _ALL, sink="down", alone=True),
-    Variant("obvious-slow", "obvious wiring, Collector slow", "obvious", _ALL, sink="slow", alone=True),
+    Variant("obvious5", "usual wiring, 5 % traced", "obvious", _OBVIOUS_5, sink="up"),
+    Variant("obvious", "usual wiring, 100 % traced", "obvious", _ALL, sink="up"),
+    Variant("obvious-down", "usual wiring, Collector down", "obvious", _ALL, sink="down", alone=True),
+    Variant("obvious-slow", "usual wiring, Collector slow", "obvious", _ALL, sink="slow", alone=True),
     Variant("kserve", f"KServe {version('kserve')}", "kserve", records="none", dialect=dialects.V1),
     Variant(
         "kserve-agent",

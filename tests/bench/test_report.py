@@ -45,12 +45,15 @@ def of_rounds(part: str, series: Mapping[tuple[str, Setting], list[running.Measu
 
 def everything() -> dict[str, PartResult]:
     """Return a result of every part, each with its own figures."""
-    one, many = Setting(32, 1), Setting(32, 256)
+    lone, one, many = Setting(1, 1), Setting(32, 1), Setting(32, 256)
     image = Setting(8, 1, "image-20ms", "binary")
     return {
         "connections": of_rounds(
             "connections",
             {
+                ("bare", lone): [measured(60, 200.0)] * 3,
+                ("on", lone): [measured(35, 350.0)] * 3,
+                ("traced5", lone): [measured(30, each) for each in (380.0, 400.0, 390.0)],
                 ("bare", one): [measured(100, 100.0)] * 5,
                 ("on", one): [measured(100, each) for each in (60.0, 70.0, 75.0, 80.0, 90.0)],
                 ("traced5", one): [measured(100, 90.0)] * 5,
@@ -119,7 +122,7 @@ def test_missed_goals_come_first_with_how_much() -> None:
     assert any("shipped, 5 % traced | at most 0.83 | **0.90** (0.90-0.90) | 8% |" in line for line in lines)
     assert any("a record a request | at least 2 | 2.10 |  |" in line for line in lines)
     assert any("image-20ms" in line and "| at least 0.85 | 0.90 |  |" in line for line in lines)
-    assert "3 of 6 goals are reached." in lines
+    assert "4 of 7 goals are reached." in lines
     assert "every head new" in lines[-1]
     assert lines[-1].startswith("Not measured: ")
 
@@ -278,25 +281,34 @@ def test_the_guide_reckons_with_the_pages_figures() -> None:
 
 
 def test_the_arithmetic_of_sizing() -> None:
-    """Cores are rate times microseconds, pods have room for peaks, and bytes are rate times bytes."""
-    found = sizing.Figures(server=60.0, collector=50.0, loki=80.0, outbox=1700.0, wire=1700.0, chunks=300.0)
+    """Cores are rate times microseconds, pods have room for peaks and catching up, and bytes are rate times bytes."""
+    found = sizing.Figures(60.0, 400.0, 50.0, 80.0, outbox=1700.0, wire=1700.0, line=3100.0, chunks=300.0)
     small, medium, large = (sizing.need(found, rate) for rate in sizing.RATES)
-    assert (small.pods, medium.pods, large.pods) == (2, 2, 200), "each ships 5,000 a second"
+    assert (small.pods, medium.pods, large.pods) == (2, 4, 334), "each has 3,000 a second of the 5,000 that it ships"
     assert sizing.need(found._replace(server=600.0), 1_000_000).pods == 1_000, "each is 60 % busy"
-    assert large.bridged == pytest.approx(200 * 2**32 / 1.7e9)
-    assert (medium.server, medium.collector, medium.loki) == pytest.approx((0.6, 0.5, 0.8))
-    assert large.wire == pytest.approx(1.7e9)
+    assert large.bridged == pytest.approx(334 * 2**32 / 3.1e9)
+    assert medium.server == pytest.approx((0.6, 4.0)), "with many callers at once, and with one at a time"
+    assert (medium.collector, medium.loki) == pytest.approx((0.5, 0.8))
+    assert large.wire == pytest.approx((1.7e9, 3.1e9))
     assert large.chunks == pytest.approx(300e6 * 86_400)
-    assert small.outbox == pytest.approx(1700 * 100 * 3600)
+    assert small.outbox == pytest.approx((1700 * 100 * 3600, 3100 * 100 * 3600))
     assert sizing.read("\n".join(sizing.table(found))) == found
 
 
-def test_the_figures_of_sizing_are_those_of_the_part_alone() -> None:
-    """What a record takes of server, disk and wire is the median of what the part measured."""
+@pytest.mark.parametrize("rate", sizing.RATES)
+def test_pods_can_catch_up(rate: int) -> None:
+    """The pods of a rate ship at least half as much again as comes, so that a backlog becomes smaller."""
+    found = sizing.Figures(60.0, 400.0, 50.0, 80.0, outbox=1700.0, wire=1700.0, line=3100.0, chunks=300.0)
+    assert sizing.need(found, rate).pods * 5_000 >= 1.5 * rate
+
+
+def test_the_figures_of_sizing_are_measured() -> None:
+    """What a record takes of server, disk and wire is the median of the parts `alone` and `connections`."""
     found = sizing.figures(everything())
     assert found is not None
-    assert (found.server, found.outbox, found.wire) == pytest.approx((40.0, 1800.0, 1900.0))
-    assert sizing.figures({}) is None
+    assert (found.server, found.lone, found.outbox, found.wire) == pytest.approx((40.0, 390.0, 1800.0, 1900.0))
+    for part in ("alone", "connections"):
+        assert sizing.figures({name: each for name, each in everything().items() if name != part}) is None
 
 
 def test_what_sinks_write_is_in_memory_if_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from bench.report import sizing
 from predictor.config import settings
 from scripts.manifests import rendering
 from tests.deploy.test_manifests_network import Arrow, arrows
@@ -56,13 +57,44 @@ def test_outage_table() -> None:
     """How long an outage is bridged follows from the bounds that are deployed and the bytes of a record."""
     bounds = [outbox_bound(overlay("gke").pod("predictor")), outbox_bound(full("gke").pod("predictor"))]
     single, together = bytes_of("outbox and wire"), bytes_of("the same, 8,400 a second")
+    assert single == sizing.LONE_LINE
     table = rows(TEXT, "How long an outage is bridged")
     assert len(table) == 4
-    for number, (rate, *shown) in enumerate(table):
-        size = together if number == 3 else single
+    for rate, *shown in table:
         for bound, cell in zip(bounds, shown, strict=True):
             said = figure(cell) * SECONDS[cell.split()[1]]
-            assert said == pytest.approx(bound / (figure(rate) * size), rel=0.03), cell
+            assert said == pytest.approx(bound / (figure(rate) * single), rel=0.03), cell
+    assert f"up to {single / together:.1f} times as long" in TEXT
+
+
+def test_the_startup_probe_allows_for_the_outbox() -> None:
+    """The page says how long each startup probe waits, and how large an outbox may be read meanwhile."""
+    (seconds, size, faster) = re.findall(r"(\d+) s for ([\d.]+) GB, which is (\d+) MB a second", TEXT)[0]
+    assert int(faster) == pytest.approx(1000 * float(size) / float(seconds), rel=0.05)
+    allowed = re.findall(r"(\d+) s (?:in the base|with `durable`), enough for (\d+) GB", TEXT)
+    assert len(allowed) == 2
+    for (threshold, most), pod in zip(allowed, (overlay("gke"), full("gke")), strict=True):
+        probe = pod.pod("predictor").spec["containers"][0]["startupProbe"]
+        assert probe["periodSeconds"] == 1
+        assert probe["failureThreshold"] == int(threshold)
+        assert int(most) == pytest.approx(int(threshold) * int(faster) / 1000, rel=0.05)
+
+
+def test_a_day_without_the_sink(tmp_path: Path) -> None:
+    """The patches for an outage of a day make outbox, claim and probe as large as the page reckons."""
+    manifests = own_overlay(tmp_path, "PREDICTOR_OUTBOX_BYTES, value", "durable")
+    (made,) = [one for one in manifests if rendering.name_of(one) == "StatefulSet/predictor"]
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    bound = settings.load(environment(container)).outbox_bytes
+    assert bound >= 100 * bytes_of("outbox and wire") * 24 * 3600
+    (claim,) = made["spec"]["volumeClaimTemplates"]
+    assert quantity(claim["spec"]["resources"]["requests"]["storage"]) >= bound + (1 << 30)
+    assert claim["metadata"]["labels"], "the patch leaves the rest of the claim"
+    assert container["startupProbe"]["failureThreshold"] >= 2 * bound / 80e6
+    loki = (ROOT / "otel" / "loki" / "loki.yaml").read_text(encoding="utf-8")
+    (hours,) = re.findall(r"^  max_chunk_age: (\d+)h$", loki, re.MULTILINE)
+    assert int(hours) == 2 * 168, "a week behind the newest is accepted"
+    assert "reject_old_samples_max_age: ${LOKI_RETENTION:-168h}" in loki
 
 
 def test_loki_disk_tables() -> None:
@@ -137,13 +169,19 @@ def test_what_stays_when_the_namespace_goes() -> None:
         assert f"kubectl delete {kind.lower()} {name}" in row
 
 
+def own_overlay(folder: Path, sign: str, *components: str) -> list[dict[str, Any]]:
+    """Return what minikube's overlay is with these components and with the patches of the page that have this sign."""
+    (patches,) = [block for block in blocks("operations.md", "yaml") if sign in block]
+    names = ["overlays/minikube", *(f"components/{name}" for name in components)]
+    resource, *others = [os.path.relpath(rendering.FOLDER / name, folder.resolve()) for name in names]
+    mine = yaml.safe_load(patches) | {"resources": [resource], "components": others}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
+    return rendering.parsed(render(folder))
+
+
 def test_retention_patch(tmp_path: Path) -> None:
     """The patch for another retention, in an overlay of one's own, reaches Loki's environment."""
-    (patch,) = [block for block in blocks("operations.md", "yaml") if "LOKI_RETENTION" in block]
-    minikube = os.path.relpath(rendering.FOLDER / "overlays" / "minikube", tmp_path.resolve())
-    mine = yaml.safe_load(patch) | {"resources": [minikube]}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
-    manifests = rendering.parsed(render(tmp_path))
+    manifests = own_overlay(tmp_path, "LOKI_RETENTION")
     (loki,) = [one for one in manifests if rendering.name_of(one) == "StatefulSet/loki"]
     assert variables(loki["spec"]["template"]["spec"]["containers"][0])["LOKI_RETENTION"] == "720h"
 

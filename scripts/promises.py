@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 PAGE = ROOT / "docs" / "promises.md"
-NONE = "no result is kept"
+NONE = "no result is kept yet; this command keeps one"
 _LOGGING_PEERS = ("kserve-agent", "litserve", "bentoml")
 
 
@@ -140,8 +140,7 @@ PROMISES = (
         ),
     ),
     Promise(
-        "A power cut costs at most the records of the last second and of one sync; "
-        "with `PREDICTOR_OUTBOX_FSYNC=batch` it costs none.",
+        "A power cut costs about the last second of records; with `PREDICTOR_OUTBOX_FSYNC=batch` it costs none.",
         (
             _tests("the power of an ext4 cut under load", "power-cut", "tests/outbox/test_power_cut.py"),
             _chaos(_power),
@@ -249,9 +248,9 @@ def page(
             "",
             "<!-- Written by `make promises` from the results of the runs. Change scripts/promises.py instead. -->",
             "",
-            "What this project promises, what proves it, and what came of that the last time.",
+            "What this project promises, what proves it, and the last result of each proof.",
             f"The source is version {version}, which {state}.",
-            "A result of another version, or from before the release, has a word about it.",
+            "The last column marks a result of another version, or from before the release.",
             "",
             "| promise | proved by, and repeated with | last result | run of |",
             "|---|---|---|---|",
@@ -267,10 +266,11 @@ def page(
             "|---|---|---:|---|",
             *runs,
             "",
-            "Each run writes its own result into `docs/results/`, failures included.",
-            "Tests do so with `--result NAME`, chaos with `--write`.",
+            "A run keeps its result, failures included, if it is asked to, in a file of `docs/results/`.",
+            "Tests do so with `--result NAME`, chaos with `--write docs/reliability.md`.",
+            "`make test ARGS='--result tests'` keeps the result of all tests at once.",
             "The benchmark keeps its own, and writes [its page](benchmarks.md).",
-            "`make promises` writes this page from what they wrote; both are committed.",
+            "`make promises` writes this page from these files; page and files are committed together.",
             "",
         ]
     )

@@ -24,7 +24,15 @@ ROWS = {
 
 
 MANY_ROWS = ("16", "256")
-"""Rows a request, of the sentence below the table; each has a table of its own at 32 connections."""
+"""Rows a request, of the sentence above the table; each has a table of its own at 32 connections."""
+PEERS = {
+    "kserve-agent": "KServe with its agent",
+    "kserve": "KServe without a log",
+    "mlserver": "MLServer without a log",
+    "litserve": "LitServe",
+    "bentoml": "BentoML",
+}
+"""The other servers, by their names in docs/benchmarks.md."""
 
 
 def measured(page: str, connections: str) -> dict[str, list[str]]:
@@ -46,20 +54,33 @@ def measured(page: str, connections: str) -> dict[str, list[str]]:
 def table(page: str) -> str:
     """Return the README's table: requests per second as a multiple of bare aiohttp's, and processor time."""
     tables = {connections: measured(page, connections) for connections in CONNECTIONS}
-    lines = [
-        "| | 1 connection | 8 | 32 | CPU µs a request at 32 |\n|---|---:|---:|---:|---:|",
-    ]
+    lines = [many_rows(page), "", "| | 1 connection | 8 | 32 | CPU µs a request at 32 |", "|---|---:|---:|---:|---:|"]
     for name, text in ROWS.items():
         ratios = ["1" if name == "bare" else median(tables[each][name][3]) for each in CONNECTIONS]
         lines.append(f"| {text} | {' | '.join(ratios)} | {median(tables['32'][name][5])} |")
-    few, many = (median(measured(page, f"32 connections, {each} rows a request")["traced5"][3]) for each in MANY_ROWS)
-    more = f"[{few} at {MANY_ROWS[0]} rows and {many} at {MANY_ROWS[1]}]"
-    where = f"docs/benchmarks.md#32-connections-{MANY_ROWS[0]}-rows-a-request"
-    lines += [
-        "",
-        f"With more rows a request each row still has a record: with 5 % traced the ratio is {more}({where}).",
-    ]
     return "\n".join(lines) + "\n"
+
+
+def many_rows(page: str) -> str:
+    """Return the sentences about many rows a request, and about the tables in which other servers answer more."""
+    few, many = (measured(page, f"32 connections, {each} rows a request") for each in MANY_ROWS)
+    ours = [median(each["traced5"][3]) for each in (few, many)]
+    there = {name: median(many[name][3]) for name in PEERS if name in many and many[name][3]}
+    faster = [f"{PEERS[name]} {ratio}" for name, ratio in there.items() if float(ratio) > float(ours[1])]
+    where = "docs/benchmarks.md#where-others-are-faster"
+    sentence = "With many rows a request each row still has a record, and with 5 % traced the ratio is"
+    sentence += f" {ours[0]} at {MANY_ROWS[0]} rows and {ours[1]} at {MANY_ROWS[1]}."
+    sentence += f" [There others are faster]({where}): {', '.join(faster)}." if faster else " Other servers have less."
+    if tables := _elsewhere(page):
+        sentence += f" With fewer rows [another is faster]({where}) in {len(tables)} tables: {'; '.join(tables)}."
+    return sentence
+
+
+def _elsewhere(page: str) -> list[str]:
+    """Return the titles of the tables with fewer rows a request in which another server answers more requests."""
+    section = page.partition("\n## Where others are faster\n")[2].partition("\n## ")[0]
+    titles = dict.fromkeys(re.findall(r"^- (.+?): ", section, re.MULTILINE))
+    return [title for title in titles if f"{MANY_ROWS[1]} rows a request" not in title]
 
 
 def median(cell: str) -> str:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_ON,
     DEFAULT_ON,
-    ParentBased,
+    ParentBasedTraceIdRatio,
     Sampler,
     SamplingResult,
     TraceIdRatioBased,
@@ -68,7 +68,7 @@ def _ratio_of(sampler: Sampler) -> TraceIdRatioBased | None:
     """Return the SDK's own ratio that decides about requests without a parent, or None if something else does."""
     if type(sampler) is TraceIdRatioBased:
         return sampler
-    if type(sampler) is ParentBased:
+    if type(sampler) is ParentBasedTraceIdRatio:  # of any other parent-based one the root may be of any type
         described: str = sampler.get_description()  # type: ignore[no-untyped-call] # the SDK's own
         if match := _ROOT_RATIO.match(described):
             return TraceIdRatioBased(float(match[1]))

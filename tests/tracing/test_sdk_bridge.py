@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry.sdk.trace import sampling
+from opentelemetry.sdk.trace import TracerProvider, sampling
 
 from predictor.core import ids
 from predictor.tracing.sdk_bridge import constant_answer, wanted_traces
@@ -18,7 +18,7 @@ class _Own(sampling.TraceIdRatioBased):
 def test_a_ratio_is_asked_about_those_that_it_wants(ratio: float, *, parent_based: bool) -> None:
     """Of a ratio exactly those are asked about that the SDK's sampler takes, up to the last bit of the bound."""
     root = sampling.TraceIdRatioBased(ratio)
-    sampler = sampling.ParentBased(root) if parent_based else root
+    sampler = sampling.ParentBasedTraceIdRatio(ratio) if parent_based else root
     near = [min(max(0, root.bound + step), root.TRACE_ID_LIMIT) for step in (-1, 0, 1)]
     drawn = [f"{number:032x}" for number in near] + [ids.trace_id() for _ in range(200)]
     wanted = [
@@ -28,10 +28,22 @@ def test_a_ratio_is_asked_about_those_that_it_wants(ratio: float, *, parent_base
     assert [wanted_traces(sampler)(trace_id) for trace_id in drawn] == wanted
 
 
-@pytest.mark.parametrize("sampler", [sampling.ALWAYS_ON, sampling.DEFAULT_ON, _Own(0.0)])
+@pytest.mark.parametrize(
+    "sampler", [sampling.ALWAYS_ON, sampling.DEFAULT_ON, _Own(0.0), sampling.ParentBased(_Own(0.0))]
+)
 def test_any_other_sampler_is_asked(sampler: sampling.Sampler) -> None:
     """What a sampler that is not the SDK's ratio says is not guessed."""
     assert wanted_traces(sampler)(ids.trace_id())
+
+
+@pytest.mark.parametrize("name", ["traceidratio", "parentbased_traceidratio"])
+def test_a_ratio_by_the_environment_is_known(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The samplers that `OTEL_TRACES_SAMPLER` makes of a ratio are not asked about what they do not take."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", name)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    wanted = wanted_traces(TracerProvider(shutdown_on_exit=False).sampler)
+    assert wanted("1".zfill(32))
+    assert not wanted("f" * 32)
 
 
 @pytest.mark.parametrize("sampler", [sampling.ALWAYS_ON, sampling.DEFAULT_ON])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from predictor.config.malloc_env import sets_malloc
 from predictor.config.otel_env import Export, read_export
 from predictor.config.parsers import (
     choice,
@@ -201,6 +202,8 @@ class Settings:
     export: Export
     semconv: str = "http"
     """`OTEL_SEMCONV_STABILITY_OPT_IN`: by which names server spans call their attributes."""
+    sets_malloc: bool = False
+    """Whether the environment says how much memory the C library keeps, so that the server does not."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -248,7 +251,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             raise SettingsError(msg)
     _check_together(values)
     try:
-        settings = Settings(**values, export=read_export(environ), semconv=environ.get(_SEMCONV, "http"))
+        settings = Settings(
+            **values,
+            export=read_export(environ),
+            semconv=environ.get(_SEMCONV, "http"),
+            sets_malloc=sets_malloc(environ),
+        )
     except ValueError as error:
         raise SettingsError(str(error)) from None
     most = _RECORD_SHIPPED if settings.export.logs else _RECORD_KEPT

@@ -17,7 +17,7 @@ def keep() -> None:
 
     It would otherwise give the buffers of shipping and the lines that were synced back to the system each time.
     Getting them back page by page is a twelfth of the processor time of a request that is logged and shipped.
-    An operator's own MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ have no effect.
+    It replaces what the environment says of both bounds.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

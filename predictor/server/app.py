@@ -92,7 +92,8 @@ async def runner(settings: Settings | None = None) -> ServerRunner:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     heap.give_back()  # what the models' trials took
-    heap.keep()
+    if not settings.sets_malloc:
+        heap.keep()
     connections = settings.connections if settings.grpc_port is None else most_connections(settings.connections, 2)
     return ServerRunner(app, idle=settings.idle, drain=settings.drain, connections=connections)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from predictor.config.malloc_env import MALLOC, TUNABLES
 from predictor.config.otel_env import Endpoint
 from predictor.config.settings import DEMO, Settings, SettingsError, load, table
 
@@ -467,3 +468,12 @@ def test_bytes_of_a_record(size: str, wanted: int | str, *, endpoint: bool) -> N
     else:
         with pytest.raises(SettingsError, match=wanted):
             load(environ)
+
+
+@pytest.mark.parametrize("variable", [*MALLOC, TUNABLES])
+def test_an_operators_malloc(variable: str) -> None:
+    """Each variable on how much memory the C library keeps is noticed, and one that is set to nothing is not."""
+    value = "glibc.cpu.hwcaps=x:glibc.malloc.arena_max=1" if variable == TUNABLES else "65536"
+    assert load({variable: value}).sets_malloc
+    assert not load({variable: ""}).sets_malloc
+    assert not load({TUNABLES: "glibc.pthread.rseq=0"}).sets_malloc

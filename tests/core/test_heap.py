@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -27,6 +28,12 @@ for number in range(60):
         faults += resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 print(faults)
 """
+_SERVER = """
+import asyncio
+from predictor.config.settings import load
+from predictor.server import app
+asyncio.run(app.runner(load()))
+"""
 _BEYOND = """
 from predictor.core import heap
 from tests.core.test_heap import resident
@@ -38,9 +45,11 @@ print(resident() - before)
 """
 
 
-def _printed(program: str, *arguments: str) -> int:
+def _printed(program: str, *arguments: str, **environ: str) -> int:
     """Return the number that a Python program prints: what it sets holds for a whole process."""
-    return int(subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True).stdout)
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, **environ})
+    return int(done.stdout)
 
 
 def resident() -> int:
@@ -73,3 +82,16 @@ def test_buffers_that_come_again_are_not_asked_of_the_system_again() -> None:
 def test_what_is_kept_has_a_bound() -> None:
     """Of a peak no more stays than the bound."""
     assert _printed(_BEYOND) < 40 << 20
+
+
+@_GLIBC
+@pytest.mark.parametrize(
+    "environ",
+    [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_an_operators_own_bounds_stay(environ: dict[str, str]) -> None:
+    """A server whose environment says how much memory is kept gives back what lies beyond that, and otherwise keeps."""
+    pages = 50 * 3 * (1 << 20) // 4096
+    assert _printed(_SERVER + _USED_AGAIN, "") < pages // 100
+    assert _printed(_SERVER + _USED_AGAIN, "", **environ) > pages // 2

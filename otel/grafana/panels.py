@@ -50,6 +50,11 @@ def open_trace(field: str) -> str:
     return f"/d/trace?{field}=${{__value.raw}}&${{service:queryparam}}&${{namespace:queryparam}}&${{__url_time_range}}"
 
 
+def ref_id(place: int) -> str:
+    """Return what Grafana calls a query of a panel, by its place."""
+    return chr(ord("A") + place)
+
+
 def number(title: str, description: str, query: str, unit: str = "short", /, **bounds: float) -> stat.Panel:
     """Return one number for the whole range; it is yellow or red from the bound of that name on."""
     steps = [Threshold(None, GREEN), *(Threshold(value, color) for color, value in bounds.items())]
@@ -70,17 +75,15 @@ def number(title: str, description: str, query: str, unit: str = "short", /, **b
     )
 
 
-def series(title: str, description: str, lines: Sequence[Line], unit: str, interval: str = "1m") -> timeseries.Panel:
-    """Return lines over time; a point is worth `interval` at least."""
-    panel = (
+def time_series(title: str, description: str, unit: str, source: DataSourceRef) -> timeseries.Panel:
+    """Return lines over time that have no query yet."""
+    return (
         timeseries.Panel()
         .title(title)
         .description(description)
-        .datasource(LOKI)
+        .datasource(source)
         .unit(unit)
-        .interval(interval)
         .fill_opacity(10)
-        .show_points(kinds.VisibilityMode.AUTO)
         .legend(
             common.VizLegendOptions()
             .show_legend(show_legend=True)
@@ -91,8 +94,13 @@ def series(title: str, description: str, lines: Sequence[Line], unit: str, inter
         .height(8)
         .span(8)
     )
+
+
+def series(title: str, description: str, lines: Sequence[Line], unit: str, interval: str = "1m") -> timeseries.Panel:
+    """Return lines over time; a point is worth `interval` at least."""
+    panel = time_series(title, description, unit, LOKI).interval(interval).show_points(kinds.VisibilityMode.AUTO)
     for place, line in enumerate(lines):
-        panel.with_target(_target(line.query, "range", _ref(place)).legend_format(line.legend))
+        panel.with_target(_target(line.query, "range", ref_id(place)).legend_format(line.legend))
     return panel
 
 
@@ -112,7 +120,7 @@ def records(title: str, description: str, query: str, columns: Sequence[Column],
 
 def streams(title: str, description: str, queries: Mapping[Column, str], labels: Sequence[Column]) -> table.Panel:
     """Return a row for each stream: its labels, and a number of each query."""
-    refs = {column: _ref(place) for place, column in enumerate(queries)}
+    refs = {column: ref_id(place) for place, column in enumerate(queries)}
     shown = [*labels, *(column._replace(name=f"Value #{ref}") for column, ref in refs.items())]
     steps: list[tuple[str, dict[str, Any]]] = [
         ("merge", {}),
@@ -162,10 +170,6 @@ def trace(title: str, description: str, trace_id: str) -> Builder[Panel]:
 
 def _target(query: str, kind: str, ref: str) -> loki.Dataquery:
     return loki.Dataquery().expr(query).query_type(kind).ref_id(ref).datasource(LOKI)
-
-
-def _ref(place: int) -> str:
-    return chr(ord("A") + place)
 
 
 def _order(names: Sequence[str]) -> dict[str, Any]:

@@ -11,14 +11,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
+from grafana_foundation_sdk.builders import dashboard, prometheus
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as kinds
 from grafana_foundation_sdk.models.dashboard import DataSourceRef, VariableOption, VariableRefresh
+
+from otel.grafana.panels import ref_id, time_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from grafana_foundation_sdk.builders import timeseries
     from grafana_foundation_sdk.cog.builder import Builder
 
 FOLDER = Path(__file__).parent
@@ -155,8 +157,8 @@ CHARTS = {
             },
         ),
         Chart(
-            "Requests in vain",
-            "Requests to the sink that are made again.",
+            "Failed requests to the sink",
+            "Requests to the sink that failed and are sent again.",
             "reqps",
             {"{{pod}}": rate("predictor_log_retried_total", "pod")},
         ),
@@ -167,26 +169,9 @@ CHARTS = {
 
 def panel(chart: Chart) -> timeseries.Panel:
     """Return a chart as a panel."""
-    made = (
-        timeseries.Panel()
-        .title(chart.title)
-        .description(chart.description)
-        .datasource(SOURCE)
-        .unit(chart.unit)
-        .min(0)
-        .fill_opacity(10)
-        .legend(
-            common.VizLegendOptions()
-            .show_legend(show_legend=True)
-            .display_mode(kinds.LegendDisplayMode.LIST)
-            .placement(kinds.LegendPlacement.BOTTOM)
-        )
-        .tooltip(common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI).sort(kinds.SortOrder.DESCENDING))
-        .height(8)
-        .span(8)
-    )
+    made = time_series(chart.title, chart.description, chart.unit, SOURCE).min(0)
     for place, (legend, query) in enumerate(chart.lines.items()):
-        target = prometheus.Dataquery().expr(query).legend_format(legend).range().ref_id(chr(ord("A") + place))
+        target = prometheus.Dataquery().expr(query).legend_format(legend).range().ref_id(ref_id(place))
         made.with_target(target.datasource(SOURCE))
     return made
 

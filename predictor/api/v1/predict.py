@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from predictor.api.answers import NO_STORE, Answer, Headers, identify
+from predictor.api.answers import NO_STORE, Answer
 from predictor.api.dataplane import InferRequest
 from predictor.api.json_body import JSON, check_size, encode, undecodable
 from predictor.api.pattern.rows import RowDecoder
-from predictor.api.problem_details import own_fault
-from predictor.api.slices import at_once
 from predictor.api.tensor_requests import TensorRequests
-from predictor.api.v2.errors import encode_error
+from predictor.api.v2.codec import BODY_BYTES, ProtocolCodec
 from predictor.api.v2.tensor_data import from_nested
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from predictor.api.dataplane import Reply
     from predictor.api.json_body import BodyHead
     from predictor.api.slices import Slices
     from predictor.inference.model import Model
@@ -34,35 +31,24 @@ if TYPE_CHECKING:
     from predictor.serving.job import Job
 
 CALLS = (("POST", "/v1/models/{model}:predict"),)
-_BODY_BYTES = "PREDICTOR_BODY_BYTES"
 _WANTED = '{"instances": […]}'
 _FIELD_OF_PATTERN = re.compile(r'^data(?= has|\[)|(?<=\{")data(?=": )|(?<=`\$\.)data')
 
 
-class PredictCodec:
+class PredictCodec(ProtocolCodec):
     """The call that predicts, of one model version."""
-
-    takes_body = True
 
     def __init__(self, model: Model, *, batch_rows: int, body_bytes: int) -> None:
         """Take the model, how many rows a request may have, and the largest body."""
-        self.body_bytes = body_bytes
+        super().__init__(body_bytes)
         self._outputs = tuple(spec.name for spec in model.own_outputs)
         table = model.tensors is None
         self._requests = _Rows(model, batch_rows).requests if table else _Tensors(model, batch_rows).requests
 
-    def check(self, head: BodyHead) -> None:
-        """Refuse what is too large; clients declare all kinds of Content-Type; raises Problem."""
-        check_size(head.length or 0, self.body_bytes, _BODY_BYTES)
-
-    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
-        """Return what a body asks for."""
-        return at_once(self.decode_in_slices(head, body))
-
     def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:  # noqa: ARG002 - JSON is UTF-8 always
-        """Return the same, slice by slice."""
+        """Return what a body asks for, slice by slice."""
         try:
-            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            check_size(len(body), self.body_bytes, BODY_BYTES)
             try:
                 instances = bytes(_read(body).instances)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -71,18 +57,9 @@ class PredictCodec:
         except Problem as problem:
             return problem
 
-    def encode(self, reply: Reply) -> Answer:
-        """Return the predictions, or the error."""
-        job, origin = reply.job, reply.context.origin
-        if job is None:
-            answer = encode_error(reply.problem or own_fault())
-            identify(answer.headers, origin)
-            return answer
-        headers: Headers = [("Content-Type", JSON), NO_STORE, ("X-Job-Id", job.job_id)]
-        if not job.logged:
-            headers.append(("X-Prediction-Logged", "false"))
-        identify(headers, origin)
-        return Answer(200, headers, (encode({"predictions": self._predictions(job)}),))
+    def answer(self, job: Job) -> Answer:
+        """Return the predictions."""
+        return Answer(200, [("Content-Type", JSON), NO_STORE], (encode({"predictions": self._predictions(job)}),))
 
     def _predictions(self, job: Job) -> list[Any]:
         parts = job.outputs or {}

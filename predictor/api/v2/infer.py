@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from predictor.api.answers import NO_STORE, Answer, Headers, identify
+from predictor.api.answers import NO_STORE, Answer, Headers
 from predictor.api.json_body import JSON, JSON_LENGTH, check_size, encode
-from predictor.api.problem_details import own_fault
-from predictor.api.slices import at_once
 from predictor.api.tensor_requests import TensorRequests
-from predictor.api.v2.errors import encode_error
+from predictor.api.v2.codec import BODY_BYTES, ProtocolCodec
 from predictor.api.v2.messages import given_twice, read, unfit_data, unknown_output
 from predictor.api.v2.tensor_data import from_binary, from_json, to_binary, to_json
 from predictor.core.problems import Kind, Problem
@@ -23,7 +21,7 @@ from predictor.core.problems import Kind, Problem
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from predictor.api.dataplane import InferRequest, Reply
+    from predictor.api.dataplane import InferRequest
     from predictor.api.json_body import BodyHead
     from predictor.api.slices import Slices
     from predictor.api.v2.messages import InferMessage, InputTensor
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from predictor.serving.job import Job
 
 CALLS = (("POST", "/v2/models/{model}/infer"), ("POST", "/v2/models/{model}/versions/{version}/infer"))
-_BODY_BYTES = "PREDICTOR_BODY_BYTES"
 _BINARY = "application/octet-stream"
 _ABSENT = {b"", b"null"}
 _DIGITS = 20
@@ -51,14 +48,12 @@ class AnswerForm(NamedTuple):
     outputs: tuple[Wanted, ...]
 
 
-class InferCodec:
+class InferCodec(ProtocolCodec):
     """The call that infers, of one model version."""
-
-    takes_body = True
 
     def __init__(self, model: Model, *, batch_rows: int, body_bytes: int) -> None:
         """Take the model, how many rows a request may have, and the largest body."""
-        self.body_bytes = body_bytes
+        super().__init__(body_bytes)
         self._requests = TensorRequests(model, batch_rows)
         self._name = model.description.name
         self._version = model.description.version
@@ -67,19 +62,11 @@ class InferCodec:
             AnswerForm(tuple(Wanted(name, behind) for name in self._datatypes)) for behind in (False, True)
         )
 
-    def check(self, head: BodyHead) -> None:
-        """Refuse what is too large; clients declare all kinds of Content-Type; raises Problem."""
-        check_size(head.length or 0, self.body_bytes, _BODY_BYTES)
-
-    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:
-        """Return what a body asks for."""
-        return at_once(self.decode_in_slices(head, body))
-
     def decode_in_slices(self, head: BodyHead, body: bytes) -> Slices[InferRequest | Problem]:
-        """Return the same, slice by slice."""
+        """Return what a body asks for, slice by slice."""
         message = None
         try:
-            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            check_size(len(body), self.body_bytes, BODY_BYTES)
             length = _json_length(head, body)
             message = read(memoryview(body)[:length] if length < len(body) else body)
             tensors = yield from self._tensors(message.inputs, memoryview(body)[length:])
@@ -89,25 +76,16 @@ class InferCodec:
                 problem.infer_id = message.id
             return problem
 
-    def encode(self, reply: Reply) -> Answer:
-        """Return the outputs that are wanted, or the error."""
-        job, origin = reply.job, reply.context.origin
-        if job is None:
-            answer = encode_error(reply.problem or own_fault())
-            identify(answer.headers, origin)
-            return answer
+    def answer(self, job: Job) -> Answer:
+        """Return the outputs that are wanted."""
         outputs, binary = self._outputs(job)
         message: dict[str, Any] = {"model_name": self._name, "model_version": self._version}
-        if origin.infer_id is not None:
-            message["id"] = origin.infer_id
+        if job.origin.infer_id is not None:
+            message["id"] = job.origin.infer_id
         text = encode(message | {"parameters": {"job_id": job.job_id}, "outputs": outputs})
         headers: Headers = [("Content-Type", _BINARY if binary else JSON), NO_STORE]
         if binary:
             headers.append((JSON_LENGTH, str(len(text))))
-        headers.append(("X-Job-Id", job.job_id))
-        if not job.logged:
-            headers.append(("X-Prediction-Logged", "false"))
-        identify(headers, origin)
         return Answer(200, headers, (text, *binary))
 
     def _tensors(self, inputs: list[InputTensor], binary: memoryview) -> Slices[dict[str, NDArray[Any]]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from predictor.conversion.expected import Prediction
-from predictor.inference.outputs import broken_rows
+from predictor.inference.row_answers import RowRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +80,8 @@ class Comparer:
 
     def __init__(self, model: Model, tolerance: float, kept: int) -> None:
         """Take the model, by how much numbers may differ (of 1, or of the number if that is more), and rows to keep."""
-        self._model = model
+        self._runner = RowRunner(model)
+        self._features = model.description.features
         self._kept = kept
         self._heap: list[tuple[tuple[bool, float, int], Difference]] = []
         self.comparison = Comparison(tolerance)
@@ -129,7 +130,7 @@ class Comparer:
         The original compared doubles, its thresholds among them; the model compares the float32 nearest to each, and of
         two numbers that lie that close the greater one may then be the less, or equal.
         """
-        for at, feature in enumerate(self._model.description.features[:_MOST_NUDGED]):
+        for at, feature in enumerate(self._features[:_MOST_NUDGED]):
             value = found.features[at]
             if feature.datatype != "FP32" or not isinstance(value, int | float):
                 continue
@@ -145,28 +146,8 @@ class Comparer:
         return not found.expected.numbers or max(_distances(found.expected, now)) < found.distance / 2
 
     def _run(self, rows: Sequence[list[Value]]) -> list[Prediction | None]:
-        try:
-            outputs = self._model.run(rows)
-        except Exception:  # noqa: BLE001 - the runtime's exceptions share no other base
-            if len(rows) == 1:
-                return [None]
-            middle = len(rows) // 2
-            return self._run(rows[:middle]) + self._run(rows[middle:])
-        broken = broken_rows(outputs)
-        numbers = _column(outputs.values if outputs.probabilities is None else outputs.probabilities, len(rows))
-        labels = _column(outputs.labels, len(rows))
-        return [
-            None if broken is not None and broken[at] else Prediction(self._label(label), tuple(found or ()))
-            for at, (found, label) in enumerate(zip(numbers, labels, strict=True))
-        ]
-
-    def _label(self, found: int | str | None) -> str | None:
-        return self._model.description.labels[found] if isinstance(found, int) else found
-
-
-def _column(part: Any, count: int) -> list[Any]:  # noqa: ANN401 - an array or None
-    found: list[Any] = [None] * count if part is None else part.tolist()
-    return found
+        found = self._runner.run(rows)
+        return [None if now is None else Prediction(now.label, tuple(now.numbers)) for now in found]
 
 
 def _distances(expected: Prediction, now: Prediction) -> list[float]:

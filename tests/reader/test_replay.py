@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from predictor.inference.row_answers import RowAnswer
 from predictor.reader import cli
 from predictor.reader.replay.difference import Change
 from predictor.reader.replay.histograms import CELLS, Pictures
 from predictor.reader.replay.rows import Logged
-from predictor.reader.replay.run import Replayed
 from predictor.reader.replay.statistics import Largest
 from tests.project.test_guides import blocks
 from tests.support import bare_models, model_repository
@@ -482,7 +482,7 @@ def logged(time_ns: int = 0, probability: float = 0.5) -> Logged:
 def test_memory_does_not_grow() -> None:
     """However many rows there are, bins, grid, sample and the largest changes stay few, and no row is lost in them."""
     pictures, largest = Pictures(), Largest(3)
-    now = Replayed([0.5, 0.5], "a", outlier=None, score=0.5)
+    now = RowAnswer([0.5, 0.5], "a", outlier=None, score=0.5)
     for at in range(20_000):
         probability = at / 20_000
         change = Change(logged(at * 3_600_000_000_000, 0.5), now, probability, 0.0)

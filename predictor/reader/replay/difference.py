@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from predictor.inference.row_answers import RowAnswer
     from predictor.reader.replay.rows import Logged
-    from predictor.reader.replay.run import Replayed
 
 
 class Change(NamedTuple):
     """One row that came out otherwise."""
 
     logged: Logged
-    now: Replayed | None
+    now: RowAnswer | None
     probability: float | None
     """What the model now gives the label that was logged; 0 if it knows no such label, or fails.
 
@@ -33,7 +33,7 @@ class Change(NamedTuple):
         return self.probability - self.logged.confidence
 
 
-def compare(logged: Logged, now: Replayed | None, places: Mapping[str, int]) -> Change:
+def compare(logged: Logged, now: RowAnswer | None, places: Mapping[str, int]) -> Change:
     """Return what has changed; `places` says which probability is of which label now."""
     without = logged.confidence is None
     if now is None:
@@ -43,7 +43,7 @@ def compare(logged: Logged, now: Replayed | None, places: Mapping[str, int]) -> 
     return Change(logged, now, None if without else probability, _distance(logged, now))
 
 
-def _distance(logged: Logged, now: Replayed) -> float:
+def _distance(logged: Logged, now: RowAnswer) -> float:
     if len(logged.numbers) != len(now.numbers) or (logged.score is None) is not (now.score is None):
         return math.inf
     if logged.numbers == now.numbers and logged.score == now.score:  # by far the most frequent

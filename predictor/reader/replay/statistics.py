@@ -15,10 +15,10 @@ from predictor.reader.replay.histograms import Pictures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from predictor.inference.row_answers import RowAnswer
     from predictor.reader.record import ModelVersion
     from predictor.reader.replay.difference import Change
     from predictor.reader.replay.rows import Logged, SkipReason
-    from predictor.reader.replay.run import Replayed
 
 
 @dataclass
@@ -91,7 +91,7 @@ class ReplayStatistics:
         self.predictions += 1
         self.not_replayed[reason] += 1
 
-    def add(self, logged: Logged, now: Replayed | None) -> None:
+    def add(self, logged: Logged, now: RowAnswer | None) -> None:
         """Take a prediction and what comes of it now."""
         self.predictions += 1
         self.logged_seconds += logged.inference

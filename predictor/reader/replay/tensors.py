@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from predictor.inference.row_answers import RowAnswer
 from predictor.inference.signature import DTYPES
 from predictor.reader.replay.rows import Logged
-from predictor.reader.replay.run import Replayed
 from predictor.reader.tensors import has_tensors, tensors_of
 from predictor.recording.tensor_texts import contents
 
@@ -97,11 +97,11 @@ class TensorRunner:
         self.seconds = 0.0
         """Spent in the model so far, by requests that it answered."""
 
-    def run(self, requests: Sequence[Logged]) -> list[Replayed | None]:
+    def run(self, requests: Sequence[Logged]) -> list[RowAnswer | None]:
         """Return what comes of each request: None where the model fails."""
         return [self._one(each.features) for each in requests]
 
-    def _one(self, logged: object) -> Replayed | None:
+    def _one(self, logged: object) -> RowAnswer | None:
         if not isinstance(logged, LoggedTensors):
             return None
         began = time.perf_counter()
@@ -111,7 +111,7 @@ class TensorRunner:
             return None
         self.seconds += time.perf_counter() - began
         numbers = [value for each in logged.outputs for value in _compared(each, found[each.name])]
-        return Replayed(numbers, None, None, None)
+        return RowAnswer(numbers, None, None, None)
 
 
 def _compared(logged: Tensor, now: NDArray[Any]) -> list[float]:

@@ -62,7 +62,12 @@ class Fingerprints:
             stretches.append((at, place, fingerprints[done : done + count]))
             done += count
         for at, place, some in stretches:
-            self._page(at)[place : place + len(some)] = some
+            few = self._few.get(at, {})
+            if at not in self._pages and len(few) + len(some) <= _FEW:
+                few.update(enumerate(some, place))
+                self._few[at] = few
+            else:
+                self._page(at)[place : place + len(some)] = some
         return True
 
     def _page(self, at: int) -> array[int]:

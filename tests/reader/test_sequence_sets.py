@@ -85,6 +85,20 @@ def test_numbers_far_apart_cost_little() -> None:
     assert len(list(seen.ranges())) == 100_000
 
 
+def test_runs_far_apart_cost_little() -> None:
+    """Short runs that are taken in at once take no page each either, and are found again with their fingerprints."""
+    seen = Fingerprints()
+    tracemalloc.start()
+    for number in range(20_000):
+        assert seen.add_all(number * 2**40 + 1, array("Q", [5, 6]))
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 20 << 20
+    assert not seen.add_all(2**40, array("Q", [7, 7]))
+    assert (seen.add(2**40 + 1, 9), seen.add(2**40 + 2, 9), seen.add(2**40, 9)) == (5, 6, 0)
+    assert len(list(seen.ranges())) == 20_000
+
+
 @given(_ranges, _ranges)
 def test_without(gaps: list[tuple[int, int]], declared: list[tuple[int, int]]) -> None:
     """What is declared is taken out of the gaps and nothing else, however the declared stretches overlap."""

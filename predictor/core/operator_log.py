@@ -47,8 +47,15 @@ def occupy() -> None:
         sys.stderr = open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115 - it stays
 
 
+_MOST_KEYS = 1000
+"""Of one throttle: the text of a warning is one, and may have a number in it that never comes again."""
+
+
 class Throttle:
-    """Lets a message through once in `seconds` for each key, so that a lasting fault does not flood stderr."""
+    """Lets a message through once in `seconds` for each key, so that a lasting fault does not flood stderr.
+
+    Of many keys only the last ones are remembered.
+    """
 
     def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         """Start with every key due."""
@@ -61,7 +68,10 @@ class Throttle:
         now = self._clock()
         if key in self._last and now - self._last[key] < self._seconds:
             return False
+        self._last.pop(key, None)  # so that the oldest stands first
         self._last[key] = now
+        if len(self._last) > _MOST_KEYS:
+            del self._last[next(iter(self._last))]
         return True
 
 
@@ -83,6 +93,8 @@ class _Sparingly(logging.Filter):
             place = record.msg
         if not self._throttle.due(place):
             self._left_out[place] = self._left_out.get(place, 0) + 1
+            if len(self._left_out) > _MOST_KEYS:
+                del self._left_out[next(iter(self._left_out))]
             return False
         if left_out := self._left_out.pop(place, 0):
             record.msg, record.args = f"{record.getMessage()} ({left_out} more of these since)", ()

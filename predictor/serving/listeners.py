@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Observer = Callable[[Sequence[Prediction | ManyPredictions]], None]
 
 _logger = logging.getLogger("predictor")
-_throttle = operator_log.Throttle()
 
 
 def display(setting: str, schema: Schema) -> Observer | None:
@@ -40,13 +39,14 @@ def together(*observers: Observer | None) -> Observer | None:
     there = [each for each in observers if each]
     if not there:
         return None
+    throttle = operator_log.Throttle()
 
     def observe(records: Sequence[Prediction | ManyPredictions]) -> None:
-        for each in there:
+        for place, each in enumerate(there):
             try:
                 each(records)
             except Exception:
-                if _throttle.due(each):
+                if throttle.due(place):
                     _logger.exception("predictions could not be shown")
 
     return observe

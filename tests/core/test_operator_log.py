@@ -179,6 +179,14 @@ def test_throttle_speaks_once_in_its_time_for_each_key() -> None:
     assert not throttle.due("a")
 
 
+def test_throttle_remembers_no_more_than_so_many_keys() -> None:
+    """Messages that never come again do not add up in memory: the oldest key is forgotten, the last ones are not."""
+    throttle = operator_log.Throttle(60.0, lambda: 0.0)
+    assert all(throttle.due(f"message {number}") for number in range(2000))
+    assert not throttle.due("message 1999")
+    assert throttle.due("message 0")
+
+
 async def test_stderr_of_a_server_has_no_header_and_only_json(tmp_path: Path) -> None:
     """Of a server whose callers misbehave and whose Collector is gone, stderr is JSON and holds no header's value."""
     secret = "s3cret-value"

@@ -185,13 +185,11 @@ class Pending:
 class DataPlane:
     """Predictions of every model that is served, for any door."""
 
-    def __init__(self, tracer: Tracer, *, deadline: float, measure: Measure | None = None) -> None:
-        """Take what gives ids; `deadline` is in seconds.
-
-        `measure` is called by the doors for every answered request, with seconds, method, route and status.
-        """
+    def __init__(self, tracer: Tracer, *, deadline: float) -> None:
+        """Take what gives ids; `deadline` is in seconds."""
         self.tracer = tracer
-        self.measure = measure
+        self.measure: Measure | None = None
+        """Called by HTTP's doors for every answered request: seconds, method, route, status."""
         self.measure_call: MeasureCall | None = None
         """The same of calls by gRPC: seconds, method, status."""
         self.refusals: dict[Kind, int] = {}

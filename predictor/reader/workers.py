@@ -46,8 +46,7 @@ def in_order(function: Callable[[Piece], _T], pieces: Iterable[Piece], *, alone:
     """Yield what a function makes of each piece, in the order of the pieces.
 
     `function` and what it returns can be pickled. An exception of it is raised here as if it had been called here; a
-    process that is killed is a SourceError. `alone` is for ALONE: 0 if so
-    much is known to come.
+    process that is killed is a SourceError. `alone` is for ALONE: 0 if so much is known to come.
     """
     left = ALONE if alone is None else alone
     todo = iter(pieces)

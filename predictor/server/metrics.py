@@ -51,7 +51,6 @@ class Metrics:
             "Duration of HTTP server requests.",
             explicit_bucket_boundaries_advisory=_SEMCONV_BUCKETS,
         )
-
         self._call_duration = meter.create_histogram(
             "rpc.server.call.duration",
             "s",

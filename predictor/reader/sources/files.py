@@ -176,11 +176,6 @@ class Files(Local):
                 found[path] = _order(name[1], int(name[2] or 0)), path.name
         return sorted(found, key=found.__getitem__)
 
-    def _pass_over(self, path: Path, why: str) -> None:
-        sentence = f"{path} was not read: {why}"
-        if sentence not in self.passed_over:
-            self.passed_over.append(sentence)
-
     def _identified(self) -> list[tuple[Path, _Identity]]:
         found = []
         for path in self._paths():

@@ -1,7 +1,7 @@
 """Hold the project's English to scripts/prose.toml: no riddles, no sentence that has to be read twice.
 
-`python -m scripts.prose [PAGE...]` reads the pages and docstrings that the file names, or the given ones, prints a line
-for each finding and ends with 1 if there is any.
+`python -m scripts.prose [PAGE...]` reads the pages, docstrings and messages that the file names, or the given pages,
+prints a line for each finding and ends with 1 if there is any.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _LINK = re.compile(r"!?\[([^]\n]*)\]\([^)\n]*\)")
 _LISTED = re.compile(r"^(?:[-*] |\d+\. |#+ |> )")
 _END = re.compile(r"(?<=[.!?])[)*\"]*\s+")
 _WORD = re.compile(r"[\w%'-]+")
+_QUERY = re.compile(r"\s*(?:SELECT|INSERT|CREATE|WITH)\b")  # of a database: nobody reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Rules:
     """What is read, and what it is held to: phrases with what to write instead, and words in a sentence."""
 
     pages: list[Path]
-    modules: list[Path]
+    docstrings: list[Path]
+    messages: list[Path]
     everywhere: dict[re.Pattern[str], str]
     pages_only: dict[re.Pattern[str], str]
     limit: int
@@ -47,8 +49,10 @@ def rules(root: Path = ROOT) -> Rules:
         for table in ("everywhere", "pages_only")
     )
     pages = sorted({path for pattern in said["pages"] for path in root.glob(pattern)} - left)
-    modules = sorted({path for pattern in said["docstrings"] for path in root.glob(pattern)})
-    return Rules(pages, modules, everywhere, pages_only, said["limit"])
+    docstrings, messages = (
+        sorted({path for pattern in said[kind] for path in root.glob(pattern)}) for kind in ("docstrings", "messages")
+    )
+    return Rules(pages, docstrings, messages, everywhere, pages_only, said["limit"])
 
 
 def sentences(page: str) -> Iterator[tuple[int, str]]:
@@ -80,16 +84,39 @@ def docstrings(module: str) -> Iterator[tuple[int, str]]:
             yield node.body[0].lineno, ast.get_docstring(node) or ""
 
 
+def messages(module: str) -> Iterator[tuple[int, str]]:
+    """Yield what a module may say to somebody, with its line: each text of several words, values in it as `code`.
+
+    Texts that stand alone, as docstrings and those of attributes do, are not among them.
+    """
+    every = list(ast.walk(ast.parse(module)))
+    left = {id(node.value) for node in every if isinstance(node, ast.Expr)}
+    left |= {id(part) for node in every if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in every:
+        if id(node) in left or not isinstance(node, ast.JoinedStr | ast.Constant):
+            continue
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "code" for part in node.values)
+        else:
+            text = node.value if isinstance(node.value, str) else ""
+        if " " in text.strip() and not _QUERY.match(text):
+            yield node.lineno, text
+
+
 def faults(held_to: Rules) -> Iterator[str]:
-    """Yield every fault of the pages and docstrings, as `path:line: sentence`."""
+    """Yield every fault of the pages, docstrings and messages, as `path:line: sentence`."""
+    phrases = held_to.everywhere | held_to.pages_only
     for path in held_to.pages:
-        phrases = held_to.everywhere | held_to.pages_only
         for number, fault in findings(path.read_text(encoding="utf-8"), phrases, held_to.limit):
             yield f"{path.relative_to(ROOT)}:{number}: {fault}"
-    for path in held_to.modules:
+    for path in held_to.docstrings:
         for first, text in docstrings(path.read_text(encoding="utf-8")):
             joined = re.sub(r"(?<=\S)\n(?=\S)", " ", text)  # a sentence goes on in the next line
             for _, fault in findings(joined, held_to.everywhere, held_to.limit):
+                yield f"{path.relative_to(ROOT)}:{first}: {fault}"
+    for path in held_to.messages:
+        for first, text in messages(path.read_text(encoding="utf-8")):
+            for _, fault in findings(f"| {text}", phrases, held_to.limit):  # a clause is a sentence, as in a table
                 yield f"{path.relative_to(ROOT)}:{first}: {fault}"
 
 
@@ -98,7 +125,7 @@ def main(names: list[str]) -> int:
     held_to = rules()
     if names:
         given = [Path(name).resolve() for name in names]
-        held_to = Rules(given, [], held_to.everywhere, held_to.pages_only, held_to.limit)
+        held_to = Rules(given, [], [], held_to.everywhere, held_to.pages_only, held_to.limit)
     found = list(faults(held_to))
     for line in found:
         print(line)

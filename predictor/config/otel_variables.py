@@ -79,7 +79,7 @@ def _pairs(given: str) -> str | None:
     for number, pair in enumerate(given.split(","), start=1):
         name, equals, _ = pair.partition("=")
         if pair.strip() and not (equals and name.strip()):
-            return f"name=value,name=value with URL-encoded values (entry {number} is none)"
+            return f"name=value,name=value with URL-encoded values (entry {number} is not a pair)"
     return None
 
 

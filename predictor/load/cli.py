@@ -99,7 +99,7 @@ def _parser() -> _Parser:
         "--model",
         metavar="FOLDER",
         type=Path,
-        help="draw rows from the ranges that a model saw in training (by itself, around the sample of GET /metadata)",
+        help="draw rows from the ranges that a model saw in training (by default around the sample of GET /metadata)",
     )
     parser.add_argument(
         "--call",

@@ -57,7 +57,7 @@ def greeting(settings: Settings, application: web.Application, places: Sequence[
     logs = settings.export.logs
     if logs is None:
         why = (
-            "OTEL_LOGS_EXPORTER is none"
+            "OTEL_LOGS_EXPORTER=none"
             if "logs" in settings.export.off
             else "set OTEL_EXPORTER_OTLP_ENDPOINT to ship it to a Collector"
         )

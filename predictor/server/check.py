@@ -150,7 +150,7 @@ def _ask(check: Check, signal: Signal, endpoint: Endpoint | None, *, traced: boo
     Raises ValueError, or OSError for certificates that cannot be read.
     """
     if endpoint is None:
-        return f"not shipped ({f'OTEL_{signal.upper()}_EXPORTER is none' if off else 'no endpoint'})"
+        return f"not shipped ({f'OTEL_{signal.upper()}_EXPORTER=none' if off else 'no endpoint'})"
     try:
         here = resource()
     except ResourceError:

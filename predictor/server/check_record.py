@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from predictor.outbox.layout import Signal
 
 _INTERNAL = 1  # a span's kind
-_BODY = "predictor check: this record is no prediction"
+_BODY = "predictor check: this record is not a prediction"
 
 
 class Check(NamedTuple):

@@ -55,7 +55,11 @@ def test_every_variable_has_a_word() -> None:
         ("OTEL_PROPAGATORS", "tracecontext,ottrace", "names with commas between them"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "one of always_on, always_off, traceidratio, parentbased_always_on"),
         ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "nowhere", "names with commas between them"),
-        ("OTEL_RESOURCE_ATTRIBUTES", "a=1,b", "name=value,name=value with URL-encoded values (entry 2 is none)"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "a=1,b",
+            "name=value,name=value with URL-encoded values (entry 2 is not a pair)",
+        ),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1", "a whole number from 0 on"),
         ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "many", "a whole number from 0 on"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "10s", "milliseconds greater than 0"),
@@ -201,4 +205,4 @@ def test_check_says_what_is_ignored(outbox: Path) -> None:
     done = run("check", outbox=outbox, OTEL_BSP_MAX_QUEUE_SIZE="1", OTEL_LOGS_EXPORTER="none")
     assert done.returncode == 0
     assert "note    environment: OTEL_BSP_MAX_QUEUE_SIZE has no effect: " in done.stderr
-    assert "ok      logs: not shipped (OTEL_LOGS_EXPORTER is none)" in done.stderr
+    assert "ok      logs: not shipped (OTEL_LOGS_EXPORTER=none)" in done.stderr

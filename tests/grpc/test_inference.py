@@ -220,7 +220,7 @@ async def test_refusals(outbox: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("datatype", "field", "values", "said"),
     [
-        ("UINT8", "uint_contents", [256], "has a number that is no UINT8"),
+        ("UINT8", "uint_contents", [256], "has a number that does not fit UINT8"),
         ("BYTES", "bytes_contents", [b"\xff"], "has a text 0 that is not UTF-8"),
     ],
 )

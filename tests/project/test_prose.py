@@ -74,6 +74,28 @@ def test_docstrings_are_read() -> None:
     assert [fault for text in texts for fault in prose.findings(text, RULES.everywhere, RULES.limit)]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'msg = "it has none of it, but for the last"',
+        'raise ValueError(f"{given!r} is no time")',
+        '_logger.warning("%s is told", name)',
+        'table.refuse(key, value, "a text that wants a quote")',
+    ],
+)
+def test_messages_are_read(said: str) -> None:
+    """A riddle in the text of an error, of a log line or of an argument is a finding, with the line of the text."""
+    (fault,) = prose.messages(f'"""Fine."""\n{said}\n')
+    assert fault[0] == 2
+    assert list(prose.findings(f"| {fault[1]}", PHRASES, RULES.limit))
+
+
+def test_only_what_is_said_is_a_message() -> None:
+    """Docstrings, texts of attributes, keys and single words are no messages; values in a text are one word each."""
+    module = '"""Fine."""\nKEY = "none"\n"""Of a lock."""\nmsg = f"{given!r}, wanted {\', \'.join(names)}"\n'
+    assert list(prose.messages(module)) == [(4, "code, wanted code")]
+
+
 def test_pages_are_clean_and_a_planted_riddle_fails(tmp_path: Path) -> None:
     """`python -m scripts.prose` passes as the tree is, and fails with path and line where a riddle is planted."""
     for name in ("scripts", "docs", "predictor"):

@@ -444,7 +444,7 @@ def test_a_stream_that_lost_its_end(judge: Callable[..., VerifyReport]) -> None:
         assert report.sound
         return
     said = f"stream {one.id}: stream {other.id} says that it ended with record {last}"
-    assert report.gone == [f"{said}, and there is none after {end.number}"]
+    assert report.gone == [f"{said}, and no record follows {end.number}"]
 
 
 def test_the_first_streams_may_be_older_than_the_source(judge: Callable[..., VerifyReport]) -> None:
@@ -472,7 +472,7 @@ def test_a_forged_word_hides_no_true_one(judge: Callable[..., VerifyReport]) -> 
     report = judge([*eldest.lines, *written(cut), *forged.lines, *other.lines])
     if not report.of_outbox:
         said = f"stream {one.id}: stream {other.id} says that it ended with record {one.log.sequence}"
-        assert report.gone == [f"{said}, and there is none after {cut[-1].number}"]
+        assert report.gone == [f"{said}, and no record follows {cut[-1].number}"]
 
 
 @pytest.mark.parametrize("when", [-(10**30), 0, 1 << 63, 10**30])

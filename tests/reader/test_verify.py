@@ -102,7 +102,7 @@ def test_silence_with_a_backlog(tmp_path: Path) -> None:
     assert (soon.sound, soon.verdicts[0].state) == (True, "open")
     late = verify(where, TimeRange(), now_ns=stream.now + 181 * SECOND)
     assert only(late) == (
-        f"stream {stream.id}: ended without a word after record 4, which told of 900 bytes that the sink had not "
+        f"stream {stream.id}: ended without a word after record 4, which reported 900 bytes that the sink had not "
         "accepted; what it held then is unknown"
     )
 

@@ -68,7 +68,7 @@ def _numbers(part: Sequence[Any], datatype: str) -> NDArray[Any]:
     try:
         return np.array(part, DTYPES[datatype])
     except OverflowError:
-        msg = f"has a number that is no {datatype}"
+        msg = f"has a number that does not fit {datatype}"
         raise ValueError(msg) from None
 
 

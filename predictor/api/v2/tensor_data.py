@@ -182,7 +182,7 @@ def _made(data: bytes, datatype: str) -> NDArray[Any]:
         with np.errstate(over="ignore"):  # the caller looks for infinite ones
             return np.array(values, DTYPES[datatype])
     except OverflowError:
-        msg = f"has a number that is no {datatype}"
+        msg = f"has a number that does not fit {datatype}"
         raise ValueError(msg) from None
 
 
@@ -191,7 +191,7 @@ def _whole_numbers(data: bytes, datatype: str) -> NDArray[Any]:
     bounds = np.iinfo(DTYPES[datatype]) if datatype != "BOOL" else None
     least, most = (max(bounds.min, -_EXACT), min(bounds.max, _EXACT)) if bounds else (0, 1)
     if not ((floats == np.trunc(floats)) & (floats >= least) & (floats <= most)).all():
-        msg = f"has a number that is no {datatype}"
+        msg = f"has a number that does not fit {datatype}"
         raise ValueError(msg)
     return floats.astype(DTYPES[datatype])
 

@@ -146,5 +146,5 @@ def as_datatype(datatype: str, value: Value) -> Value:
         return float(value)
     elif isinstance(value, str) or value == int(value):
         return int(value)
-    msg = f"{value!r} is no {datatype}"
+    msg = f"{value!r} does not fit {datatype}"
     raise ValueError(msg)

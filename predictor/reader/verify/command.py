@@ -64,7 +64,7 @@ def _about(verdict: Verdict) -> Iterator[str]:
     if verdict.beyond:
         yield f"{about}: closed by record {stream.closed_at}, and yet it has numbers up to {stream.last}"
     if verdict.state == "silent":
-        told = f", which told of {stream.pending} bytes that the sink had not accepted" if stream.pending else ""
+        told = f", which reported {stream.pending} bytes that the sink had not accepted" if stream.pending else ""
         known = f"ended without a word after record {stream.last_word}{told}"
         yield f"{about}: {known}; what it held then is unknown"
     for fault in verdict.proof.faults[:MOST]:

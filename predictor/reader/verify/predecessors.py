@@ -58,7 +58,7 @@ class Predecessors:
                 if reaches_back(self._source, ended.ended_ns):
                     found.append(f"{about}, and there is nothing of it")
             elif last < ended.last:
-                found.append(f"{about}, and there is none after {last}")
+                found.append(f"{about}, and no record follows {last}")
             elif last > ended.last:
                 found.append(f"{about}, and there are numbers up to {last}")
             elif name in streams and self._differs(streams[name], ended):

@@ -104,10 +104,16 @@ class ServedVersion:
 class Catalog:
     """Which version a name means; used on the event loop only."""
 
-    def __init__(self, default: str | None = None) -> None:
-        """Serve nothing yet; `default` names the model of the calls that name none, else it is the first one."""
+    def __init__(self, default: str | None = None, versions: Mapping[str, str] | None = None) -> None:
+        """Serve nothing yet.
+
+        `default` names the model of the calls that name none, otherwise it is the first one; `versions` has the version
+        of calls that name a model only, otherwise it is the highest one.
+        """
         self._wanted = default
+        self._pinned = versions or {}
         self._models: dict[str, dict[str, ServedVersion]] = {}
+        self._default_name = default or ""
         self.default: ServedVersion | None = None
         """What the calls of the pattern mean."""
         self.missing: str | None = None
@@ -120,19 +126,21 @@ class Catalog:
         return [version for versions in self._models.values() for version in versions.values()]
 
     def models(self) -> list[ServedVersion]:
-        """Return the default version of each model, by name."""
+        """Return one version of each model, by name: the default one, where that is served."""
         return [next(iter(versions.values())) for versions in self._models.values()]
+
+    def pins(self, version: ServedVersion) -> bool:
+        """Tell whether a setting names this version as the default one of its model."""
+        return self._pinned.get(version.name) == version.version
 
     def find(self, model: str | None = None, version: str | None = None) -> ServedVersion | None:
         """Return what a request means that names so much; None if there is no such thing."""
-        if model is None:
-            found = self.default
-        else:
-            versions = self._models.get(model)
-            found = next(iter(versions.values())) if versions else None
-        if found is None or version is None:
-            return found
-        return self._models[found.name].get(version)
+        name = self._default_name if model is None else model
+        versions = self._models.get(name)
+        if versions is None:
+            return None
+        wanted = self._pinned.get(name) if version is None else version
+        return next(iter(versions.values())) if wanted is None else versions.get(wanted)
 
     def meant(self) -> ServedVersion:
         """Return what the calls of the pattern mean; raises Problem if there is nothing."""
@@ -142,19 +150,23 @@ class Catalog:
 
     def unknown(self, model: str | None, version: str | None) -> Problem:
         """Return the problem of a request whose model is not there, which names what is."""
-        versions = self._models.get(model or "") or (self._models[self.default.name] if self.default else {})
+        name = self._default_name if model is None else model
+        versions = self._models.get(name)
+        kind = Kind.NO_MODEL
+        retry_after: int | None = _RETRY_AFTER
         if not self._models:
             detail = f"no model is served{f': {self.missing}' if self.missing else ''}"
-            return Problem(Kind.NO_MODEL, detail, retry_after=_RETRY_AFTER, recorded=True)
-        if model is None and version is None:
-            detail = f"{self._wanted} is not served (PREDICTOR_DEFAULT_MODEL), only {self._all()}"
-            return Problem(Kind.NO_MODEL, detail, retry_after=_RETRY_AFTER, recorded=True)
-        if model is not None and model not in self._models:
-            detail = f"there is no model {_shown(model)}, only {self._all()}"
+        elif versions is None and model is None:
+            detail = f"{name} is not served (PREDICTOR_DEFAULT_MODEL), only {_listed([*self._models])}"
+        elif versions is not None and version is None:
+            wanted = f"{name}@{self._pinned.get(name)}"
+            detail = f"{wanted} is not served (PREDICTOR_DEFAULT_VERSIONS), only {_listed([*versions])}"
         else:
-            name = model or (self.default.name if self.default else "")
-            detail = f"{name} has no version {_shown(version or '')}, only {_listed([*versions])}"
-        return Problem(Kind.NOT_FOUND, detail, recorded=True)
+            kind, retry_after = Kind.NOT_FOUND, None
+            detail = f"there is no model {_shown(name)}, only {_listed([*self._models])}"
+            if versions is not None:
+                detail = f"{name} has no version {_shown(version or '')}, only {_listed([*versions])}"
+        return Problem(kind, detail, retry_after=retry_after, recorded=True)
 
     def change(self, added: Iterable[ServedVersion] = (), removed: Iterable[ServedVersion] = ()) -> None:
         """Serve other versions from now on; what is removed must be retired by the caller."""
@@ -163,21 +175,17 @@ class Catalog:
         for each in sorted([*left, *added], key=lambda each: each.name):
             models.setdefault(each.name, []).append(each)
         self._models = {
-            name: {each.version: each for each in sorted(versions, key=_rank, reverse=True)}
+            name: {each.version: each for each in sorted(versions, key=self._rank, reverse=True)}
             for name, versions in models.items()
         }
-        first = next(iter(self._models), None)
-        name = self._wanted or first
-        self.default = next(iter(self._models[name].values())) if name in self._models else None
+        self._default_name = self._wanted or next(iter(self._models), "")
+        self.default = self.find()
         for tell in self.changed:
             tell()
 
-    def _all(self) -> str:
-        return _listed([*self._models])
-
-
-def _rank(version: ServedVersion) -> tuple[int, str]:
-    return (-1 if version.facts.number is None else version.facts.number, version.version)
+    def _rank(self, version: ServedVersion) -> tuple[bool, int, str]:
+        number = version.facts.number
+        return (self.pins(version), -1 if number is None else number, version.version)
 
 
 def _listed(names: list[str]) -> str:

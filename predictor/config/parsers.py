@@ -77,6 +77,15 @@ def origins(given: str) -> tuple[str, ...]:
     return tuple(each.removesuffix(_DEFAULT_PORTS.get(each.partition(":")[0], "\0")) for each in found)
 
 
+def named_versions(given: str) -> tuple[tuple[str, str], ...]:
+    """Take models with one version of each, as records name them, with commas between."""
+    parts = [part.strip().partition("@") for part in given.split(",")] if given else []
+    if not all(name and version for name, _, version in parts) or len({name for name, *_ in parts}) < len(parts):
+        msg = "versions such as wine@1, one of each model, with commas between"
+        raise ValueError(msg)
+    return tuple((name, version) for name, _, version in parts)
+
+
 def port(given: str) -> int:
     """Take a TCP port, 0 for a free one."""
     if not (given.isascii() and given.isdigit() and int(given) <= _MAX_PORT):

@@ -20,6 +20,7 @@ from predictor.config.parsers import (
     grpc_port,
     host_names,
     listening,
+    named_versions,
     optional_file,
     optional_url,
     origins,
@@ -78,6 +79,12 @@ class Settings:
     )
     default_model: str = _setting(
         "", text, "of several models, the one for calls that name none; without it the first by name"
+    )
+    default_versions: tuple[tuple[str, str], ...] = _setting(
+        "",
+        named_versions,
+        "of a model with several versions, the one for calls that name none: `wine@1`, or several with commas between; "
+        "without it the highest",
     )
     model_poll: float = _setting(
         "0s", duration(0), "how often to look for changed model files and serve them; 0: only on SIGHUP and on request"

@@ -18,7 +18,7 @@ from predictor.recording.record_schema import CHECK_EVENT
 from predictor.recording.signatures import FileSigner
 from predictor.server import check_record
 from predictor.server.callers import Callers
-from predictor.server.model_loading import load_version, namesake, no_default
+from predictor.server.model_loading import load_version, namesake, wrong_defaults
 from predictor.server.otel_resource import ResourceError, resource
 from predictor.shipping.otlp_http import Accepted, Delivery, Refused
 
@@ -87,10 +87,7 @@ def _models(settings: Settings) -> list[bool]:
         show(f"note    model: {note}")
     loaded: list[Loaded] = []
     results = [_found("model", partial(_model, source, settings, loaded)) for source in found.sources]
-    names = sorted({each.facts.description.name for each in loaded})
-    if settings.default_model and settings.default_model not in names:
-        results.append(_found("model", partial(_raise, no_default(settings.default_model, names))))
-    return results
+    return [*results, *(_found("model", partial(_raise, error)) for error in wrong_defaults(settings, loaded))]
 
 
 def _raise(error: Exception) -> str:

@@ -15,7 +15,7 @@ from predictor.inference.runtime_errors import ModelError
 from predictor.recording.redaction import redaction_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
     from predictor.config.settings import Settings
     from predictor.inference.model import Model
@@ -130,9 +130,8 @@ def load_models(settings: Settings) -> LoadedModels:
     for at, each in enumerate(versions):
         if other := namesake(each, _known(versions[:at])):
             raise ModelError(other)
-    names = sorted({each.facts.description.name for each in versions})
-    if settings.default_model and settings.default_model not in names:
-        raise no_default(settings.default_model, names)
+    if error := next(wrong_defaults(settings, versions, failures), None):
+        raise error
     notes = (*found.notes, *(note for each in versions for note in each.model.notes))
     return LoadedModels(tuple(versions), tuple(failures), notes)
 
@@ -151,6 +150,21 @@ def _known(versions: Iterable[Loaded]) -> list[tuple[Source, VersionFacts]]:
     return [(each.source, each.facts) for each in versions]
 
 
-def no_default(wanted: str, names: Sequence[str]) -> ValueError:
-    """Return what says that PREDICTOR_DEFAULT_MODEL names nothing."""
-    return ValueError(f"PREDICTOR_DEFAULT_MODEL is {wanted!r}, wanted one of {', '.join(names) or 'the models'}")
+def wrong_defaults(
+    settings: Settings, versions: Iterable[Loaded], failures: Iterable[Failed] = ()
+) -> Iterator[ValueError]:
+    """Yield what says that PREDICTOR_DEFAULT_MODEL or PREDICTOR_DEFAULT_VERSIONS names nothing that can be served."""
+    served = sorted({(each.facts.description.name, each.facts.description.version) for each in versions})
+    names = sorted({name for name, _ in served})
+    if settings.default_model and settings.default_model not in names:
+        wanted = ", ".join(names) or "the models"
+        yield ValueError(f"PREDICTOR_DEFAULT_MODEL is {settings.default_model!r}, wanted one of {wanted}")
+    for name, version in settings.default_versions:
+        if (name, version) in served:
+            continue
+        there = ", ".join(f"{each}@{number}" for each, number in served if each == name or name not in names)
+        broken = [each.reason for each in failures if (each.source.name, each.source.version) == (name, version)]
+        why = f": {broken[0]}" if broken else ""
+        yield ValueError(
+            f"PREDICTOR_DEFAULT_VERSIONS names {name}@{version}, wanted one of {there or 'the versions'}{why}"
+        )

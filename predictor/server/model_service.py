@@ -44,7 +44,7 @@ class ModelService:
     ) -> None:
         """Serve what the start has loaded; with `shared_port` single models are not loaded or unloaded by a call."""
         self._shared_port = shared_port
-        self.catalog = Catalog(settings.default_model or None)
+        self.catalog = Catalog(settings.default_model or None, dict(settings.default_versions))
         self._settings = settings
         self._maker = maker
         self._places: dict[Path, ModelPlace] = {}
@@ -54,7 +54,9 @@ class ModelService:
         self._waiting = False  # a reload that was asked for has not begun
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[ServedVersion] = set()
-        self._said: str | None = None
+        self._said: set[str] = set()
+        """What the last look has said of what it left as it was."""
+        self._saying: set[str] = set()
         for failed in models.failures:
             place = ModelPlace(failed.source, failed.fingerprint)
             self._places[failed.source.path] = place
@@ -168,11 +170,12 @@ class ModelService:
             self._check_layout(found.sources)
         except ModelError as error:
             self._say_once(str(error))
+            self._said, self._saying = self._saying, set()
             return
-        self._said = None
         for source in found.sources:
             await self._look(source, asked=asked)
         self._let_go_of_missing({source.path for source in found.sources}, asked=asked)
+        self._said, self._saying = self._saying, set()
 
     def _place(self, source: Source) -> ModelPlace:
         return self._places.setdefault(source.path, ModelPlace(source, ()))
@@ -202,11 +205,14 @@ class ModelService:
             return
         places = [each for each in self._places.values() if each is not place]
         others = [(each.source, each.served.facts) for each in places if each.served]
-        if sentence := namesake(outcome, others):
+        before = place.served
+        sentence = namesake(outcome, others)
+        if before and self.catalog.pins(before) and _called(outcome) != str(before):
+            sentence = f"{source} is {_called(outcome)} now, and PREDICTOR_DEFAULT_VERSIONS names {before}"
+        if sentence:
             self._refuse(place, sentence)
             return
         place.reason = None
-        before = place.served
         if before and (before.facts.digest, str(before)) == (outcome.facts.digest, _called(outcome)):
             return
         for note in outcome.model.notes:
@@ -262,8 +268,10 @@ class ModelService:
                 for each in self._places.values()
                 if each.served and each is not place and each.source.model == place.source.model
             ]
-            if place.served and not siblings and place.source.model.exists():
-                self._say_once(f"{place.source.model} has no model any more; {place.served} is served as before")
+            if place.served and place.source.model.exists() and (not siblings or self.catalog.pins(place.served)):
+                gone = f"{path} is gone, and PREDICTOR_DEFAULT_VERSIONS names it"
+                gone = gone if siblings else f"{place.source.model} has no model any more"
+                self._say_once(f"{gone}; {place.served} is served as before")
             elif place.served and not asked and place.seen is not None:
                 place.seen = None  # perhaps it is being replaced
             else:
@@ -272,8 +280,8 @@ class ModelService:
                     self._replace(place, None)
 
     def _say_once(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
+        self._saying.add(sentence)
+        if sentence not in self._said:
             _logger.error("%s", sentence)
 
 

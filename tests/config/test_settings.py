@@ -64,6 +64,7 @@ def test_empty_is_unset(row: object) -> None:
         ("PORT", "0", "port", 0),
         ("PORT", "65535", "port", 65535),
         ("MODEL", "/models/x", "model", Path("/models/x")),
+        ("DEFAULT_VERSIONS", "wine@1, iris@2026-11", "default_versions", (("wine", "1"), ("iris", "2026-11"))),
         ("OUTBOX", "~/outbox", "outbox", Path.home() / "outbox"),
         ("OUTBOX_BYTES", "64MiB", "outbox_bytes", 64 << 20),
         ("OUTBOX_BYTES", "1.5 GiB", "outbox_bytes", 3 << 29),
@@ -103,6 +104,7 @@ def test_values(variable: str, given: str, field: str, value: object) -> None:
         ("PORT", "-1", "a port from 0 to 65535"),
         ("PORT", "http", "a port from 0 to 65535"),
         ("PORT", "٣", "a port from 0 to 65535"),
+        ("DEFAULT_VERSIONS", "wine", "versions such as wine@1, one of each model, with commas between"),
         ("OUTBOX_BYTES", "1GX", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("OUTBOX_BYTES", "1023KiB", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("OUTBOX_BYTES", "9" * 400, "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
@@ -131,6 +133,12 @@ def test_values(variable: str, given: str, field: str, value: object) -> None:
 def test_refusals(variable: str, given: str, wanted: str) -> None:
     """A bad value is refused with variable, value and what was wanted."""
     assert refusal(**{f"PREDICTOR_{variable}": given}) == f"PREDICTOR_{variable} is {given!r}, wanted {wanted}"
+
+
+def test_one_version_of_each_model() -> None:
+    """A model that is named twice would have two default versions, and a name without a version none."""
+    for given in ("wine@1,wine@2", "wine@1,iris", "wine@", "@1"):
+        assert refusal(PREDICTOR_DEFAULT_VERSIONS=given).endswith("one of each model, with commas between")
 
 
 def test_unknown_variable() -> None:

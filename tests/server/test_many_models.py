@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BODY = {"data": [ROW]}
+
+
+def predictions_with_scope(outbox: Path) -> list[Any]:
+    """Return the records of predictions, each with its scope."""
+    return [each for each in records(outbox) if each["eventName"] == "prediction"]
 
 
 @pytest.fixture
@@ -44,6 +49,27 @@ async def test_the_patterns_calls_mean_the_default_model(root: Path, outbox: Pat
         ("price", "1", False),
     ]
     assert ready["models"] == [f"area@{area}", "price@2", "price@1"]
+
+
+async def test_a_default_version_answers_what_names_no_version(root: Path, outbox: Path) -> None:
+    """What PREDICTOR_DEFAULT_VERSIONS names answers by every protocol, and a higher version by its number."""
+    settings = {"PREDICTOR_DEFAULT_MODEL": "price", "PREDICTOR_DEFAULT_VERSIONS": "price@1"}
+    tensors = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, len(ROW)], "data": ROW}]}
+    async with serve_models(outbox, root, **settings) as here:
+        assert (await here.post("/predict", json=BODY)).json["prediction"] == [answer(1.0)]
+        instances = {"instances": [ROW]}
+        assert (await here.post("/v1/models/price:predict", json=instances)).json == {"predictions": [[answer(1.0)]]}
+        for path, value in (("price", 1.0), ("price/versions/1", 1.0), ("price/versions/2", 2.0)):
+            said = (await here.post(f"/v2/models/{path}/infer", json=tensors)).json
+            assert said["outputs"][0]["data"] == [answer(value)]
+        assert (await here.get("/v2/models/price")).json["versions"] == ["1", "2"]
+        listed = (await here.get("/metadata")).json["models"]
+    assert [(each["name"], each["version"], each["default"]) for each in listed[1:]] == [
+        ("price", "1", True),
+        ("price", "2", False),
+    ]
+    versions = [each["scope"]["attributes"]["prediction.model.version"] for each in predictions_with_scope(outbox)]
+    assert versions == ["1", "1", "1", "1", "2"]
 
 
 async def test_each_version_has_its_scope_in_one_stream(root: Path, outbox: Path) -> None:
@@ -125,6 +151,33 @@ def test_a_start_says_what_is_wrong(root: Path, outbox: Path) -> None:
     assert found.returncode == 2
     assert "area/x.onnx" in found.stderr
     assert not outbox.exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("price@3", "names price@3, wanted one of price@1, price@2"),
+        ("rent@1", "names rent@1, wanted one of area@"),
+    ],
+)
+def test_a_default_version_must_be_there(root: Path, outbox: Path, named: str, words: str) -> None:
+    """A version that PREDICTOR_DEFAULT_VERSIONS names and that is not there stops the start, and `check` finds it."""
+    for verb in ("serve", "check"):
+        found = run(
+            verb, outbox=outbox, PREDICTOR_MODEL=str(root), PREDICTOR_DEFAULT_VERSIONS=named, PREDICTOR_PORT="0"
+        )
+        assert found.returncode == {"serve": 2, "check": 1}[verb]
+        assert f"PREDICTOR_DEFAULT_VERSIONS {words}" in found.stderr
+
+
+def test_a_default_version_that_is_broken_stops_the_start(root: Path, outbox: Path) -> None:
+    """The start gives the reason why the version cannot be served, and serves no other one in its place."""
+    model_repository.version(root, "price", 1, None)
+    settings = {"PREDICTOR_DEFAULT_VERSIONS": "price@1", "PREDICTOR_PORT": "0"}
+    found = run("serve", outbox=outbox, PREDICTOR_MODEL=str(root), **settings)
+    assert found.returncode == 2
+    assert "names price@1, wanted one of price@2: " in found.stderr
+    assert "price/1/model.onnx" in found.stderr
 
 
 async def test_a_broken_version_beside_one_that_loads(

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import shutil
+import tomllib
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -213,6 +214,69 @@ async def test_a_retired_version_is_freed(tmp_path: Path, outbox: Path) -> None:
             await until(lambda: model() is None)
         finally:
             gc.enable()
+
+
+async def test_a_default_version_stays(tmp_path: Path, outbox: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The version that PREDICTOR_DEFAULT_VERSIONS names answers beside a higher one, and though its folder goes.
+
+    Unloaded by a call, it leaves the calls without a version unanswered: no other version takes its place.
+    """
+    root = tmp_path / "models"
+    version(root, "price", 1, 1.0)
+    async with serve_models(outbox, root, PREDICTOR_DEFAULT_VERSIONS="price@1") as here:
+        version(root, "price", 2, 2.0)
+        await service(here).reload()
+        assert await ask(here, None) == answer(1.0)
+        assert await ask(here, "price", "2") == answer(2.0)
+        shutil.rmtree(root / "price" / "1")
+        for _ in range(3):
+            await service(here).reload(asked=False)
+        assert await ask(here, "price") == answer(1.0)
+        (line,) = said(caplog)
+        assert "price/1/model.onnx is gone, and PREDICTOR_DEFAULT_VERSIONS names it" in line
+        assert line.endswith("price@1 is served as before")
+        await service(here).unload("price", "1")
+        words = "price@1 is not served (PREDICTOR_DEFAULT_VERSIONS), only 2"
+        assert words in problem(await here.post("/predict", json=BODY), 503, "no-model")
+        assert (await here.get("/v2/models/price")).json == {"error": words}
+        assert (await here.get("/readyz")).json["reason"] == words
+        assert await ask(here, "price", "2") == answer(2.0)
+        version(root, "price", 1, 10.0)
+        await service(here).load("price")
+        assert await ask(here, None) == answer(10.0)
+
+
+async def test_a_default_version_is_not_replaced_by_another(
+    tmp_path: Path, outbox: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files in its place that are another version are not served, and a line says why."""
+    root = tmp_path / "iris"
+    shutil.copytree(IRIS, root)
+    toml = root / "model.toml"
+    named = f"iris@{tomllib.loads(toml.read_text())['version']}"
+    async with serve_models(outbox, root, PREDICTOR_DEFAULT_VERSIONS=named) as here:
+        toml.write_text(toml.read_text().replace('version = "', 'version = "new-'))
+        for _ in range(3):
+            await service(here).reload(asked=False)
+        assert str(service(here).catalog.meant()) == named
+    (line,) = said(caplog)
+    assert f"now, and PREDICTOR_DEFAULT_VERSIONS names {named}; {named} is served as before" in line
+
+
+async def test_a_model_without_versions_is_reported_once(
+    tmp_path: Path, outbox: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A poll that finds a model's folder empty again repeats no line."""
+    root = tmp_path / "models"
+    version(root, "price", 1, 1.0)
+    constant(root / "area.onnx", 5.0)
+    async with serve_models(outbox, root) as here:
+        shutil.rmtree(root / "price" / "1")
+        for _ in range(3):
+            await service(here).reload(asked=False)
+        assert await ask(here, "price") == answer(1.0)
+    (line,) = said(caplog)
+    assert "has no model any more; price@1 is served as before" in line
 
 
 async def test_loading_and_unloading_by_name(tmp_path: Path, outbox: Path) -> None:

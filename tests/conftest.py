@@ -34,6 +34,7 @@ _BOTH_DOORS = {
     "http/test_leaving.py",
     "http/test_limits.py",
     "http/test_lingering_close.py",
+    "http/test_recorded_problems.py",
     "http/test_unread.py",
     "server/test_shutdown.py",
     "tracing/test_tracer.py",

@@ -28,11 +28,14 @@ _OF_ALL = {"http.route", "event.name"}
 HEAD = """\
 # Kinds of models
 
-What each kind of model needs to be served, how it is asked, and what its record then says.
-This page is written by `scripts/model_kinds.py`.
-It makes each model with onnx alone, as the usual converter or exporter does, serves it, and asks once.
-Numbers are shown with four digits.
-A record also has what all have: job id, index, number, durations, size of the batch, route ([record.md](record.md)).
+For each kind of model this page shows what `model.toml` must have, a request, its answer, and its record.
+`scripts/model_kinds.py` writes the page.
+It makes each model with onnx alone, in the form that the usual converter or exporter writes.
+Then it serves the model and sends one request.
+[Convert from scikit-learn](models.md#convert-from-scikit-learn) shows how such a file is made.
+
+Numbers have four digits here.
+What every record has is left out: job id, index, number, durations, size of the batch, route ([record.md](record.md)).
 
 | kind | `model.toml` besides name and version | task |
 |---|---|---|

@@ -25,6 +25,12 @@ def page(name: str) -> list[Block]:
     return blocks((FOLDER / name).read_text(encoding="utf-8"))
 
 
+def section(page: str, heading: str) -> list[Block]:
+    """Return the blocks below a heading of a page in docs/, down to the next heading."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return blocks(re.split(r"^#+ .*\n", text[text.index(f"# {heading}\n") :], maxsplit=2, flags=re.MULTILINE)[1])
+
+
 def free_port() -> str:
     """Return a port that nothing listens on now."""
     with socket.socket() as listener:
@@ -46,13 +52,23 @@ def prepared(parts: list[Block], port: str) -> list[Block]:
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.md") if path.name != _CLUSTER))
 def test_every_block(name: str, tmp_path: Path) -> None:
     """A newcomer who types the blocks of a tutorial into a shell sees what the page shows."""
+    follow(page(name), tmp_path)
+
+
+def test_a_pipeline_with_texts_and_numbers(tmp_path: Path) -> None:
+    """The pipeline of docs/models.md is converted, equals the original on its rows, and predicts by curl."""
+    follow(section("models.md", "Convert from scikit-learn"), tmp_path)
+
+
+def follow(typed: list[Block], tmp_path: Path) -> None:
+    """Run blocks in an empty folder, and compare what they print with what the page shows."""
     external_programs.on_path("curl")
     home, folder = tmp_path / "home", tmp_path / "empty"
     home.mkdir()
     folder.mkdir()
     (home / "prediction-log-server").symlink_to(ROOT)
     port = free_port()
-    parts = prepared(page(name), port)
+    parts = prepared(typed, port)
     cache = os.environ.get("PIP_CACHE_DIR") or str(Path("~/.cache/pip").expanduser())
     environment = {
         "HOME": str(home),

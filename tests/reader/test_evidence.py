@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,15 @@ from predictor.reader.sources.source import source
 from predictor.reader.time_range import TimeRange
 from predictor.reader.verify.command import sentences
 from predictor.reader.verify.completeness import verify
+from predictor.recording.signatures import FileSigner
 from tests.reader.test_digests import EDITS
 from tests.support import external_programs
 from tests.support.fake_loki import Loki
 from tests.support.log_files import BASE, SECOND, Stream, changed, lay_out, lines
+from tests.support.sample_predictions import IRIS
 from tests.support.sealed_log import SealedStream, Written, records, sealed, written
 from tests.support.server import ROOT
+from tests.support.signing_keys import key_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,3 +206,83 @@ def judged(kind: str, folder: Path, texts: list[bytes]) -> VerifyReport:
         loki.add(*texts)
         where = loki.url if kind == "loki" else lay_out(kind, folder, texts)
         return verify(source(where), TimeRange(BASE - SECOND), now_ns=BASE + 3600 * SECOND)
+
+
+def month(key: Path) -> SealedStream:
+    """Return the stream of a server that ran all of October 2026, and runs on."""
+
+    def at(time: str) -> int:
+        return int(datetime.fromisoformat(time).timestamp()) * SECOND
+
+    stream = SealedStream(at("2026-09-30T22:00:00Z"), FileSigner(key))
+    stream.describe(IRIS, dict.fromkeys(IRIS.features, "double"))
+    for predicted, sealed_at in (
+        ("2026-09-30T22:00:10Z", "2026-09-30T22:01:00Z"),
+        ("2026-09-30T23:50:00Z", "2026-09-30T23:51:00Z"),
+        ("2026-10-01T00:00:10Z", "2026-10-01T00:01:00Z"),
+        ("2026-10-15T12:00:00Z", "2026-10-15T12:01:00Z"),
+        ("2026-10-31T23:59:50Z", "2026-11-01T00:00:50Z"),
+        ("2026-11-01T00:14:30Z", "2026-11-01T00:20:00Z"),
+    ):
+        stream.now = at(predicted)
+        stream.predict(count=3)
+        stream.now = at(sealed_at) - SECOND
+        stream.status()
+    return stream
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_commands_for_a_month(tmp_path: Path, killed: bool) -> None:  # noqa: FBT001 - a case
+    """The auditor's commands prove October of a server that runs on, and name what a killed one left unproved."""
+    external_programs.on_path("jq")
+    private, public = key_pair(tmp_path)
+    stream = month(private)
+    lines = [*stream.lines]
+    if killed:
+        other = SealedStream(stream.now - 20 * 86_400 * SECOND, FileSigner(private))
+        other.describe(IRIS, dict.fromkeys(IRIS.features, "double"))
+        other.status()
+        other.predict()
+        other.crash()
+        lines += other.lines
+    (tmp_path / "collected").mkdir()
+    (tmp_path / "collected" / "logs.jsonl").write_bytes(b"".join(lines))
+    section = PAGE.partition("## For an auditor\n")[2].replace("SOURCE", "collected")
+    shown = [text.partition("```")[0] for text in section.split("```sh\n")[1:]]
+    checks, reads, statuses = (text.replace("signing.pub.pem", public.name) for text in shown)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def typed(text: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-ec", text],
+            cwd=tmp_path,
+            env={"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    typed(checks)
+    left = json.loads(typed(reads))
+    assert [each["unproved"][0]["reason"] for each in left] == ["the process ended without a checkpoint"] * killed
+    report = json.loads((tmp_path / "october.json").read_text())
+    (found,) = (each for each in report["streams"] if each["stream"] == stream.id)
+    before, after = found["unproved"]
+    (status,) = (line.split("\t") for line in typed(statuses).splitlines())
+    every = records(stream.lines)
+    october = [
+        each.number
+        for each in every
+        if str(datetime.fromtimestamp(int(each.record["timeUnixNano"]) // SECOND, UTC)).startswith("2026-10")
+    ]
+    assert (before["reason"], after["reason"]) == (
+        "they begin before what was read",
+        "their checkpoint is not written yet",
+    )
+    assert before["to"] < october[0]
+    assert status[0] == stream.id
+    assert october[-1] < int(status[1]) < after["from"]
+    assert found["state"] == "open"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.support.certificates import make_certificates
 from tests.support.external_programs import on_path
 from tests.support.grpc_client import ON, port_said
 from tests.support.protocol_clients import python_of
@@ -41,16 +42,29 @@ def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         yield server.url, f"127.0.0.1:{port_said(server)}"
 
 
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The certificate of an authority, and the place where a server that it has signed speaks gRPC by TLS."""
+    folder = tmp_path_factory.mktemp("tls")
+    make_certificates(folder)
+    files = {"PREDICTOR_TLS_CERTIFICATE": str(folder / "server.pem"), "PREDICTOR_TLS_KEY": str(folder / "server.key")}
+    with Server(folder / "outbox", ready=r"listens on (https://[^\s\"]+)", **files, **ON) as server:
+        yield folder / "ca.pem", f"127.0.0.1:{port_said(server)}"
+
+
 def test_each_block_says_what_it_prints() -> None:
     """No block stands there without what it prints, and each language of the page is there."""
-    assert len(BLOCKS) == len(re.findall(r"^```(?!text)\w+$", _PAGE, flags=re.MULTILINE)) == 11
+    assert len(BLOCKS) == len(re.findall(r"^```(?!text)\w+$", _PAGE, flags=re.MULTILINE)) == 12
     assert {block.language for block in BLOCKS} == {"sh", "python", "js", "go"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.language}-{BLOCKS.index(block)}")
-def test_blocks(urls: tuple[str, str], tmp_path: Path, block: Block) -> None:
+def test_blocks(urls: tuple[str, str], tmp_path: Path, block: Block, request: pytest.FixtureRequest) -> None:
     """The block runs, by the program of its language, and prints what the page shows."""
     http, grpc = urls
+    if "ca.pem" in block.code:
+        authority, grpc = request.getfixturevalue("encrypted")
+        (tmp_path / "ca.pem").write_bytes(authority.read_bytes())
     code = block.code.replace("http://127.0.0.1:8000", http).replace("127.0.0.1:8000", http.removeprefix("http://"))
     code = code.replace("127.0.0.1:8001", grpc)
     match block.language:

@@ -47,7 +47,6 @@ DTYPES: dict[str, Any] = {
 """numpy's type of each datatype; texts are Python strings."""
 _BY_DTYPE = {np.dtype(dtype).str: name for name, dtype in DTYPES.items()}
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
-INTEGERS = frozenset(name for name in DTYPES if "INT" in name)
 
 
 class TensorSpec(NamedTuple):

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SHELLS = ("bash", "zsh", "fish")
-
 _BASH = """_predictor() {
   local word=${COMP_WORDS[COMP_CWORD]} words= files=
   if [ "$COMP_CWORD" -eq 1 ]; then

@@ -22,11 +22,6 @@ _columns = msgspec.json.Decoder(dict[str, list[Any]])
 _list = msgspec.json.Decoder(list[Any])
 
 
-def count_of(entry: Entry) -> int:
-    """Return how many rows a prediction's record has; a request of tensors is one."""
-    return int(entry.attributes["prediction.rows"]) if _has_columns(entry) else 1
-
-
 def rows_of(entry: Entry) -> Iterator[Entry]:
     """Yield an entry for each row of a record, itself if it has one; raises ValueError for columns that are none."""
     if not _has_columns(entry):

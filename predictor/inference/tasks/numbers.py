@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from predictor.inference.onnx_session import Session
     from predictor.inference.table_input import Feed
 
-MOST_VALUES = 32
-"""Numbers of a row that a record can name; an output with more is a tensor."""
-
 
 class NamedNumbers:
     """A task whose answer is a number for each name: of a regression, or of several labels at once."""

@@ -99,7 +99,7 @@ def grpc_port(given: str) -> int | None:
     if not given:
         return None
     found = port(given)
-    if not all(find_spec(each) for each in ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")):
+    if not all(find_spec(each) for each in ("grpc", "grpc_health", "grpc_reflection", "google", "google.protobuf")):
         msg = f"gRPC installed: {extras.command('grpc')}"
         raise ValueError(msg)
     return found

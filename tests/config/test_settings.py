@@ -485,3 +485,11 @@ def test_an_operators_malloc(variable: str) -> None:
     assert load({variable: value}).sets_malloc
     assert not load({variable: ""}).sets_malloc
     assert not load({TUNABLES: "glibc.pthread.rseq=0"}).sets_malloc
+
+
+@pytest.mark.parametrize("absent", ["grpc", "google"])
+def test_a_port_for_grpc_without_its_libraries(monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+    """Whichever library is not there, the sentence names the command that installs all of them."""
+    monkeypatch.delitem(sys.modules, "google.protobuf", raising=False)
+    monkeypatch.setitem(sys.modules, absent, None)  # as if it was not installed
+    assert "gRPC installed: " in refusal(PREDICTOR_GRPC_PORT="0")

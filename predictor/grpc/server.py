@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -13,11 +12,13 @@ from grpc_reflection.v1alpha import reflection
 
 from predictor.api.protobuf import messages
 from predictor.grpc import health
+from predictor.grpc.addresses import addresses_of
 from predictor.http.listener import UNIX, Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from predictor.grpc.addresses import Address
     from predictor.grpc.calls import Calls
     from predictor.grpc.health import HealthService
     from predictor.grpc.inference import InferenceService
@@ -53,6 +54,7 @@ class GrpcServer:
             "grpc.http2.bdp_probe": 0,
         }
         self._server = grpc.aio.server(options=[*bounds.items()], maximum_concurrent_rpcs=min(connections, _MOST))
+        self._shared_port = shared_port
         self.places: list[Place] = []
         """Where it listens."""
         self._calls: Calls | None = None
@@ -66,17 +68,32 @@ class GrpcServer:
                 continue
             # A port that was free for the first one is taken for all.
             wanted = port or next((place.port for place in self.places), 0)
-            address = f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
+            bound = wanted
             try:
-                if credentials:
-                    bound = self._server.add_secure_port(address, credentials)
-                else:
-                    bound = self._server.add_insecure_port(address)
-            except RuntimeError as error:
-                number, reason = _why(host, wanted)
+                for address in addresses_of(host):
+                    bound = self._bind(address, bound, credentials)
+            except (OSError, UnicodeError) as error:  # the latter: no host name at all
+                code = (isinstance(error, OSError) and error.errno) or 0
+                reason = (
+                    os.strerror(code) if code > 0 else (isinstance(error, OSError) and error.strerror) or str(error)
+                )
                 msg = f"cannot listen on {host} port {wanted} (PREDICTOR_HOST, PREDICTOR_GRPC_PORT): {reason}"
-                raise OSError(number, msg) from error
+                raise OSError(code, msg) from error
             self.places.append(Place(host, bound))
+
+    def _bind(self, address: Address, port: int, credentials: grpc.ServerCredentials | None) -> int:
+        """Listen at one address, and return its port; raises OSError."""
+        found = address.free_port(port, shared=self._shared_port)
+        with address.alone(found, shared=self._shared_port):
+            try:
+                bound: int = (
+                    self._server.add_secure_port(address.at(found), credentials)
+                    if credentials
+                    else self._server.add_insecure_port(address.at(found))
+                )
+            except RuntimeError as error:  # without a reason
+                raise OSError(0, "gRPC cannot listen there") from error
+        return bound
 
     async def start(self, calls: Calls, service: InferenceService, probes: HealthService) -> None:
         """Answer."""
@@ -117,14 +134,3 @@ def _described() -> descriptor_pool.DescriptorPool:
     for name in (reflection.SERVICE_NAME,):
         pool.AddSerializedFile(descriptor_pool.Default().FindFileContainingSymbol(name).serialized_pb)
     return pool
-
-
-def _why(host: str, port: int) -> tuple[int, str]:
-    """Return why nobody can listen there, which gRPC does not say, by trying it."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        code = error.errno or 0
-        return code, os.strerror(code) if code > 0 else error.strerror or str(error)
-    return 0, "gRPC cannot listen there"

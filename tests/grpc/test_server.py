@@ -19,7 +19,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from predictor.api.protobuf import messages
 from predictor.config import parsers
 from predictor.config.settings import SettingsError, load
-from predictor.grpc import server as grpc_server
 from predictor.server import app
 from tests.api.test_open_inference import ROWS
 from tests.support import collector
@@ -276,10 +275,3 @@ async def test_several_processes(outbox: Path) -> None:
     rows = [record for record in records(outbox) if record["eventName"] == "prediction"]
     assert len(rows) == 40
     assert len({row["stream"] for row in rows}) == 2
-
-
-def test_why_a_port_is_not_had() -> None:
-    """The reason that gRPC keeps for itself is found: an address that is not here, a name that is nobody's."""
-    assert grpc_server._why("192.0.2.1", 0) == (99, "Cannot assign requested address")
-    assert grpc_server._why("127.0.0.1", 0) == (0, "gRPC cannot listen there")
-    assert grpc_server._why("nobody.invalid", 0)[1]

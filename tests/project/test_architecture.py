@@ -159,7 +159,7 @@ _ONLY_FOR = {
 _NETWORK = {"socket", "ssl", "http.client", "http.server", "urllib", "socketserver", "asyncio.streams"}
 _MAY_USE_NETWORK = {
     "http.limits": "sets options of a connection",
-    "grpc.server": "asks why a port cannot be had",
+    "grpc.addresses": "asks whether a port can be had, before gRPC listens there",
     "http.listener": "makes and closes the listening sockets",
     "http.tls": "makes the TLS context for callers",
     "server.healthcheck": "asks the server whether it lives",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import grpc
@@ -12,7 +11,7 @@ from multidict import CIMultiDict
 
 from predictor.api.answers import identify
 from predictor.api.problem_details import own_fault
-from predictor.grpc.statuses import problem_metadata, status_of
+from predictor.grpc.statuses import guarded, refuse, status_of
 from predictor.http.limits import FREE_BYTES
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from predictor.api.dataplane import DataPlane, Pending, Reply, RequestContext
     from predictor.core.memory_budget import MemoryBudget
     from predictor.core.problems import Problem
-    from predictor.grpc.message_reader import MessageReader
+    from predictor.grpc.message_reader import MessageReaders
 
     Meaning = Callable[["Call"], Awaitable["Answered | Problem"]]
 
@@ -61,11 +60,11 @@ class Call:
 class Calls:
     """Makes the handlers of calls, and knows which calls are under way."""
 
-    def __init__(self, plane: DataPlane, memory: MemoryBudget, reader: MessageReader, *, idle: float) -> None:
-        """Take the data plane, the memory's budget, and `idle`: seconds in which an answer has to be taken."""
+    def __init__(self, plane: DataPlane, memory: MemoryBudget, readers: MessageReaders, *, idle: float) -> None:
+        """Take the data plane, the memory's budget, what reads messages, and the seconds in which answers are taken."""
         self._plane = plane
         self._memory = memory
-        self._reader = reader
+        self._readers = readers
         self._idle = idle
         self.unread = 0
         """How many wait for their message."""
@@ -78,7 +77,7 @@ class Calls:
         To gRPC it is one of a stream of requests, which is the same on the wire: so the message is read when we say so.
         """
 
-        async def handle(_: object, context: grpc.aio.ServicerContext) -> bytes:
+        async def handle(context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context, self._plane, method, self._memory)
             context.add_done_callback(call.done)
             try:
@@ -91,13 +90,17 @@ class Calls:
                 answer = reply.problem or own_fault()
             return self._give(call, answer) if isinstance(answer, Answered) else await self._refuse(call, answer)
 
-        return grpc.stream_unary_rpc_method_handler(handle)
+        return grpc.stream_unary_rpc_method_handler(guarded(method, handle))
 
-    async def read(self, call: Call) -> bytes:
-        """Return the bytes of a call's message, which its share holds; raises Problem."""
+    async def read(self, call: Call, *, query: bool = False) -> bytes:
+        """Return the bytes of a call's message, which its share holds; raises Problem.
+
+        Of a `query`, which anybody may make, the message is short, and waits behind no prediction.
+        """
+        reader = self._readers.queries if query else self._readers.inference
         self.unread += 1
         try:
-            body = await self._reader.read(call.context, call.asked.deadline)
+            body = await reader.read(call.context, call.asked.deadline)
         finally:
             self.unread -= 1
         call.share.grow(len(body))
@@ -123,12 +126,9 @@ class Calls:
         return answer.message
 
     async def _refuse(self, call: Call, problem: Problem) -> NoReturn:
-        status, text = status_of(problem)
-        self._account(call, status.name)
+        self._account(call, status_of(problem)[0].name)
         call.share.resize(0)
-        with suppress(grpc.aio.InternalError):  # it has ended by itself: the message was too large, the caller has gone
-            await call.context.abort(status, text, tuple(problem_metadata(problem) + _identified(call)))
-        raise asyncio.CancelledError
+        await refuse(call.context, problem, _identified(call))
 
     def _account(self, call: Call, status: str) -> None:
         origin, plane = call.asked.origin, self._plane

@@ -9,10 +9,15 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
+from predictor.api.protobuf.infer import parsed
 from predictor.api.protobuf.messages import SERVICE
+from predictor.grpc.statuses import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+
+    from predictor.grpc.message_reader import MessageReader
+    from predictor.grpc.streams import Streams
 
 HEALTH = "grpc.health.v1.Health"
 DESCRIPTOR = health_pb2.DESCRIPTOR
@@ -25,19 +30,24 @@ _LOOK = 0.5
 class HealthService:
     """Answers whether traffic should come."""
 
-    def __init__(self, unready: Callable[[], str | None]) -> None:
-        """Take what says why not."""
+    def __init__(
+        self, unready: Callable[[], str | None], reader: MessageReader, streams: Streams, *, deadline: float
+    ) -> None:
+        """Take what says why not, what reads messages, the places of streams, and the seconds for a message."""
         self._unready = unready
+        self._reader = reader
+        self._streams = streams
+        self._deadline = deadline
         self._ended = asyncio.Event()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return what answers its methods."""
-        read, write = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
+        check, watch = guarded(f"/{HEALTH}/Check", self._check), guarded(f"/{HEALTH}/Watch", self._watch)
         return grpc.method_handlers_generic_handler(
             HEALTH,
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check, read, write),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch, read, write),
+                "Check": grpc.stream_unary_rpc_method_handler(check),
+                "Watch": grpc.stream_stream_rpc_method_handler(watch),
             },
         )
 
@@ -45,28 +55,42 @@ class HealthService:
         """Say NOT_SERVING to who watches, and end with that: nobody is to hold the shutdown."""
         self._ended.set()
 
-    async def _check(self, request: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: ANN401 - protobuf ships no types
-        if request.service not in _SERVICES:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}")
-        return health_pb2.HealthCheckResponse(status=self._status())
+    async def _check(self, context: grpc.aio.ServicerContext) -> bytes:
+        service = await self._service(context)
+        if service not in _SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {service[:100]!r}")
+        return _answer(self._status())
 
-    async def _watch(self, request: Any, _: grpc.aio.ServicerContext) -> AsyncIterator[Any]:  # noqa: ANN401 - protobuf's
-        known = request.service in _SERVICES
+    async def _watch(self, context: grpc.aio.ServicerContext) -> None:
+        await self._streams.enter(context)
+        known = await self._service(context) in _SERVICES
         said = None
         while not self._ended.is_set():
             status = self._status() if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             if status != said:
                 said = status
-                yield health_pb2.HealthCheckResponse(status=status)
+                await context.write(_answer(status))
             try:
                 async with asyncio.timeout(_LOOK):
                     await self._ended.wait()
             except TimeoutError:
                 continue
         if known and said != health_pb2.HealthCheckResponse.NOT_SERVING:
-            yield health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+            await context.write(_answer(health_pb2.HealthCheckResponse.NOT_SERVING))
 
-    def _status(self) -> Any:  # noqa: ANN401 - protobuf's
+    async def _service(self, context: grpc.aio.ServicerContext) -> str:
+        """Return what a message asks after; raises Problem."""
+        deadline = asyncio.get_running_loop().time() + self._deadline
+        asked = parsed(health_pb2.HealthCheckRequest, await self._reader.read(context, deadline))
+        service: str = asked.service
+        return service
+
+    def _status(self) -> Any:  # noqa: ANN401 - protobuf ships no types
         if self._ended.is_set() or self._unready():
             return health_pb2.HealthCheckResponse.NOT_SERVING
         return health_pb2.HealthCheckResponse.SERVING
+
+
+def _answer(status: Any) -> bytes:  # noqa: ANN401 - protobuf's
+    found: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return found

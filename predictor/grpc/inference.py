@@ -17,6 +17,7 @@ from predictor.api.v2.metadata import ModelDocuments, server_fields
 from predictor.api.v2.repository import RepositoryCalls
 from predictor.core.problems import Kind, Problem
 from predictor.grpc.calls import Answered
+from predictor.grpc.statuses import guarded
 from predictor.http.limits import FREE_BYTES
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ class InferenceService:
         }
         found = {name: self._calls.handler(_path(name), meaning) for name, meaning in told.items()}
         found["ModelInfer"] = self._calls.handler(_path("ModelInfer"), self._infer, predicts=True)
-        found["ServerLive"] = _probe(lambda: messages.ServerLiveResponse(live=True))
-        found["ServerReady"] = _probe(lambda: messages.ServerReadyResponse(ready=self._unready() is None))
+        found["ServerLive"] = _probe("ServerLive", lambda: messages.ServerLiveResponse(live=True))
+        found["ServerReady"] = _probe(
+            "ServerReady", lambda: messages.ServerReadyResponse(ready=self._unready() is None)
+        )
         return grpc.method_handlers_generic_handler(messages.SERVICE, found)
 
     async def _infer(self, call: Call) -> Answered | Problem:
@@ -111,13 +114,13 @@ class InferenceService:
         return _answered(messages.ServerMetadataResponse(**server_fields()))
 
     async def _model_metadata(self, call: Call) -> Answered:
-        asked = parsed(messages.ModelMetadataRequest, await self._calls.read(call))
+        asked = parsed(messages.ModelMetadataRequest, await self._calls.read(call, query=True))
         return _answered(
             messages.ModelMetadataResponse(**self._documents.model_fields(asked.name, asked.version or None))
         )
 
     async def _model_ready(self, call: Call) -> Answered:
-        asked = parsed(messages.ModelReadyRequest, await self._calls.read(call))
+        asked = parsed(messages.ModelReadyRequest, await self._calls.read(call, query=True))
         self._documents.model_fields(asked.name, asked.version or None)
         return _answered(messages.ModelReadyResponse(ready=self._unready() is None))
 
@@ -167,11 +170,11 @@ def _answered(message: Any) -> Answered:  # noqa: ANN401 - protobuf's
     return Answered(message.SerializeToString())
 
 
-def _probe(answer: Callable[[], Any]) -> grpc.RpcMethodHandler:
+def _probe(name: str, answer: Callable[[], Any]) -> grpc.RpcMethodHandler:
     """Return the handler of a call without ids and traces: probes come often and mean nothing."""
 
-    async def tell(_: object, context: grpc.aio.ServicerContext) -> bytes:  # noqa: ARG001 - as gRPC calls it
+    async def tell(_: grpc.aio.ServicerContext) -> bytes:
         found: bytes = answer().SerializeToString()
         return found
 
-    return grpc.stream_unary_rpc_method_handler(tell)
+    return grpc.stream_unary_rpc_method_handler(guarded(_path(name), tell))

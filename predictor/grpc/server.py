@@ -7,12 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 import grpc.aio
-from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha import reflection
 
-from predictor.api.protobuf import messages
-from predictor.grpc import health
 from predictor.grpc.addresses import addresses_of
+from predictor.grpc.streams import most_streams
 from predictor.http.listener import UNIX, Place
 
 if TYPE_CHECKING:
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
     from predictor.grpc.calls import Calls
     from predictor.grpc.health import HealthService
     from predictor.grpc.inference import InferenceService
+    from predictor.grpc.reflection import ReflectionService
 
 _HANDSHAKE = 10.0
 """Seconds for TLS and HTTP/2 to begin."""
@@ -53,12 +51,13 @@ class GrpcServer:
             # A stream whose message nobody reads yet holds 64 KiB; with probes it would be megabytes.
             "grpc.http2.bdp_probe": 0,
         }
-        self._server = grpc.aio.server(options=[*bounds.items()], maximum_concurrent_rpcs=min(connections, _MOST))
+        most = min(connections + most_streams(connections), _MOST)
+        self._server = grpc.aio.server(options=[*bounds.items()], maximum_concurrent_rpcs=most)
         self._shared_port = shared_port
         self.places: list[Place] = []
         """Where it listens."""
         self._calls: Calls | None = None
-        self._health: HealthService | None = None
+        self._endless: tuple[HealthService, ReflectionService] | None = None
         self._ending: asyncio.Future[None] | None = None
 
     def open(self, hosts: Sequence[str], port: int, credentials: grpc.ServerCredentials | None = None) -> None:
@@ -95,19 +94,20 @@ class GrpcServer:
                 raise OSError(0, "gRPC cannot listen there") from error
         return bound
 
-    async def start(self, calls: Calls, service: InferenceService, probes: HealthService) -> None:
+    async def start(
+        self, calls: Calls, service: InferenceService, health: HealthService, reflection: ReflectionService
+    ) -> None:
         """Answer."""
-        self._calls, self._health = calls, probes
-        self._server.add_generic_rpc_handlers((service.handlers(), probes.handlers()))
-        names = (messages.SERVICE, health.HEALTH, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server, _described())
+        self._calls, self._endless = calls, (health, reflection)
+        self._server.add_generic_rpc_handlers((service.handlers(), health.handlers(), reflection.handlers()))
         await self._server.start()
 
     async def leave(self, seconds: float) -> None:
         """Take no more calls, and return when those that have come are admitted; `seconds` are for their answers."""
-        if self._ending or self._calls is None or self._health is None:
+        if self._ending or self._calls is None or self._endless is None:
             return
-        self._health.end()
+        for each in self._endless:
+            each.end()
         loop, calls = asyncio.get_running_loop(), self._calls
         loop.call_later(seconds, self._break_off)
         self._ending = asyncio.ensure_future(self._server.stop(seconds))
@@ -124,13 +124,3 @@ class GrpcServer:
     def _break_off(self) -> None:
         if self._calls:
             self._calls.broken_off = True
-
-
-def _described() -> descriptor_pool.DescriptorPool:
-    """Return the messages of all services, for who asks what there is."""
-    pool = descriptor_pool.DescriptorPool()
-    for file in (messages.POOL.FindFileByName(messages.FILE), health.DESCRIPTOR):
-        pool.AddSerializedFile(file.serialized_pb)
-    for name in (reflection.SERVICE_NAME,):
-        pool.AddSerializedFile(descriptor_pool.Default().FindFileContainingSymbol(name).serialized_pb)
-    return pool

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import grpc
+import grpc.aio
 
+from predictor.api.problem_details import problem_of
 from predictor.core.problems import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from predictor.api.answers import Headers
     from predictor.core.problems import Problem
 
+T = TypeVar("T")
 STATUSES = {
     Kind.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
     Kind.INVALID_JSON: grpc.StatusCode.INVALID_ARGUMENT,
@@ -58,3 +65,30 @@ def problem_metadata(problem: Problem) -> Headers:
     if problem.retry_after is not None:
         said += [("retry-after", str(problem.retry_after)), ("grpc-retry-pushback-ms", str(1000 * problem.retry_after))]
     return said + [(name.lower(), value) for name, value in problem.headers.items()]
+
+
+async def refuse(context: grpc.aio.ServicerContext, problem: Problem, beside: Headers | None = None) -> NoReturn:
+    """End a call with a problem; `beside` is more metadata."""
+    status, text = status_of(problem)
+    with suppress(grpc.aio.InternalError):  # it has ended by itself: the message was too large, the caller has gone
+        await context.abort(status, text, tuple(problem_metadata(problem) + (beside or [])))
+    raise asyncio.CancelledError
+
+
+def guarded(
+    method: str, handle: Callable[[grpc.aio.ServicerContext], Awaitable[T]]
+) -> Callable[[object, grpc.aio.ServicerContext], Awaitable[T]]:
+    """Return a handler as gRPC calls it, which ends a call with whatever problem is raised.
+
+    What is none is a fault of our own: gRPC would send the error's words to the caller.
+    """
+
+    async def handler(_: object, context: grpc.aio.ServicerContext) -> T:
+        try:
+            return await handle(context)
+        except grpc.aio.BaseError:  # gRPC's own, an abort above all
+            raise
+        except Exception as error:  # noqa: BLE001 - every call gets an answer
+            await refuse(context, problem_of(error, method, ""))
+
+    return handler

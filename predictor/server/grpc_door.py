@@ -9,8 +9,10 @@ from predictor.grpc.calls import Calls
 from predictor.grpc.credentials import credentials
 from predictor.grpc.health import HealthService
 from predictor.grpc.inference import InferenceService
-from predictor.grpc.message_reader import MessageReader
+from predictor.grpc.message_reader import message_readers
+from predictor.grpc.reflection import ReflectionService
 from predictor.grpc.server import GrpcServer
+from predictor.grpc.streams import Streams
 from predictor.http.limits import most_connections
 
 if TYPE_CHECKING:
@@ -28,11 +30,12 @@ if TYPE_CHECKING:
 class GrpcDoor:
     """Listens, and from `start` on answers."""
 
-    def __init__(self, server: GrpcServer, *, largest: int, idle: float) -> None:
-        """Take the server, the length of its largest message, and the seconds in which an answer has to be taken."""
+    def __init__(self, server: GrpcServer, settings: Settings, *, largest: int, calls: int) -> None:
+        """Take the server, the settings, the length of its largest message, and how many calls there may be at once."""
         self._server = server
+        self._settings = settings
         self._largest = largest
-        self._idle = idle
+        self._most_calls = calls
 
     @property
     def places(self) -> list[Place]:
@@ -48,9 +51,11 @@ class GrpcDoor:
         unready: Callable[[], str | None],
     ) -> None:
         """Answer."""
-        calls = Calls(plane, memory, MessageReader(memory, self._largest), idle=self._idle)
+        idle, readers, streams = self._settings.idle, message_readers(memory, self._largest), Streams(self._most_calls)
+        calls = Calls(plane, memory, readers, idle=idle)
         service = InferenceService(calls, plane, models.catalog, models, access, memory, unready)
-        await self._server.start(calls, service, HealthService(unready))
+        health = HealthService(unready, readers.queries, streams, deadline=self._settings.deadline)
+        await self._server.start(calls, service, health, ReflectionService(readers.reflection, streams, idle=idle))
 
     async def leave(self, seconds: float) -> None:
         """Take no more calls; see `GrpcServer.leave`."""
@@ -67,12 +72,8 @@ def listen(
     """Listen at the hosts; raises OSError with a sentence. `largest` is the largest body of the models of the start."""
     if not settings.body_bytes:  # a model that comes later may have larger rows
         largest = max(largest, MOST_BODY_BYTES)
-    server = GrpcServer(
-        largest=largest,
-        idle=settings.idle,
-        connections=most_connections(settings.connections, 2),
-        shared_port=shared_port,
-    )
+    most = most_connections(settings.connections, 2)
+    server = GrpcServer(largest=largest, idle=settings.idle, connections=most, shared_port=shared_port)
     assert settings.grpc_port is not None  # noqa: S101 - tells mypy: asked before
     server.open(hosts, settings.grpc_port, credentials(certificate) if certificate else None)
-    return GrpcDoor(server, largest=largest, idle=settings.idle)
+    return GrpcDoor(server, settings, largest=largest, calls=most)

@@ -251,7 +251,8 @@ class DataPlane:
         self.refusals[problem.kind] = self.refusals.get(problem.kind, 0) + 1
         self.tracer.keep(origin, error=problem.kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
         served = context.served
-        if predicts and served and served.refused and not problem.recorded:
+        # Where the predictions have their records, only the answer failed: the log says one thing of a request.
+        if predicts and served and served.refused and not (problem.recorded or origin.recorded):
             served.refused(origin, problem.kind)
         return Reply(context, None, problem)
 

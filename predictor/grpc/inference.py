@@ -100,10 +100,11 @@ class InferenceService:
             job = reply.job
             if job is None:
                 return reply.problem or own_fault()
-            answer = codec.encode(job)
+            # From here on the share holds the answer and nothing of the request; one that does not fit is not made.
+            answer = codec.encode(job) if call.share.fit(codec.answer_bytes(job)) else None
         finally:
             served.release()
-        if not call.share.fit(len(answer)):  # of the request nothing is left
+        if answer is None or not call.share.fit(len(answer)):
             refusal = self._memory.refusal()
             refusal.recorded = True  # as answered
             raise refusal

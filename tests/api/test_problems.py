@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from predictor.api import problem_details
+from predictor.api.pattern.predict import PatternCodec
 from predictor.core.operator_log import Throttle
 from predictor.core.problems import Kind
 from predictor.http import connection
@@ -353,6 +355,24 @@ async def test_fault_outside_of_the_handler(
         assert "the inside" not in problem(await here.get("/label"), 500, "internal-error")
     (line,) = caplog.records
     assert line.exc_info
+
+
+async def test_an_answer_that_cannot_be_made(
+    here: Here, outbox: Path, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """Where the answer fails after the record of its prediction, the log has that record, and no failure beside it."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(PatternCodec, "encode", fail)
+    received = b""
+    ends = "close" if door == "aiohttp" else None  # the fast lane ends such a connection
+    with contextlib.suppress(ConnectionError):
+        sent = message("POST", "/predict", BODY, Connection=ends, Content_Type="application/json")
+        received = await raw(here.port, sent)
+    assert received[:13] == (b"HTTP/1.1 500 " if door == "aiohttp" else b"")
+    assert [p.get("error.type") for p in predictions(outbox)] == [None]
 
 
 async def test_model_fails(outbox: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

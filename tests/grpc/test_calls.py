@@ -11,11 +11,15 @@ import grpc
 import numpy as np
 import pytest
 
+from predictor.api import problem_details
 from predictor.api.protobuf import messages
+from predictor.api.protobuf.infer import InferMessages
+from predictor.core.operator_log import Throttle
 from predictor.core.problems import Kind, Problem
 from predictor.grpc import message_reader, statuses
 from predictor.http.handlers import MEMORY
 from predictor.server import app
+from predictor.tracing.tracer import Tracer
 from tests.api.test_open_inference import ROWS
 from tests.support import model_folders, model_repository
 from tests.support.gated_model import pipeline
@@ -26,12 +30,14 @@ from tests.support.traced_server import INTERNAL, SERVER, spans, traced
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from predictor.serving.job import Job
     from tests.support.gated_model import Gate
 
 ONE = request("iris", {"features": ROWS[:1]})
 CALL = "/inference.GRPCInferenceService/ModelInfer"
 TOKEN = "secret-of-sixteen-characters"
 BEARER = (("authorization", f"Bearer {TOKEN}"),)
+OWN_FAULT = ("INTERNAL", "the fault is the server's own; its log says more")
 
 
 def test_every_problem_has_a_status() -> None:
@@ -206,19 +212,23 @@ async def test_the_bodies_budget(outbox: Path, gate: Gate) -> None:
     assert "PREDICTOR_BUFFERED_BYTES" in refusal.text
 
 
-async def test_an_answer_that_nobody_takes(outbox: Path, tmp_path: Path) -> None:
-    """An answer that its caller does not take is held against the budget, and dropped after PREDICTOR_IDLE."""
-    from tests.support import bare_models  # noqa: PLC0415 - of this test alone
+def wide(folder: Path) -> Path:
+    """Return a model of which each row gives 240 kB."""
+    from tests.support import bare_models  # noqa: PLC0415 - of few tests
 
     nodes: list[tuple[str, list[str], list[str], dict[str, object]]] = [("Tile", ["x", "times"], ["y"], {})]
-    path = bare_models.save(
-        tmp_path / "m.onnx",
+    return bare_models.save(
+        folder / "m.onnx",
         nodes,
         {"x": (bare_models.FLOAT, ["N", 3])},
         {"y": (bare_models.FLOAT, ["N", 60_000])},
         {"times": np.array([1, 20_000])},
     )
-    async with serve(outbox, path, PREDICTOR_IDLE="500ms", **ON) as here:
+
+
+async def test_an_answer_that_nobody_takes(outbox: Path, tmp_path: Path) -> None:
+    """An answer that its caller does not take is held against the budget, and dropped after PREDICTOR_IDLE."""
+    async with serve(outbox, wide(tmp_path), PREDICTOR_IDLE="500ms", **ON) as here:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(here))
         held = here.app[MEMORY]
         writer.write(http2_call(request("m", {"x": np.zeros((1, 3), np.float32)}).SerializeToString()))
@@ -390,8 +400,71 @@ async def test_a_fault_of_our_own(outbox: Path, caplog: pytest.LogCaptureFixture
     async with serve(outbox, **ON) as here, calling(here) as client:
         here.app[app.MODELS].catalog.meant().messages = None
         refusal = await client.refused(ONE)
-    assert refusal[:2] == ("INTERNAL", "the fault is the server's own; its log says more")
+    assert refusal[:2] == OWN_FAULT
     assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_fault_before_the_call_begins(
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails before a call has its ids is INTERNAL too, with no word of the inside; nothing is held or recorded."""
+
+    def fail(*_: object) -> None:
+        msg = "the inside"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(problem_details, "_throttle", Throttle())
+    async with serve(outbox, **ON) as here, calling(here) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(Tracer, "begin", fail)
+            refusals = [await client.refused(ONE) for _ in range(2)]
+        assert here.app[MEMORY].used == 0
+        assert (await client.infer(ONE)).message.model_name == "iris"
+    assert {refusal[:2] for refusal in refusals} == {OWN_FAULT}
+    (line,) = caplog.records
+    assert line.exc_info
+    assert line.name == "predictor"
+    assert [row.get("error.type") for row in predictions(outbox)] == [None]
+
+
+async def test_an_answer_that_cannot_be_made(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the answer fails after the record of its prediction, the log has that record, and no failure beside it."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    async with serve(outbox, **ON) as here, calling(here) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(InferMessages, "encode", fail)
+            refusal = await client.refused(ONE)
+        assert here.app[MEMORY].used == 0
+        assert (await client.infer(ONE)).message.model_name == "iris"
+    assert refusal[:2] == OWN_FAULT
+    assert [row.get("error.type") for row in predictions(outbox)] == [None, None]
+
+
+async def test_an_answer_that_has_no_room(outbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget is asked before an answer is made; one that does not fit is refused, and its record stays alone."""
+    made: list[Job] = []
+    encode = InferMessages.encode
+
+    def noted(codec: InferMessages, job: Job) -> bytes:
+        made.append(job)
+        return encode(codec, job)
+
+    monkeypatch.setattr(InferMessages, "encode", noted)
+    room = {"PREDICTOR_BODY_BYTES": "1MB", "PREDICTOR_BUFFERED_BYTES": "2MB"}
+    async with serve(outbox, wide(tmp_path), **room, **ON) as here, calling(here) as client:
+        refusals = [
+            await client.refused(request("m", {"x": np.zeros((12, 3), np.float32)}, raw=raw)) for raw in (True, False)
+        ]
+        assert not made
+        assert here.app[MEMORY].used == 0
+        await client.infer(request("m", {"x": np.zeros((2, 3), np.float32)}))
+    assert [(refusal.status, "PREDICTOR_BUFFERED_BYTES" in refusal.text) for refusal in refusals] == [
+        ("UNAVAILABLE", True)
+    ] * 2
+    assert {row.get("error.type") for row in predictions(outbox)} == {None}
 
 
 async def test_draining(outbox: Path) -> None:

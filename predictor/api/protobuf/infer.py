@@ -10,7 +10,7 @@ from predictor.api.protobuf.messages import ModelInferRequest, ModelInferRespons
 from predictor.api.slices import at_once
 from predictor.api.tensor_requests import TensorRequests
 from predictor.api.v2.messages import MOST_AXES, MOST_ID, given_twice, refuse_unserved, unfit_data, unknown_output
-from predictor.api.v2.tensor_data import from_binary, to_binary
+from predictor.api.v2.tensor_data import binary_size, from_binary, to_binary
 from predictor.core.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -83,6 +83,12 @@ class InferMessages:
         except Problem as problem:
             problem.infer_id = id_of(message)
             return problem
+
+    def answer_bytes(self, job: Job) -> int:
+        """Return about how many bytes `encode` makes."""
+        form: MessageForm = job.form
+        parts = job.outputs or {}
+        return sum(binary_size(parts[name]) for name in form.outputs)
 
     def encode(self, job: Job) -> bytes:
         """Return the answer, with the outputs that are wanted."""

@@ -118,6 +118,14 @@ def to_binary(array: NDArray[Any]) -> bytes | memoryview:
     return whole.reshape(-1).view(np.uint8).data if whole.size else b""
 
 
+def binary_size(array: NDArray[Any]) -> int:
+    """Return how many bytes `to_binary` gives."""
+    if array.dtype != object:
+        return array.nbytes
+    texts: list[str] = array.reshape(-1).tolist()
+    return sum(_LENGTH + (len(each) if each.isascii() else len(each.encode())) for each in texts)
+
+
 def _shape_of(skeleton: bytes, depth: int) -> tuple[int, ...]:
     """Return the shape of lists of which only brackets and commas are left; raises ValueError if it is none."""
     sizes: list[int] = []

@@ -141,3 +141,11 @@ def test_no_hint_names_what_no_index_has() -> None:
     hint = re.compile("install '?prediction-log-server")
     found = [path.name for path in files if hint.search(path.read_text(encoding="utf-8"))]
     assert not found
+
+
+def test_variables_that_the_package_sets() -> None:
+    """docs/settings.md names each variable that the package sets for its libraries, with the value."""
+    code = (ROOT / "predictor" / "__init__.py").read_text(encoding="utf-8")
+    found = re.findall(r'os\.environ\.setdefault\("(\w+)", "(\w+)"\)', code)
+    assert found
+    assert [name for name, value in found if f"\n`{name}` is `{value}` unless it is set: " not in SETTINGS] == []

@@ -142,6 +142,17 @@ async def test_versions(outbox: Path, tmp_path: Path) -> None:
     assert [row["scope"]["attributes"]["prediction.model.version"] for row in rows] == ["2", "1", "2"]
 
 
+async def test_a_default_version(outbox: Path, tmp_path: Path) -> None:
+    """A request without a version is answered by the one that PREDICTOR_DEFAULT_VERSIONS names."""
+    for number in (1, 2):
+        model_repository.version(tmp_path / "models", "price", number, float(number))
+    x = {"x": np.array([model_repository.ROW], np.float32)}
+    settings = {"PREDICTOR_DEFAULT_VERSIONS": "price@1", **ON}
+    async with serve_models(outbox, tmp_path / "models", **settings) as here, calling(here) as client:
+        for asked, version in (("", "1"), ("2", "2")):
+            assert (await client.infer(request("price", x, model_version=asked))).message.model_version == version
+
+
 def _changed(**fields: Any) -> Any:  # noqa: ANN401 - protobuf ships no types
     message = request("iris", FEATURES)
     for name, value in fields.items():

@@ -28,7 +28,7 @@ from tests.support.server import ROOT
 from tests.support.signing_keys import key_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
     from predictor.reader.verify.report import VerifyReport
@@ -208,6 +208,13 @@ def judged(kind: str, folder: Path, texts: list[bytes]) -> VerifyReport:
         return verify(source(where), TimeRange(BASE - SECOND), now_ns=BASE + 3600 * SECOND)
 
 
+@pytest.fixture
+def loki() -> Iterator[Loki]:
+    """Return a Loki that holds nothing yet."""
+    with Loki() as server:
+        yield server
+
+
 def month(key: Path) -> SealedStream:
     """Return the stream of a server that ran all of October 2026, and runs on."""
 
@@ -222,7 +229,7 @@ def month(key: Path) -> SealedStream:
         ("2026-10-01T00:00:10Z", "2026-10-01T00:01:00Z"),
         ("2026-10-15T12:00:00Z", "2026-10-15T12:01:00Z"),
         ("2026-10-31T23:59:50Z", "2026-11-01T00:00:50Z"),
-        ("2026-11-01T00:14:30Z", "2026-11-01T00:20:00Z"),
+        ("2026-11-01T00:14:30Z", "2026-11-01T00:24:00Z"),
     ):
         stream.now = at(predicted)
         stream.predict(count=3)
@@ -231,8 +238,9 @@ def month(key: Path) -> SealedStream:
     return stream
 
 
+@pytest.mark.parametrize("kind", ["files", "loki"])
 @pytest.mark.parametrize("killed", [False, True])
-def test_the_commands_for_a_month(tmp_path: Path, killed: bool) -> None:  # noqa: FBT001 - a case
+def test_the_commands_for_a_month(kind: str, loki: Loki, tmp_path: Path, killed: bool) -> None:  # noqa: FBT001 - a case
     """The auditor's commands prove October of a server that runs on, and name what a killed one left unproved."""
     external_programs.on_path("jq")
     private, public = key_pair(tmp_path)
@@ -245,9 +253,9 @@ def test_the_commands_for_a_month(tmp_path: Path, killed: bool) -> None:  # noqa
         other.predict()
         other.crash()
         lines += other.lines
-    (tmp_path / "collected").mkdir()
-    (tmp_path / "collected" / "logs.jsonl").write_bytes(b"".join(lines))
-    section = PAGE.partition("## For an auditor\n")[2].replace("SOURCE", "collected")
+    loki.add(*lines)
+    where = loki.url if kind == "loki" else lay_out(kind, tmp_path / "collected", lines)
+    section = PAGE.partition("## For an auditor\n")[2].replace("SOURCE", where)
     shown = [text.partition("```")[0] for text in section.split("```sh\n")[1:]]
     checks, reads, statuses = (text.replace("signing.pub.pem", public.name) for text in shown)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -282,7 +290,9 @@ def test_the_commands_for_a_month(tmp_path: Path, killed: bool) -> None:  # noqa
         "they begin before what was read",
         "their checkpoint is not written yet",
     )
+    first = statuses.replace("2026-11-01T00:20:00Z", "2026-10-01").replace("2026-11-01", "2026-09-30T23:40:00Z")
+    assert typed(first).splitlines() == [f"{stream.id}\t{before['to'] + 1}"]
     assert before["to"] < october[0]
     assert status[0] == stream.id
-    assert october[-1] < int(status[1]) < after["from"]
+    assert october[-1] < int(status[1]) == after["from"] - 1
     assert found["state"] == "open"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from predictor.core.ids import uuid7
 from predictor.core.rate_limit import TokenBucket
@@ -79,7 +79,9 @@ class PredictionLog:
         """
         self._schema = schema
         self._encoder = RecordEncoder(schema)
-        self._rows = RowsEncoder(schema, record_bytes, self._encoder) if schema.many_rows else None
+        self._encode_many = (
+            RowsEncoder(schema, record_bytes, self._encoder).encode if schema.many_rows else self._encoder.encode_rows
+        )
         self._head = stream.head(scope)
         self._stream = stream
         self._outbox = outbox
@@ -104,20 +106,21 @@ class PredictionLog:
         Raises OutboxError under the policy `refuse`.
         """
         now_ns = time.time_ns()
-        if self._rows is None:
-            # Where there is no encoder for many, nobody makes them.
-            records = self._encoder.encode(predictions, now_ns)  # type: ignore[arg-type]
-        else:
+        rows = None
+        if ManyPredictions in map(type, predictions):
             records = [record for each in predictions for record in self._records(each, now_ns)]
-        logged = self._append(records, sum(map(_rows_of, predictions)) if self._rows else None)
+            rows = sum(map(_rows_of, predictions))
+        else:
+            records = self._encoder.encode(cast("Sequence[Prediction]", predictions), now_ns)
+        logged = self._append(records, rows)
         for prediction in predictions:
             prediction.origin.recorded = logged
         return logged
 
     def _records(self, prediction: Prediction | ManyPredictions, now_ns: int) -> Sequence[bytes]:
-        if self._rows and isinstance(prediction, ManyPredictions):
-            return self._rows.encode(prediction, now_ns)
-        return self._encoder.encode([prediction], now_ns) if isinstance(prediction, Prediction) else ()
+        if isinstance(prediction, ManyPredictions):
+            return self._encode_many(prediction, now_ns)
+        return self._encoder.encode([prediction], now_ns)
 
     def describe(self, inputs: Tensors, outputs: Tensors | None, *, brief: bool = False) -> Sequence[TensorTexts]:
         """Return what the records of a request have of its tensors: if `brief`, of large ones their shapes only."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +13,24 @@ from predictor.recording import record_schema
 from predictor.recording.encoder import RecordEncoder, encode_event, numbered
 from predictor.recording.record_schema import Schema
 from tests.support.official_otlp import comparable, parsed
-from tests.support.sample_predictions import CASES, OBSERVED_NS, failure, origin, success
+from tests.support.sample_predictions import (
+    CASES,
+    HASHED,
+    IRIS,
+    KEY_HASHED,
+    KEYED,
+    MANY,
+    OBSERVED_NS,
+    PRICE,
+    SPECIES,
+    failure,
+    many,
+    origin,
+    success,
+)
 
 if TYPE_CHECKING:
-    from predictor.core.result import Prediction
+    from predictor.core.result import ManyPredictions, Prediction
 
 _HEAD = otlp.head("logs", {"resource": {}}, {"name": "predictor"})
 
@@ -52,6 +66,40 @@ def test_batch_of_successes_and_failures_keeps_its_order() -> None:
         success(index=3, outlier=None, score=None),
     ]
     assert RecordEncoder(schema).encode(batch, OBSERVED_NS) == [generic(schema, each) for each in batch]
+
+
+_ROWS: dict[str, tuple[Schema, ManyPredictions]] = {
+    **MANY,
+    "hashed outputs": (HASHED, MANY["flowers"][1]),
+    "key": (KEYED, many([[80.0, 3.0, 'A-"1017"'], [1.0, -0.0, 7]], values=[[1.5], [2.5]])),
+    "hashed key": (KEY_HASHED, many([[80.0, 3.0, "A-1017"]], values=[[1.5]])),
+    "numbers and outliers": (
+        PRICE,
+        many([[80.0, 3.0], [1.0, 2.0]], values=[[2.5], [1e21]], outliers=[True, False], scores=[-1.0, 0.5]),
+    ),
+    "many labels": (
+        SPECIES,
+        many([[1.0], [2.0]], probabilities=[[n / 125250 for n in range(501)]] * 2, labels=[7, 500]),
+    ),
+    "all outliers": (
+        IRIS,
+        many(
+            [[0.5] * 4] * 2,
+            probabilities=[[0.25, 0.5, 0.25]] * 2,
+            labels=[1, 1],
+            outliers=[True] * 2,
+            scores=[-1.0, -2.0],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _ROWS)
+def test_rows_of_a_request_are_written_as_they_are_one_by_one(name: str) -> None:
+    """What is put together for all rows of a request are the very records that the plain way makes of each."""
+    schema, predictions = _ROWS[name]
+    wanted = [generic(schema, each) for each in predictions.all_rows()]
+    assert RecordEncoder(schema).encode_rows(predictions, OBSERVED_NS) == wanted
 
 
 def test_nothing_to_encode_is_nothing() -> None:
@@ -116,3 +164,48 @@ def test_any_batch_is_written_as_the_record_says(batch: tuple[Schema, list[Predi
     for number, (each, prediction) in enumerate(zip(written, predictions, strict=True), start=7):
         said = {"prediction.stream.sequence": number} | record_schema.attributes(schema, prediction)
         assert comparable(each["attributes"]) == comparable(otlp.attributes(said))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[Schema, ManyPredictions]:
+    """Draw a model's schema and an answered request of many rows."""
+    rows = draw(st.integers(1, 12))
+
+    def table(width: int) -> list[list[float]]:
+        return draw(st.lists(st.lists(_numbers, min_size=width, max_size=width), min_size=rows, max_size=rows))
+
+    def column(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=rows, max_size=rows))
+
+    features = tuple(f"f{at}" for at in range(draw(st.integers(1, 5) | st.integers(31, 34))))
+    answer: dict[str, object] = {}
+    if draw(st.booleans()):
+        labels = draw(st.lists(_texts, min_size=2, max_size=4, unique=True))
+        schema = Schema(draw(_texts), features, tuple(labels))
+        answer["probabilities"] = table(len(labels))
+        answer["labels"] = column(st.integers(0, len(labels) - 1))
+    else:
+        names = tuple(f"prediction.value.v_{at}" for at in range(draw(st.integers(0, 6))))
+        schema = Schema(draw(_texts), features, (), values=names, gives="label")
+        answer["values"] = table(len(names)) if names else None
+        answer["labels"] = column(_texts.filter(bool))
+    if draw(st.booleans()):
+        answer |= {"outliers": column(st.booleans()), "scores": column(_numbers)}
+    source = origin(
+        route=draw(_texts.filter(bool)),
+        received_ns=draw(st.integers(1, 2**63 - 1)),
+        request_id=draw(st.none() | _tokens),
+        infer_id=draw(st.none() | _texts.filter(bool)),
+        kept=draw(_kept),
+    )
+    times = {name: draw(_durations) for name in ("queue", "inference", "total")}
+    return schema, many(table(len(features)), origin=source, batch_size=draw(st.integers(1, 10_000)), **answer, **times)
+
+
+@settings(deadline=None, max_examples=60)
+@given(requests())
+def test_any_request_of_many_rows_is_written_as_the_record_says(drawn: tuple[Schema, ManyPredictions]) -> None:
+    """Whatever the model and the rows, each record is the one that the plain way makes of its row."""
+    schema, predictions = drawn
+    wanted = [generic(schema, each) for each in predictions.all_rows()]
+    assert RecordEncoder(schema).encode_rows(predictions, OBSERVED_NS) == wanted

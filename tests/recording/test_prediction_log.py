@@ -12,7 +12,7 @@ from predictor.core.rate_limit import TokenBucket
 from predictor.outbox import OutboxError
 from predictor.recording.prediction_log import PredictionLog, RefusalCounter
 from predictor.recording.stream import LogStream
-from tests.support.sample_predictions import IRIS, failure, origin, success
+from tests.support.sample_predictions import IRIS, MANY, failure, origin, success
 from tests.support.server import flatten
 
 if TYPE_CHECKING:
@@ -130,3 +130,24 @@ async def test_waiting_is_the_outboxs(outbox: _Outbox, refusals: RefusalCounter)
     await log.synced()
     assert outbox.syncs == 1
     assert not _log(outbox, refusals).waits
+
+
+def test_many_rows_of_a_request_have_a_record_each(outbox: _Outbox, refusals: RefusalCounter) -> None:
+    """Rows that come together by column are numbered and written as rows that come one by one, in the same line."""
+    schema, predictions = MANY["flowers"]
+    assert schema == IRIS
+    assert _log(outbox, refusals).write([success(index=0), predictions, success(index=0)])
+    assert len(outbox.lines) == 2
+    said = [record["attributes"] for record in outbox.records]
+    assert [each["prediction.stream.sequence"] for each in said] == [2, 3, 4, 5, 6]
+    assert [each["prediction.index"] for each in said] == [0, 0, 1, 2, 0]
+    assert predictions.origin.recorded
+
+
+def test_many_rows_that_are_refused_are_counted(outbox: _Outbox, refusals: RefusalCounter) -> None:
+    """Each row of a request that could not be logged is counted."""
+    log = _log(outbox, refusals)
+    outbox.full = "bytes"
+    with pytest.raises(OutboxError):
+        log.write([MANY["flowers"][1], success(index=0)])
+    assert refusals.unrecorded == 4

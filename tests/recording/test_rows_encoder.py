@@ -10,7 +10,9 @@ import pytest
 
 from predictor.reader.rows import rows_of
 from predictor.reader.sources.otlp_record import entries
-from predictor.recording.encoder import RecordEncoder
+from predictor.recording import record_schema
+from predictor.recording.encoder import RecordEncoder, encode_event
+from predictor.recording.rows_encoder import RowsEncoder
 from tests.recording.test_record_schema import written_many
 from tests.support.sample_predictions import DROPPED, HEAVY, IRIS, LONG, MANY, OBSERVED_NS, TYPED, many
 from tests.support.server import attributes
@@ -53,6 +55,30 @@ def test_rows_are_read_as_their_own_records(name: str) -> None:
         assert [math.copysign(1, each) for each in told.values() if each == 0] == [
             math.copysign(1, wanted[key]) for key, each in told.items() if each == 0
         ]
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_record_of_many_is_written_as_an_encoder_would(name: str) -> None:
+    """Put together of pieces, a record is what an encoder of JSON makes of its attributes in the order of the table."""
+    schema, predictions = MANY[name]
+    (written,) = RowsEncoder(schema, 1 << 20, RecordEncoder(schema)).encode(predictions, OBSERVED_NS)
+    (entry,) = read(written_many(schema, predictions))
+    said = {key: value for key, value in entry.attributes.items() if key != "prediction.stream.sequence"}
+    order = [each.name for each in record_schema.TABLE]
+    assert [*said] == sorted(said, key=order.index)
+    source = predictions.origin
+    outlier = any(predictions.outliers or ())
+    rows = len(predictions.features)
+    headline = f"{'OUTLIER ' if outlier else ''}{rows} row{'' if rows == 1 else 's'}"
+    assert written == encode_event(
+        attributes=said,
+        body=f"{headline} {schema.model} job={predictions.job_id} {predictions.total * 1000:.1f} ms",
+        severity=record_schema.WARN if outlier else record_schema.INFO,
+        event_name=record_schema.EVENT_NAME,
+        time_ns=source.received_ns,
+        observed_ns=OBSERVED_NS,
+        trace=(source.trace_id, source.span_id, bool(source.kept)),
+    )
 
 
 def test_what_a_record_of_many_says_of_all() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from predictor.dashboard.view import Shown, View
 
     _Row = tuple[ManyPredictions, int]
-    """A row of a record that has many, by its index."""
+    """A row of a request that has many, by its index."""
 
 KEPT = 300
 """Predictions in memory, and in a page that was just opened: enough for plots, 0.2 MB of JSON."""
@@ -73,14 +73,11 @@ class Feed:
         labels: int,
         page: str = "",
         state: Callable[[], State | None] | None = None,
-        *,
-        by_column: bool = False,
     ) -> None:
         """Take how predictions are shown, how many features and probabilities each has, and the page's own name.
 
-        `state` reads the state of the server; `by_column`: one record may have many rows.
+        `state` reads the state of the server.
         """
-        self._by_column = by_column
         self._page = page
         self._state = state
         self._latencies = Latencies()
@@ -94,8 +91,8 @@ class Feed:
         self._teller: asyncio.Task[None] | None = None
 
     def observe(self, records: Sequence[Prediction | ManyPredictions]) -> None:
-        """Keep predictions that have been logged; rows of one record are parted only for who looks."""
-        if not self._by_column:
+        """Keep predictions that have been logged; many rows of a request are parted only for who looks."""
+        if ManyPredictions not in map(type, records):
             self._keep(cast("Sequence[Prediction]", records))
             return
         for record in records:

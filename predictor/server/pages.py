@@ -11,7 +11,6 @@ from predictor.dashboard.recent import SLOT
 from predictor.dashboard.routes import ModelPage, Page
 from predictor.dashboard.state import LogState, ServerState, State
 from predictor.dashboard.view import View
-from predictor.recording.record_schema import schema_of
 from predictor.server.callers import is_local
 
 if TYPE_CHECKING:
@@ -51,14 +50,7 @@ class Pages:
         settings, model, about = self._settings, loaded.model, loaded.model.description
         numbers = len(about.labels) or len(about.values) or 1
         view = View(about.features, settings.grafana_url, about.outputs)
-        feed = Feed(
-            view,
-            len(about.features) or 1,
-            numbers,
-            model.digest,
-            self._read_state,
-            by_column=schema_of(about).many_rows,
-        )
+        feed = Feed(view, len(about.features) or 1, numbers, model.digest, self._read_state)
         token = settings.token_file is not None
         asks = Asks(
             token=token,

@@ -44,7 +44,7 @@ class Job:
     answered: Sequence[Prediction] = ()
     """A prediction for each row, or for all rows of tensors; see `predictions`."""
     many: ManyPredictions | None = None
-    """The same by column instead, where a record has many rows."""
+    """The same by column instead, of a request of many rows, or where a record has many."""
     outputs: Mapping[str, NDArray[Any]] | None = None
     """The file's own outputs for this request by their names."""
     texts: Sequence[TensorTexts] = ()
@@ -60,11 +60,6 @@ class Job:
         if self.many and not self.answered:
             self.answered = [self.many.row(at) for at in range(self.size)]
         return self.answered
-
-    @property
-    def records(self) -> Sequence[Prediction | ManyPredictions]:
-        """What is written into the log."""
-        return (self.many,) if self.many else self.answered
 
     @property
     def total(self) -> float:
@@ -95,7 +90,7 @@ class Ran(NamedTuple):
 
 
 def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
-    """Give each job that still waits its predictions, `by_column` or one by one; return those jobs.
+    """Give each job that still waits its predictions, by column if so or if it has many rows; return those jobs.
 
     A job with an output that is not finite has failed, its batch-mates have not.
     """
@@ -127,7 +122,7 @@ def predictions_of(ran: Ran, *, by_column: bool) -> list[Job]:
         origin = job.origin
         if broken is not None and broken[begin:row].any():
             job.answered = failures_of(job, Kind.MODEL_FAILED)
-        elif by_column:
+        elif by_column or job.size > _FEW:
             job.many = ManyPredictions(
                 job.job_id,
                 origin,

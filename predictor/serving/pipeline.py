@@ -60,7 +60,7 @@ class Pipeline:
 
         Up to `batch_rows` rows run together; fewer wait `wait` seconds for company. With `inline` a lone row runs on
         the loop.
-        `observe` gets what was logged, as the records have it: rows of one record are not parted for it.
+        `observe` gets what was logged, as the log has it: many rows of a request are not parted for it.
         """
         self.draining = False
         """The socket is closed: what begins on open connections is refused."""
@@ -192,15 +192,12 @@ class Pipeline:
                 self._traces.keep(job.origin, outlier=outlier, slow=slow, error=error is not None)
             if error:
                 failed.append(job)
-        records = self._records_of(live)
+        records = _records(live)
         pending = self._write(live, records) if live else None
         self._tell(live, records)
         for job in failed:
             job.future.set_exception(Problem(Kind.MODEL_FAILED, _NO_ANSWER, recorded=True))
         return pending
-
-    def _records_of(self, jobs: Sequence[Job]) -> Sequence[Prediction | ManyPredictions]:
-        return _records(jobs) if self._by_column else [each for job in jobs for each in job.answered]
 
     def _write(self, jobs: Sequence[Job], records: Sequence[Prediction | ManyPredictions]) -> Awaitable[None] | None:
         try:
@@ -264,7 +261,7 @@ class Pipeline:
 
 
 def _records(jobs: Sequence[Job]) -> list[Prediction | ManyPredictions]:
-    return [record for job in jobs for record in job.records]
+    return [record for job in jobs for record in (job.answered if job.many is None else (job.many,))]
 
 
 def _too_fast(seconds: float) -> Problem:

@@ -203,7 +203,7 @@ def shown(feed: Feed) -> list[Any]:
 
 def test_rows_of_one_record_are_shown_one_by_one() -> None:
     """Whether rows share a record is nothing that a page shows: the same rows, numbers and durations."""
-    together, apart = (Feed(View([], ""), 2, 2, by_column=each) for each in (True, False))
+    together, apart = Feed(View([], ""), 2, 2), Feed(View([], ""), 2, 2)
     for number, rows in enumerate((1, 256, 40, 3 * KEPT, 7)):
         record = many(number, rows)
         together.observe([record, prediction(number, 2)])
@@ -214,7 +214,7 @@ def test_rows_of_one_record_are_shown_one_by_one() -> None:
 
 def test_few_rows_of_a_large_record_are_kept() -> None:
     """A request of very many rows leaves no more in memory than is shown."""
-    feed = Feed(View([], ""), 2, 2, by_column=True)
+    feed = Feed(View([], ""), 2, 2)
     record = many(1, 10 * KEPT)
     before = sys.getrefcount(record)
     feed.observe([record])

@@ -91,7 +91,8 @@ class Log:
             raise self.error
         self.wrote.set()
         if not self.loses:
-            self.written += [each for each in predictions if isinstance(each, Prediction)]
+            for each in predictions:
+                self.written += [each] if isinstance(each, Prediction) else each.all_rows()
         return not self.loses
 
     async def synced(self) -> None:
@@ -196,11 +197,12 @@ async def world() -> AsyncIterator[World]:
     await asyncio.wait_for(made.pipeline.close(), _PATIENCE)
 
 
-async def test_every_row_is_recorded_before_its_caller_is_answered(world: World) -> None:
-    """A request of three rows has three records, with its job id and 0, 1, 2, when its caller is answered."""
-    outcome = await world.predict(ROW, ROW, ROW)
+@pytest.mark.parametrize("rows", [3, 40])
+async def test_every_row_is_recorded_before_its_caller_is_answered(world: World, rows: int) -> None:
+    """A request of many rows has as many records, with its job id and 0, 1, 2 …, when its caller is answered."""
+    outcome = await world.predict(*[ROW] * rows)
     assert list(outcome.predictions) == world.log.written
-    assert world.log.errors == [(0, None), (1, None), (2, None)]
+    assert world.log.errors == [(at, None) for at in range(rows)]
     assert len({prediction.job_id for prediction in world.log.written}) == 1
     first = world.log.written[0]
     assert (first.probabilities, first.label, first.features) == ([0.25, 0.25, 0.5], 2, ROW)
@@ -214,6 +216,23 @@ async def test_requests_of_a_batch_are_written_as_one_and_answered_apart(world: 
     outcomes = await asyncio.gather(world.predict([1, 0, 0, 0]), world.predict([2, 0, 0, 0], [3, 0, 0, 0]))
     assert [[p.score for p in outcome.predictions] for outcome in outcomes] == [[1.0], [2.0, 3.0]]
     assert {p.batch_size for p in world.log.written} == {3}
+
+
+async def test_many_rows_of_a_request_are_written_together(world: World) -> None:
+    """No row is looked at by itself where a request has many, and an outlier among them keeps its trace."""
+    outcome = await world.predict(*[ROW] * 39, [_ODD, 0, 0, 0])
+    (written,) = world.displayed
+    assert isinstance(written, ManyPredictions)
+    assert [*written.all_rows()] == list(outcome.predictions) == world.traces.spans
+    assert written.origin.kept == "outlier"
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+async def test_a_row_without_an_answer_fails_its_request(world: World, rows: int) -> None:
+    """Each row of a request has the record of its failure if the model gives no finite number for one of them."""
+    outcome = await world.predict(*[ROW] * (rows - 1), [_FAULT, 0, 0, 0])
+    assert outcome.kind is Kind.MODEL_FAILED
+    assert world.log.errors == [(at, Kind.MODEL_FAILED) for at in range(rows)]
 
 
 async def test_a_deadline_records_the_failure_at_once_and_the_batch_skips_the_rows(world: World) -> None:

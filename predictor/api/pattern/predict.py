@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from predictor.api.answers import NO_STORE, Answer, Headers, identify
 from predictor.api.dataplane import InferRequest, Reply
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from predictor.api.slices import Slices
     from predictor.core.result import Prediction, Rows, Tensors
     from predictor.inference.model import Model
+    from predictor.inference.signature import TensorSpec
     from predictor.serving.job import Job
 
     Payload = Callable[[Job], msgspec.Struct]
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     DecodeInSlices = Callable[[bytes], Slices[Rows]]
 
 _BODY_BYTES = "PREDICTOR_BODY_BYTES"
+_MATRIX = 2
+"""Axes: rows and columns."""
 CALLS = (
     ("POST", "/predict"),
     ("POST", "/predict/batch"),
@@ -117,6 +121,27 @@ class PatternCodec:
         return Answer(200, headers, (encode(self._payload(job)),))
 
 
+class BatchCodec(PatternCodec):
+    """The call for many rows: the matrix that their numbers were checked as is given to the model, if it takes one."""
+
+    def __init__(self, decoder: RowDecoder, payload: Payload, body_bytes: int, takes: TensorSpec | None) -> None:
+        """Take what makes rows of a body, and the model's input if that is one matrix of float32."""
+        super().__init__(decoder.rows, payload, body_bytes, decoder.in_slices)
+        self._table = decoder.table
+        self._takes = takes.name if takes else None
+
+    def decode(self, head: BodyHead, body: bytes) -> InferRequest | Problem:  # noqa: ARG002 - JSON is UTF-8 always
+        """Return the rows of a body."""
+        try:
+            check_size(len(body), self.body_bytes, _BODY_BYTES)
+            rows, numbers = self._table(body)
+        except Problem as problem:
+            return problem
+        if numbers is None or self._takes is None:
+            return InferRequest(rows)
+        return InferRequest(rows, {self._takes: numbers.astype(np.float32)})
+
+
 class SampleCodec(PatternCodec):
     """A call that predicts the model's sample, whatever body it has."""
 
@@ -182,13 +207,19 @@ def codecs(model: Model, *, batch_rows: int, body_bytes: int) -> dict[tuple[str,
 
     found: dict[tuple[str, str], Codec] = {
         ("POST", "/predict"): PatternCodec(decoder.row, one, body_bytes, decoder.row_in_slices),
-        ("POST", "/predict/batch"): PatternCodec(decoder.rows, many, body_bytes, decoder.in_slices),
+        ("POST", "/predict/batch"): BatchCodec(decoder, many, body_bytes, _matrix(model)),
         ("GET", "/predict/test"): SampleCodec(sample, one),
     }
     if about.gives != "values":
         found["POST", "/predict/label"] = PatternCodec(decoder.row, label, body_bytes, decoder.row_in_slices)
         found["GET", "/predict/test/label"] = SampleCodec(sample, label)
     return found
+
+
+def _matrix(model: Model) -> TensorSpec | None:
+    """Return the model's input if it is one matrix of float32."""
+    first, *others = model.signature.inputs
+    return first if not others and first.datatype == "FP32" and len(first.shape) == _MATRIX else None
 
 
 def _of_tensors(model: Model, sample: Tensors | None, rows: int, body_bytes: int) -> dict[tuple[str, str], Codec]:

@@ -19,6 +19,8 @@ from predictor.core.problems import Kind, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from predictor.api.slices import Slices
     from predictor.core.result import Rows
 
@@ -85,15 +87,21 @@ class RowDecoder:
 
     def rows(self, body: bytes) -> Rows:
         """Return the rows of a body, each with a value for each feature; raises Problem."""
+        return self.table(body)[0]
+
+    def table(self, body: bytes) -> tuple[Rows, NDArray[np.float64] | None]:
+        """Return the rows of a body, and as a matrix if their numbers were looked at together; raises Problem."""
         if len(body) > _LARGE:
-            return at_once(self.in_slices(body))
+            return at_once(self.in_slices(body)), None
         try:
             rows = self.decoded(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise undecodable(body, error, self._wanted) from None
         self._check_number(rows)
-        self.check(rows)
-        return self._with_key_last(rows)
+        numbers = self._numbers(rows)
+        if numbers is None:
+            self.check(rows)
+        return self._with_key_last(rows), numbers
 
     def row(self, body: bytes) -> Rows:
         """Return the only row of a body; raises Problem as `rows`, and if there is not exactly one."""
@@ -133,17 +141,25 @@ class RowDecoder:
 
     def check(self, rows: Rows, first: int = 0) -> None:
         """Refuse rows of the wrong shape, of which the first has the index `first`; raises Problem."""
+        if self._numbers(rows) is not None:
+            return
         width, plain, bound = len(self._features), self._plain, OVERFLOW["FP32"]
-        if plain and len(rows) >= _MANY and {*map(len, rows)} == {width}:
-            numbers = np.fromiter(chain.from_iterable(rows), np.float64, width * len(rows))
-            if numbers.max() < bound and numbers.min() > -bound:
-                return
         for index, row in enumerate(rows, first):
             if len(row) != width:
                 what = "numbers" if plain else "values"
                 raise Problem(Kind.INVALID_DATA, f"data[{index}] has {len(row)} {what}, wanted {width}")
             if not plain or max(row) >= bound or min(row) <= -bound:
                 self._refuse_overflow(index, row)
+
+    def _numbers(self, rows: Rows) -> NDArray[np.float64] | None:
+        """Return many rows of numbers as a matrix, None if there is anything else among them, or to refuse."""
+        width = len(self._features)
+        if not self._plain or len(rows) < _MANY or {*map(len, rows)} != {width}:
+            return None
+        numbers = np.fromiter(chain.from_iterable(rows), np.float64, width * len(rows))
+        bound = OVERFLOW["FP32"]
+        fits = numbers.max() < bound and numbers.min() > -bound
+        return numbers.reshape(len(rows), width) if fits else None
 
     def decoded(self, body: bytes) -> Rows:
         """Return the rows of a body, unchecked; raises msgspec's errors."""

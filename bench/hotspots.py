@@ -39,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variant", choices=[v.name for v in VARIANTS if not v.peer], default="traced5")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--rows", type=int, default=1, help="rows a request")
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
     variant = next(v for v in VARIANTS if v.name == arguments.variant)
@@ -48,7 +49,8 @@ def main() -> int:
         return 1
     try:
         with contextlib.ExitStack() as stack:
-            lines = _sampled(sampler, variant, arguments.connections, arguments.seconds, stack)
+            setting = Setting(arguments.connections, arguments.rows)
+            lines = _sampled(sampler, variant, setting, arguments.seconds, stack)
     except BenchError as error:
         print(f"hotspots: {error}", file=sys.stderr)
         return 1
@@ -57,7 +59,7 @@ def main() -> int:
 
 
 def _sampled(
-    sampler: str, variant: Variant, connections: int, seconds: int, stack: contextlib.ExitStack
+    sampler: str, variant: Variant, setting: Setting, seconds: int, stack: contextlib.ExitStack
 ) -> Sequence[str]:
     cores = choose_cores()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
@@ -65,13 +67,13 @@ def _sampled(
     stack.callback(sinks.end)
     server = Running(variant, folder, cores, sinks.of(variant))
     stack.callback(server.end)
-    unsampled = server.measure(Setting(connections, 1), seconds)
+    unsampled = server.measure(setting, seconds)
     stacks = folder / "stacks"
     command = [sampler, "record", "--gil", "--function", "--format", "raw", "--rate", str(_RATE)]
     command += ["--duration", str(max(1, seconds - 1)), "--pid", str(server.server.pid), "--output", str(stacks)]
     server.server.go_on()
     recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    server.measure(Setting(connections, 1), seconds)
+    server.measure(setting, seconds)
     _, said = recording.communicate(timeout=_STOPS)
     if recording.returncode or not stacks.exists():
         msg = f"py-spy failed: {said.decode(errors='replace')}"

@@ -1,29 +1,49 @@
-"""What a row costs in a record of its own and in one with others: `python -m bench.many_rows`.
+"""What a row of a request of many costs, step by step: `python -m bench.many_rows`.
 
-Takes the outputs of one batch of iris to encoded records, both ways in turn, and prints the processor time and the
-bytes of a row.
+Takes rows of iris from the JSON of the request to the answer and to the line in the file, in one thread and without a
+socket: with a record for each row, and with as few records as hold them. Prints the processor time and the bytes of a
+row, medians over rounds in which each step has its turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
+import tempfile
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from bench.environments import ROOT
+from predictor import otlp
+from predictor.api.dataplane import InferRequest, Reply, RequestContext
+from predictor.api.json_body import BodyHead
+from predictor.api.pattern.predict import codecs
+from predictor.core import heap
 from predictor.core.result import Origin
 from predictor.inference.model import load
+from predictor.recording.canonical import record_digests
 from predictor.recording.encoder import RecordEncoder, numbered
 from predictor.recording.prediction_log import RECORD_BYTES
 from predictor.recording.record_schema import schema_of
 from predictor.recording.rows_encoder import RowsEncoder
+from predictor.serving.batch_run import run_jobs
 from predictor.serving.job import Job, Ran, predictions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from predictor.api.answers import Answer
 
 _TURNS = 20
 _JOB = "0199c0de-0000-7000-8000-000000000001"
+_SCOPE = bytes(32)
+_HEAD = b"x" * 600
 
 
 class _Waiting:
@@ -39,50 +59,106 @@ class _Waiting:
         """Hear that it failed."""
 
 
-class _Both:
-    """The two ways over one batch."""
+class _Steps:
+    """The steps of one request, each with what the one before has made."""
 
-    def __init__(self, rows: int) -> None:
-        model = load(ROOT / "models" / "iris")
-        schema = schema_of(model.description)
+    def __init__(self, rows: int, file: int) -> None:
+        self._model = load(ROOT / "models" / "iris")
+        self._codec = codecs(self._model, batch_rows=rows, body_bytes=1 << 30)["POST", "/predict/batch"]
         draw = np.random.default_rng(0)
         self._rows = draw.uniform([4, 2, 1, 0.1], [8, 4.5, 7, 2.5], (rows, 4)).round(1).tolist()
-        self._outputs = model.run(self._rows)
-        self._one = RecordEncoder(schema)
-        self._many = RowsEncoder(schema, RECORD_BYTES, self._one)
+        self._body = msgspec.json.encode({"data": self._rows})
+        self._head = BodyHead("application/json", len(self._body))
+        self._outputs = self._model.run(self._rows)
+        wanted = self._codec.decode(self._head, self._body)
+        assert isinstance(wanted, InferRequest)
+        self._decoded = Job(self._origin(), wanted.rows, _Waiting(), _JOB, rows, wanted.tensors)
+        schema = schema_of(self._model.description)
+        one = RecordEncoder(schema)
+        self._job = self.predictions()
+        assert self._job.many
+        self._many = self._job.many
+        self._ways = {"per_row": one.encode_rows, "per_request": RowsEncoder(schema, RECORD_BYTES, one).encode}
+        self.records = {way: self._encoded(way) for way in self._ways}
+        self._whole = {way: self.numbered(way) for way in self._ways}
+        self._lines = {way: self.line(way) for way in self._ways}
+        self._file = file
 
-    def per_row(self) -> list[bytes]:
-        return self._one.encode(self._job(by_column=False).answered, time.time_ns())
+    def named(self) -> dict[str, Callable[[], object]]:
+        """Return all of them by their names."""
+        found: dict[str, Callable[[], object]] = {
+            "decode and check": lambda: self._codec.decode(self._head, self._body),
+            "model": self.run,
+            "predictions": self.predictions,
+            "answer": self.answer,
+        }
+        for way in self._ways:
+            found |= {
+                f"{way}: records": partial(self._encoded, way),
+                f"{way}: numbers": partial(self.numbered, way),
+                f"{way}: line": partial(self.line, way),
+                f"{way}: digests": partial(record_digests, _SCOPE, self._whole[way]),
+                f"{way}: write": partial(self._write, way),
+            }
+        return found
 
-    def per_request(self) -> list[bytes]:
-        many = self._job(by_column=True).many
-        return self._many.encode(many, time.time_ns()) if many else []
+    @staticmethod
+    def _origin() -> Origin:
+        return Origin("0" * 32, "0" * 16, "/predict/batch", time.time_ns(), time.monotonic())
 
-    def _job(self, *, by_column: bool) -> Job:
-        origin = Origin("0" * 32, "0" * 16, "/predict/batch", time.time_ns(), time.monotonic())
-        job = Job(origin, self._rows, _Waiting(), _JOB, len(self._rows))
-        predictions_of(Ran([job], self._outputs, 1.0, 2.0), by_column=by_column)
+    def predictions(self) -> Job:
+        """Make predictions of the outputs."""
+        job = Job(self._origin(), self._rows, _Waiting(), _JOB, len(self._rows))
+        predictions_of(Ran([job], self._outputs, 1.0, 2.0), by_column=True)
         return job
+
+    def run(self) -> object:
+        """Run the rows as they were decoded."""
+        return run_jobs(self._model, [self._decoded], lambda *_: ())
+
+    def answer(self) -> Answer:
+        """Encode the answer."""
+        return self._codec.encode(Reply(RequestContext(self._job.origin, "/predict/batch", 0.0), self._job))
+
+    def _encoded(self, way: str) -> list[bytes]:
+        """Encode the records."""
+        return self._ways[way](self._many, time.time_ns())
+
+    def numbered(self, way: str) -> list[bytes]:
+        """Give the records their numbers."""
+        return [numbered(1_000_000 + at, rest) for at, rest in enumerate(self.records[way])]
+
+    def line(self, way: str) -> bytes:
+        """Make one line of them."""
+        return otlp.line(_HEAD, self._whole[way])
+
+    def _write(self, way: str) -> None:
+        """Append it."""
+        os.write(self._file, self._lines[way])
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.many_rows", description=__doc__)
     parser.add_argument("--rows", type=int, default=256, help="of the request (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=30, help="of both ways (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=30, help="of all steps (%(default)s)")
     options = parser.parse_args()
-    both = _Both(options.rows)
-    ways = {"per_row": both.per_row, "per_request": both.per_request}
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(options.rounds):
-        for name, way in ways.items():
-            began = time.process_time()
-            for _ in range(_TURNS):
-                way()
-            taken[name].append((time.process_time() - began) / _TURNS / options.rows * 1e6)
-    for name, way in ways.items():
-        size = sum(len(numbered(at, record)) for at, record in enumerate(way(), 1)) / options.rows
-        print(f"{name:12}{statistics.median(taken[name]):6.2f} µs {size:6.0f} bytes a row")
+    heap.keep()  # as the server does
+    with tempfile.TemporaryFile() as file:
+        steps = _Steps(options.rows, file.fileno())
+        taken: dict[str, list[float]] = {name: [] for name in steps.named()}
+        for _ in range(options.rounds):
+            for name, step in steps.named().items():
+                began = time.process_time()
+                for _ in range(_TURNS):
+                    step()
+                taken[name].append((time.process_time() - began) / _TURNS / options.rows * 1e6)
+                file.truncate(0)
+    for name, times in taken.items():
+        print(f"{name:24}{statistics.median(times):7.3f} µs a row")
+    for way, records in steps.records.items():
+        size = sum(len(numbered(at, record)) for at, record in enumerate(records, 1)) / options.rows
+        print(f"{way:24}{size:7.0f} bytes a row in {len(records)} records")
     return 0
 
 

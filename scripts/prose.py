@@ -7,6 +7,7 @@ prints a line for each finding and ends with 1 if there is any.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 import tomllib
@@ -77,11 +78,16 @@ def findings(page: str, phrases: dict[re.Pattern[str], str], limit: int) -> Iter
 
 
 def docstrings(module: str) -> Iterator[tuple[int, str]]:
-    """Yield the docstrings of a module with the line on which each begins."""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    """Yield the docstrings of a module, those of constants and attributes too, with the line on which each begins."""
     for node in ast.walk(ast.parse(module)):
-        if isinstance(node, kinds) and node.body and ast.get_docstring(node):
-            yield node.body[0].lineno, ast.get_docstring(node) or ""
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        before: ast.stmt | None = None
+        for each in node.body:
+            match each:
+                case ast.Expr(ast.Constant(str(text))) if isinstance(before, ast.Assign | ast.AnnAssign | None):
+                    yield each.lineno, inspect.cleandoc(text)
+            before = each
 
 
 def messages(module: str) -> Iterator[tuple[int, str]]:

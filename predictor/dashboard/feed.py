@@ -57,7 +57,7 @@ class _News(msgspec.Struct):
     predictions: list[Shown]
     """The oldest first."""
     page: str
-    """Whose predictions these are: a page of another model, or of the version before, must be loaded anew."""
+    """Whose predictions these are: a page of another model, or of the version before, must be loaded again."""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _BEHIND = 8
-"""Chunks, two seconds: who has not read them by then is dropped, and gets all anew when it comes back."""
+"""Chunks, two seconds: who has not read them by then is dropped, and gets all again when it comes back."""
 
 
 class ChunkQueue:

@@ -67,10 +67,11 @@ def test_a_long_sentence_is_found_on_its_line() -> None:
 
 
 def test_docstrings_are_read() -> None:
-    """A riddle in a docstring of any depth is a finding, one in a comment or a name is not."""
-    module = '"""Fine."""\n\n\nclass Custody:\n    """Fine."""\n\n    def ring(self):\n        """Vetting."""\n'
+    """A riddle in a docstring of any depth, or below an attribute, is a finding; in a comment or a name it is not."""
+    inside = '    ring = 1\n    """Vetting."""\n\n    def ring(self):\n        """Vetting."""\n'
+    module = f'"""Fine."""\n\n\nclass Custody:\n    """Fine."""\n\n{inside}'
     texts = [text for _, text in prose.docstrings(module)]
-    assert sorted(texts) == ["Fine.", "Fine.", "Vetting."]
+    assert sorted(texts) == ["Fine.", "Fine.", "Vetting.", "Vetting."]
     assert [fault for text in texts for fault in prose.findings(text, RULES.everywhere, RULES.limit)]
 
 

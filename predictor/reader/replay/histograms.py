@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from predictor.reader.replay.difference import Change
 
 DECADES = 8
-"""Changes are told apart down to 10^-8, which is less than the last bit of a probability near 1 in float32."""
+"""Changes are distinguished down to 10^-8, which is less than the last bit of a probability near 1 in float32."""
 CELLS = 40  # a side of the grid of confidences: what a plot of some 300 points shows apart
 _SAMPLE = 1500  # points: as many as one can see, and some 60 kB of page
 _BINS = 120

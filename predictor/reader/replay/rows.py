@@ -27,7 +27,7 @@ WHY: dict[SkipReason, str] = {
     "features": "has no feature of a name, or not as many features, as the model needs",
     "unreadable": "input or output is not a list of numbers",
 }
-"""What a person is told of each reason."""
+"""What a person reads of each reason."""
 assert set(WHY) == set(get_args(SkipReason))  # noqa: S101 - while the module is imported: a reason without a sentence
 
 

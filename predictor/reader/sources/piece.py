@@ -28,7 +28,7 @@ class Piece(NamedTuple):
     """Some lines of one place."""
 
     place: str
-    """What a person is told of it."""
+    """What messages call it."""
     file: int = -1
     """A descriptor, open until the next piece is asked for, if `data` is empty."""
     offset: int = 0
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
     """Whether it is the first of its place."""
     rest: Rest = "drop"
     collected: bool = False
-    """Whether it is of a Collector's file: its lines are told by their numbers, and one may begin inside another."""
+    """Whether it is of a Collector's file: messages name lines by their numbers, and one may begin inside another."""
 
     def lines(self) -> list[bytes]:
         """Return the lines; raises OSError."""

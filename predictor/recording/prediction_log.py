@@ -184,7 +184,7 @@ def _lines(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """Yield records in parts that make lines of no more than a few mebibytes: whoever reads one holds all of it.
 
     A part that is written stays, if the next one cannot be: its callers get the answer that nothing was done, and its
-        records hold what would have been answered.
+    records hold what would have been answered.
     """
     begin = size = 0
     for at, record in enumerate(records):

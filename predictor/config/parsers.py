@@ -21,6 +21,8 @@ _MAX_PORT = 65535
 _NAME = re.compile(r"[a-z0-9._-]+|[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
 _LISTENING = re.compile(r"(?!unix:)[^\s/@\[\]]+")
 """No URL: an address or a name, which the resolver judges."""
+_VERSION = re.compile(r"([a-z][a-z0-9_-]*)@(.+)")
+"""Of a model, as records name it; a version is any text."""
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~/-]*)?", re.IGNORECASE)
@@ -79,11 +81,17 @@ def origins(given: str) -> tuple[str, ...]:
 
 def named_versions(given: str) -> tuple[tuple[str, str], ...]:
     """Take models with one version of each, as records name them, with commas between."""
-    parts = [part.strip().partition("@") for part in given.split(",")] if given else []
-    if not all(name and version for name, _, version in parts) or len({name for name, *_ in parts}) < len(parts):
-        msg = "versions such as wine@1, one of each model, with commas between"
-        raise ValueError(msg)
-    return tuple((name, version) for name, _, version in parts)
+    found: dict[str, str] = {}
+    for part in given.split(",") if given else ():
+        match = _VERSION.fullmatch(part.strip())
+        if match is None:
+            msg = "versions such as wine@1, with commas between"
+            raise ValueError(msg)
+        if match[1] in found:
+            msg = f"one version of each model, and {match[1]} has two"
+            raise ValueError(msg)
+        found[match[1]] = match[2]
+    return tuple(found.items())
 
 
 def port(given: str) -> int:

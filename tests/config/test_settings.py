@@ -104,7 +104,7 @@ def test_values(variable: str, given: str, field: str, value: object) -> None:
         ("PORT", "-1", "a port from 0 to 65535"),
         ("PORT", "http", "a port from 0 to 65535"),
         ("PORT", "٣", "a port from 0 to 65535"),
-        ("DEFAULT_VERSIONS", "wine", "versions such as wine@1, one of each model, with commas between"),
+        ("DEFAULT_VERSIONS", "wine", "versions such as wine@1, with commas between"),
         ("OUTBOX_BYTES", "1GX", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("OUTBOX_BYTES", "1023KiB", "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
         ("OUTBOX_BYTES", "9" * 400, "a size such as 64MiB or 1GiB, at least 1048576 bytes"),
@@ -137,8 +137,10 @@ def test_refusals(variable: str, given: str, wanted: str) -> None:
 
 def test_one_version_of_each_model() -> None:
     """A model that is named twice would have two default versions, and a name without a version none."""
-    for given in ("wine@1,wine@2", "wine@1,iris", "wine@", "@1"):
-        assert refusal(PREDICTOR_DEFAULT_VERSIONS=given).endswith("one of each model, with commas between")
+    twice = refusal(PREDICTOR_DEFAULT_VERSIONS="wine@1,iris@1,wine@2")
+    assert twice.endswith("wanted one version of each model, and wine has two")
+    for given in ("wine@1,iris", "wine@", "@1", "wine@1,"):
+        assert refusal(PREDICTOR_DEFAULT_VERSIONS=given).endswith("versions such as wine@1, with commas between")
 
 
 def test_unknown_variable() -> None:
@@ -272,7 +274,7 @@ def test_grafana_url_is_not_shown(url: str) -> None:
         *("PREDICTOR_HASH_KEY_FILE", "PREDICTOR_ALLOWED_HOSTS", "PREDICTOR_CORS_ORIGINS", "OTEL_PROPAGATORS"),
         *("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_PROTOCOL"),
         *("OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_LOGS_EXPORTER", "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER"),
-        *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_METRIC_EXPORT_INTERVAL"),
+        *("OTEL_RESOURCE_ATTRIBUTES", "OTEL_METRIC_EXPORT_INTERVAL", "PREDICTOR_DEFAULT_VERSIONS"),
     ],
 )
 @pytest.mark.parametrize("given", ["http://user:secret@otel:4318", "127.0.0.1,http://user:secret@otel"])

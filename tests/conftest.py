@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 _TESTS = Path(__file__).parent
-_BOTH_LOOPS = {"http/test_fast_lane.py", "http/test_hand_over.py"}
+_BOTH_LOOPS = {"http/test_fast_lane.py", "http/test_hand_over.py", "http/test_listener.py"}
 """What drives transports: those of the event loops differ."""
 _BOTH_DOORS = {
     "api/test_feedback.py",

@@ -14,18 +14,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _SO_ATTACH_FILTER = 26
 """socket(7); the socket module has no name for it."""
-_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
-"""One instruction of a packet filter: return 0, take no byte."""
+_FIRST_PACKETS = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+"""A filter's program: load byte 13 of TCP's head, the flags; if SYN is among them take no byte, else all."""
+_ALL_PACKETS = ((0x06, 0, 0, 0),)
+"""Take no byte."""
+_SYN_RECEIVED = b"03"
+"""A state in the kernel's table of connections."""
 UNIX = "unix:"
 """Before the path of a Unix socket."""
 _HANDSHAKE, _GOODBYE = 10.0, 2.0
 """Seconds for TLS to begin, and to end."""
-_LONGEST = 1.0
+_HALF_MADE = 1.5
+"""Seconds for connections that are half made: a packet that was lost is sent again after one."""
+_QUEUED = 1.0
 """Seconds for connections that wait to be accepted: without a free descriptor they never are."""
+_LOOK = 0.001
+"""Seconds between two looks at them."""
+_TURNS = 3
+"""Turns of the loop in which who was accepted has a transport: asyncio gives none once its server is closed."""
 
 
 class Place(NamedTuple):
@@ -74,19 +84,23 @@ class Listener:
     async def close(self) -> None:
         """Accept what is connected, then refuse the next one.
 
-        The kernel completes connections by itself and queues them; those that are in the queue when the socket closes
-        are reset, although their clients may have sent a whole request. So it takes no more packets first (a client
-        tries again after a second, and is refused), and closes when the queue is empty.
+        The kernel completes connections by itself and queues them. Those that are in the queue when the socket closes
+        are reset, although their clients may have sent a whole request. So are those that are half made: the client
+        has the kernel's answer, and its own last packet is on its way.
+        So first no new ones begin (a client tries again after a second, and is refused), then the half made ones become
+        whole, and the socket closes when its queue is empty.
         """
         for file in self._files:
             file.remove()
         with _duplicates(self._servers) as listening:
             for each in listening:
-                _take_no_more(each)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST):
-                    while any(_readable(each) for each in listening):  # noqa: ASYNC110 - a turn of the loop accepts
-                        await asyncio.sleep(0)
+                _drop(each, _FIRST_PACKETS)
+            await _until_none(_HALF_MADE, lambda: half_made(listening))
+            for each in listening:
+                _drop(each, _ALL_PACKETS)
+            await _until_none(_QUEUED, lambda: any(map(_readable, listening)))
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         self._servers, self._files = [], []
@@ -131,12 +145,12 @@ def _duplicates(servers: list[asyncio.Server]) -> Iterator[list[socket.socket]]:
         yield [stack.enter_context(socket.socket(fileno=socket.dup(each.fileno()))) for each in sockets]
 
 
-def _take_no_more(listening: socket.socket) -> None:
-    """Let the kernel drop whatever else comes to a listening socket; nothing is done where there are no filters."""
+def _drop(listening: socket.socket, packets: Sequence[tuple[int, int, int, int]]) -> None:
+    """Let the kernel drop what a filter names of all that comes to a socket; nothing where there are no filters."""
     if sys.platform != "linux":
         return
-    code = ctypes.create_string_buffer(_DROP_ALL)
-    program = struct.pack("HL", len(_DROP_ALL) // 8, ctypes.addressof(code))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in packets))
+    program = struct.pack("HL", len(packets), ctypes.addressof(code))
     with contextlib.suppress(OSError):
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
@@ -146,3 +160,24 @@ def _readable(listening: socket.socket) -> bool:
     poll = select.poll()
     poll.register(listening, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def half_made(listening: Iterable[socket.socket]) -> bool:
+    """Tell whether the kernel has answered who connects to a socket, and waits for the answer to that; on Linux."""
+    ports = {each.getsockname()[1] for each in listening if each.family != socket.AF_UNIX}
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        with contextlib.suppress(OSError), table.open("rb") as lines:
+            next(lines, b"")  # the names of the columns
+            for line in lines:
+                _, local, _, state, _ = line.split(maxsplit=4)
+                if state == _SYN_RECEIVED and int(local.rpartition(b":")[2], 16) in ports:
+                    return True
+    return False
+
+
+async def _until_none(seconds: float, left: Callable[[], bool]) -> None:
+    """Let the loop accept until there is none left, or time is up."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while left():  # noqa: ASYNC110 - the kernel tells nobody
+                await asyncio.sleep(_LOOK)

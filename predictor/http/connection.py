@@ -44,9 +44,8 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "_ahead",
-        "_fresh",
+        "_answers",
         "_handlers",
-        "_heard",
         "_idle",
         "_meter",
         "_share",
@@ -55,6 +54,7 @@ class Connection(web.RequestHandler):
         "answered",
         "awaits_body",
         "fed",
+        "fresh",
         "last_answer",
         "lent",
         "persists",
@@ -84,11 +84,12 @@ class Connection(web.RequestHandler):
         self._handlers = handlers
         self._share = memory.share(FREE_BYTES)
         self._ahead = 0  # bytes of several requests that came at once, of which aiohttp puts aside what must wait
-        self._fresh = True  # whether no request was answered yet
-        self._heard = False  # whether anything has come since the last answer, of which the handler may not know yet
+        self._answers = 0
         self._meter = HeadMeter()
         self._too_long = False
         self._since = asyncio.get_running_loop().time()
+        self.fresh = True
+        """Whether no request was answered yet."""
         self.working = False
         """Whether a handler is at work."""
         self.awaits_body = False
@@ -104,20 +105,27 @@ class Connection(web.RequestHandler):
         self.persists = True
         """Whether requests may follow the answer that was given last."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether a request has come, at least its head, that is not answered."""
+        return not self.answered if self.lent else self._meter.heads > self._answers
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a transport: with TLS there is none before the handshake, and none if that fails."""
+        return self.transport is not None
+
     def silent_since(self, *, bodies: bool = False) -> float | None:
         """Return since when it is idle, on the loop's clock, or with `bodies` waits for one; None if it does not."""
         return None if self.working and not (bodies and self.awaits_body) else self._since
 
     def rest(self) -> None:
         """Note that a request is answered."""
-        self.working = self.awaits_body = self._heard = self._fresh = False
+        self.working = self.awaits_body = self.fresh = False
+        self._answers += 1
         if self._ahead and self.transport and self.transport.is_reading():  # else there is more of it
             self._hold(0)
         self._since = asyncio.get_running_loop().time()
-
-    def may_ask(self, seconds: float) -> bool:
-        """Tell whether a request may lie unread: some of it came, or the connection is younger than that."""
-        return self._heard or (self._fresh and asyncio.get_running_loop().time() < self._since + seconds)
 
     def end(self) -> None:
         """Close once the caller has taken what was answered."""
@@ -132,6 +140,7 @@ class Connection(web.RequestHandler):
         """Begin."""
         super().connection_made(transport)
         bound_unread(transport, self._idle)
+        self._handlers.add(self)  # given up while TLS had not begun, and there after all
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
@@ -161,7 +170,6 @@ class Connection(web.RequestHandler):
         """Take what has come, but no more of a head than is bounded."""
         if self._too_long:
             return
-        self._heard = self._heard or bool(data)
         fits = len(data) if self.lent else self._meter.measure(data)
         if self._meter.lost:
             self.last_answer = True  # nobody can measure what comes behind it
@@ -188,7 +196,7 @@ class Connection(web.RequestHandler):
         aiohttp only ends the task that would read the next request, and leaves an idle connection open.
         """
         super().close()
-        if self.transport and not (self.working or self._heard or self.lent):
+        if self.transport and not (self.working or self.asked or self.lent):
             self.transport.close()  # what was answered is sent first
 
     def force_close(self) -> None:

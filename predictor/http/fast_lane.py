@@ -56,7 +56,6 @@ class LaneConnection(BoundedConnection):
         super().__init__(server)
         self._lane = lane
         self._body = bytearray()
-        self._unwanted = 0  # bytes of a refused body that have not come
         self._head = cast("RequestHead", None)
         self._codec = cast("Codec", None)
         self._context = cast("RequestContext", None)
@@ -76,7 +75,7 @@ class LaneConnection(BoundedConnection):
         elif self.busy or self.paused:
             self.transport.pause_reading()
             self.put_aside(self.early + data)
-        elif self._unwanted:
+        elif self.unwanted:
             self._drop(data)
         elif self.early:
             early = self.early
@@ -141,7 +140,7 @@ class LaneConnection(BoundedConnection):
                 return
             self._begin(data[end:whole])
             data = data[whole:]
-            if self.busy or self.paused or self._unwanted:
+            if self.busy or self.paused or self.unwanted:
                 break
         if data and not self.closed:
             self.put_aside(data)
@@ -189,7 +188,9 @@ class LaneConnection(BoundedConnection):
         self.transport.write(encode_answer(answer, last=self.server.leaving))
         self.be_idle()
         if self.server.leaving:
-            self.end()
+            self.last = True
+            if not self.unwanted:  # else a caller who still sends would be reset
+                self.end()
 
     def _go_on(self) -> None:
         """Take what came meanwhile."""
@@ -237,7 +238,7 @@ class LaneConnection(BoundedConnection):
 
     def _reject(self, error: Exception) -> None:
         """Refuse a request of which the rest of the body may still come."""
-        self._unwanted, self.missing = self.missing, 0
+        self.unwanted, self.missing = self.missing, 0
         self._body.clear()
         self._lane.bodies.discard(self)
         self._linger = self.loop.call_later(LINGER, self.end)
@@ -245,12 +246,15 @@ class LaneConnection(BoundedConnection):
 
     def _drop(self, data: bytes) -> None:
         """Take the rest of a refused body; behind it the connection goes on."""
-        dropped = min(len(data), self._unwanted)
-        self._unwanted -= dropped
-        if self._unwanted == 0:
+        dropped = min(len(data), self.unwanted)
+        self.unwanted -= dropped
+        if self.unwanted == 0:
             if self._linger:
                 self._linger.cancel()
-            self._take(data[dropped:])
+            if self.last:
+                self.end()
+            else:
+                self._take(data[dropped:])
 
     def _returned(self, rest: bytes, *, goes_on: bool) -> None:
         self.lent = None

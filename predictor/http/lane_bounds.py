@@ -20,6 +20,10 @@ class BoundedConnection(asyncio.Protocol):
         self.server = server
         self.loop = asyncio.get_running_loop()
         self.transport = cast("asyncio.Transport", None)
+        self.connected = False
+        """Whether there is a transport: with TLS there is none before the handshake, and none if that fails."""
+        self.fresh = True
+        """Whether no request was answered yet."""
         self.early = b""
         """What has come and is not looked at yet: the beginning of a head, or what came during a request."""
         self.lent: LentTransport | None = None
@@ -29,6 +33,10 @@ class BoundedConnection(asyncio.Protocol):
         """Whether the caller does not take its answers."""
         self.missing = 0
         """Bytes of the body that have not come."""
+        self.unwanted = 0
+        """Bytes of a refused body that have not come."""
+        self.last = False
+        """Whether the answer that was given says that it is the last one."""
         self.closed = False
         self._since = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -38,6 +46,8 @@ class BoundedConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport = cast("asyncio.Transport", transport)
+        self.connected = True
+        self.server.in_lane.add(self)  # given up while TLS had not begun, and there after all
         bound_unread(transport, self.server.idle)
         self._timer = self.loop.call_later(self.server.idle, self._look_for_silence)
 
@@ -66,7 +76,13 @@ class BoundedConnection(asyncio.Protocol):
     # Silence
     def be_idle(self) -> None:
         """Be idle from now on."""
+        self.fresh = False
         self._since = self.loop.time()
+
+    @property
+    def asked(self) -> bool:
+        """Whether a request has come, at least its head, that is not answered, or of which a refused body comes."""
+        return self.busy or bool(self.missing or self.unwanted or self.lent)
 
     def silent_since(self, *, bodies: bool = False) -> float | None:
         """Return since when it is idle, or with `bodies` waits for one; None if it does not."""
@@ -86,11 +102,11 @@ class BoundedConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close without waiting for the caller to take what was answered."""
         self.end()
-        if self.transport.get_write_buffer_size():
+        if self.connected and self.transport.get_write_buffer_size():
             self.transport.abort()
 
     def end(self) -> None:
         """Close once the caller has taken what was answered."""
-        if not self.closed:
+        if self.connected and not self.closed:
             self.closed = True
             self.transport.close()

@@ -153,6 +153,8 @@ class HeadMeter:
         self._in_head = True
         self._ended = False
         self._size = 0
+        self.heads = 0
+        """How many heads have come whole, on this connection."""
         self.ended = 0
         """How many requests of what was measured last have come whole."""
         self.in_line = True
@@ -180,6 +182,7 @@ class HeadMeter:
 
     def on_headers_complete(self) -> None:
         """Note that a body may come."""
+        self.heads += 1
         self._in_head = False
 
     def on_message_complete(self) -> None:

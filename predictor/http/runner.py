@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from predictor.http.handlers import IN_FLIGHT, MEMORY, SERVER
 from predictor.http.server import HttpServer, Lane
 
 LANE: web.AppKey[Lane] = web.AppKey("LANE")
-_NEW = 0.5
-"""Seconds, before PREDICTOR_DRAIN, for the requests of connections that have just come."""
 _INSTANT = 0.001
 """Seconds; to aiohttp a time-out of 0 is none at all."""
 
@@ -52,17 +52,15 @@ class ServerRunner(web.AppRunner):
             self._http.leave()
 
     async def cleanup(self) -> None:
-        """Stop listening, answer who has just connected, finish what is in flight; then end the application.
-
-        A connection of which no request was read yet is closed otherwise, whatever lies in its socket.
-        """
+        """Stop listening, answer who has connected, finish what is in flight; then end the application."""
         for site in self.sites:
             await site.stop()
         if self._http:
-            self._http.leave()
-            await self._http.empty(min(_NEW, self._drain))
+            loop = asyncio.get_running_loop()
+            until = loop.time() + self._drain
+            await self._http.answer_connected(self._drain)
             await self.shutdown()
-            await self._http.drain(self.app[IN_FLIGHT].count, self._drain)
+            await self._http.drain(self.app[IN_FLIGHT].count, until - loop.time())
         await super().cleanup()
         self._http = None
 

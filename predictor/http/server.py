@@ -25,14 +25,29 @@ _logger = logging.getLogger("predictor")
 _throttle = Throttle()
 _AT_ONCE = 100
 """At the bound a hundredth of all connections is closed at once: to look at each of them for one would take long."""
-_NEW = 0.5
-"""Seconds for the requests of aiohttp's connections that have just come."""
+_HANDSHAKE = 60.0
+"""Seconds in which TLS has begun, or has failed: asyncio's own bound. A protocol is not told of a failure."""
+_FRESH = 2.0
+"""Seconds, while the server ends, from the beginning of a connection until its first request must have come."""
+_KEPT = 0.5
+"""Seconds, from the moment that the server ends, for the next request of a connection that is kept."""
+_TURNS = 5
+"""Turns of the loop, in which everything that had come before them is read and its requests are begun."""
 _LOOK = 0.005
 """Seconds between two looks at what is left, while the server ends."""
 
 
 class LaneProtocol(Protocol):
     """A connection of the lane."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether a request has come, at least its head, that is not answered."""
+
+    fresh: bool
+    """Whether no request was answered yet."""
+    connected: bool
+    """Whether there is a transport: with TLS there is none before the handshake, and none at all if that fails."""
 
     def silent_since(self, *, bodies: bool = False) -> float | None:
         """Return since when it is idle, on the loop's clock, or with `bodies` waits for one; None if it does not."""
@@ -81,10 +96,17 @@ class HttpServer:
             return _CutOff()
         return self._lane(self) if self._lane else self.aiohttp()
 
+    def _every(self) -> list[Any]:
+        """Return the connections of both doors; what is lent to aiohttp is the lane's."""
+        return [*self.in_lane, *(each for each in self._handlers if not each.lent)]
+
     def _make_room(self) -> bool:
         """Close those that are idle longest, else those that wait for a body longest; False if there is no room."""
-        every: list[Any] = [*self.in_lane, *(each for each in self._handlers if not each.lent)]
         now = self._loop.time()
+        for each in self._every():
+            if not each.connected and (each.silent_since() or now) < now - _HANDSHAKE:
+                self._forget(each)
+        every = self._every()
         if len(every) < self._most:  # what is lent was counted twice
             return True
         for bodies in (False, True):
@@ -97,12 +119,15 @@ class HttpServer:
                 )
             for _, each in nsmallest(max(1, self._most // _AT_ONCE), idle, key=itemgetter(0)):
                 each.abort()
-                self.in_lane.discard(each)
-                self._handlers.discard(each)
+                self._forget(each)
             return True
         if _throttle.due():
             _logger.error("%d connections are open and at work (PREDICTOR_CONNECTIONS), more are cut off", self._most)
         return False
+
+    def _forget(self, connection: Any) -> None:  # noqa: ANN401 - of either door
+        self.in_lane.discard(connection)
+        self._handlers.discard(connection)
 
     def aiohttp(self) -> Connection:
         """Return a new connection of aiohttp."""
@@ -133,29 +158,50 @@ class HttpServer:
         """Let each answer from now on end its connection; new connections are still taken."""
         self.leaving = True
 
-    async def empty(self, seconds: float) -> None:
-        """Wait until all connections have ended, each with its next answer; idle ones stay."""
-        until = self._loop.time() + seconds
-        while self.connections and self._loop.time() < until:  # noqa: ASYNC110 - aiohttp tells nobody
+    async def answer_connected(self, seconds: float) -> None:
+        """Wait, `seconds` at most, for the requests of who has connected, then close each connection that is idle.
+
+        A connection without an answer so far has two seconds of its own, one that is kept half a second from now.
+        """
+        self.leave()
+        begun = self._loop.time()
+        while True:
+            # Judged by a moment before the last turns: what lay in a socket by then was read in them, so that nobody
+            # is closed over an unread request, however long this process stood still.
+            now = self._loop.time()
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            if now >= begun + seconds or not any(self._may_ask(each, begun, now) for each in self._every()):
+                break
             await asyncio.sleep(_LOOK)
+        self._end_idle()
+
+    @staticmethod
+    def _may_ask(connection: Any, begun: float, now: float) -> bool:  # noqa: ANN401 - of either door
+        if connection.asked or (since := connection.silent_since()) is None:
+            return False
+        return bool(now < (since + _FRESH if connection.fresh else begun + _KEPT))
+
+    def _end_idle(self) -> None:
+        for each in self._every():
+            if each.asked or each.silent_since() is None:
+                continue
+            if each.connected:
+                each.end()
+            else:
+                self._forget(each)  # enters itself again should it be connected after all
 
     async def drain(self, busy: Callable[[], int], seconds: float) -> None:
         """Finish what is in flight within `seconds`; `busy` counts the requests that aiohttp's handlers work on."""
         until = self._loop.time() + seconds
         self.leave()
-        for connection in tuple(self.in_lane):
-            if connection.silent_since() is not None:
-                connection.end()
+        self._end_idle()  # what was connected after all
         # aiohttp takes no more of a body once its connection has been told to close: first what is being handled.
-        while busy() and self._loop.time() < until:  # noqa: ASYNC110 - aiohttp tells nobody
-            await asyncio.sleep(_LOOK)
-        new = min(until, self._loop.time() + _NEW)
-        while self._loop.time() < new and any(each.may_ask(_NEW) for each in self._handlers):  # noqa: ASYNC110 - the same
-            await asyncio.sleep(_LOOK)
-        while busy() and self._loop.time() < until:  # noqa: ASYNC110 - aiohttp tells nobody
+        while self._loop.time() < until and (busy() or any(each.asked for each in self._handlers)):  # noqa: ASYNC110 - aiohttp tells nobody
             await asyncio.sleep(_LOOK)
         self._server.pre_shutdown()
-        await self.empty(until - self._loop.time())
+        while self.connections and self._loop.time() < until:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(_LOOK)
         for connection in tuple(self.in_lane):
             connection.abort()
 

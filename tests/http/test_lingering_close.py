@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from predictor.http import lingering_close
+from predictor.server import app
 from tests.support.server import answers, message, problem, records, serve, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.support.server import Here
@@ -78,3 +80,28 @@ async def test_a_caller_who_never_ends(outbox: Path, monkeypatch: pytest.MonkeyP
         writer.transport.abort()
         await until(lambda: not here.server.connections)
     assert len(records(outbox)) == 2
+
+
+def send_the_rest(port: int, first: bytes, rest: Sequence[bytes]) -> bytes:
+    """Send a request's beginning, the rest of it once the answer has come, and read then; raises OSError if reset."""
+    with socket.create_connection(("127.0.0.1", port), 60) as caller:
+        caller.sendall(first)
+        assert caller.recv(1, socket.MSG_PEEK)
+        for part in rest:
+            caller.sendall(part)
+        parts = []
+        while part := caller.recv(1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+
+
+async def test_a_caller_who_still_sends_at_the_end(here: Here) -> None:
+    """While the server ends, too, a caller who is refused before all of its body has come may send the rest first."""
+    here.server.leave()
+    here.app[app.MODELS].drain()
+    parts = [b"x" * 10_000] * 6
+    sent = message("POST", "/predict", parts[0], Content_Length="60000", Content_Type="application/json")
+    (answer,) = answers(await asyncio.to_thread(send_the_rest, here.port, sent, parts[1:]))
+    problem(answer, 503, "draining")
+    assert answer.headers["Connection"] == "close"
+    await until(lambda: not here.server.connections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import signal
@@ -14,18 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from predictor.http import runner
+from predictor.http import server as http_server
 from predictor.outbox import layout
-from tests.support import collector
+from tests.server.test_listening import HTTPS, certificates, once, tls, trusting
+from tests.support import collector, patched_process
 from tests.support.ledger import Load, check
-from tests.support.server import ROW, Server, serve, until
+from tests.support.raw_connection import Caller
+from tests.support.server import ROW, Server, message, records, serve, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+__all__ = ["certificates"]  # a fixture
 _BODY = json.dumps({"data": [ROW]}).encode()
-_PATIENCE = 30.0  # s
+_PATIENCE = 120.0  # s; the machine may be busy
+_LONG = 3600.0  # s
 _NEVER = "1h"  # a wait that would end the test, if it were waited for
 
 
@@ -179,26 +184,102 @@ def test_who_is_idle_does_not_hold_the_end(outbox: Path, method: str) -> None:
         assert caller.recv(4096) == b""
 
 
-async def test_a_request_that_comes_late_is_answered(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
+async def test_a_request_that_comes_late_is_answered(
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
     """Who has connected before the end and asks only then has an answer, its connection's last; so under gunicorn."""
-    monkeypatch.setattr(runner, "_NEW", _PATIENCE)
+    monkeypatch.setattr(http_server, "_FRESH", 0.0 if kept else _LONG)
+    monkeypatch.setattr(http_server, "_KEPT", _LONG if kept else 0.0)
     async with AsyncExitStack() as server:
-        here = await server.enter_async_context(serve(outbox))
-        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
-        await until(lambda: bool(here.server.connections))
-        ending = asyncio.create_task(server.aclose())
-        for _ in range(10):  # turns of the loop, in which idle connections would be closed
-            await asyncio.sleep(0)
-        writer.write(_REQUEST)
-        answer = await reader.read()
-        writer.close()
+        here = await server.enter_async_context(serve(outbox, PREDICTOR_DRAIN=_NEVER))
+        async with Caller(here.port) as caller:
+            if kept:
+                assert (await caller.asks(_REQUEST)).status == 200
+            await until(lambda: bool(here.server.connections))
+            ending = asyncio.create_task(server.aclose())
+            await until(lambda: here.server.leaving)
+            for _ in range(20):  # turns of the loop, in which idle connections would be closed
+                await asyncio.sleep(0)
+            caller.writer.write(_REQUEST)
+            answer = await caller.end()
         await ending
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"\r\nConnection: close\r\n" in answer
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
+async def test_a_request_that_has_come_is_answered(
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    """A request that lies in its socket unread is answered, whatever time the process has not run for."""
+    monkeypatch.setattr(http_server, "_FRESH", 0.0)
+    monkeypatch.setattr(http_server, "_KEPT", 0.0)
+    async with AsyncExitStack() as server:
+        here = await server.enter_async_context(serve(outbox))
+        async with Caller(here.port) as caller:
+            if kept:
+                assert (await caller.asks(_REQUEST)).status == 200
+            await until(lambda: bool(here.server.connections))
+            caller.writer.write(_REQUEST)  # is in the server's socket before its loop has another turn
+            await server.aclose()
+            assert (await caller.end()).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered", "more"),
+    [
+        (b"", False, b""),
+        (_REQUEST[:40], False, b""),
+        (_REQUEST, True, b""),
+        (message("POST", "/predict", Content_Length="1001"), True, bytes(1001)),
+    ],
+    ids=["nothing", "half a head", "a request", "one that is refused before its body comes"],
+)
+async def test_who_asks_nothing_more_does_not_hold_the_end(
+    outbox: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, more: bytes, *, answered: bool
+) -> None:
+    """A connection on which no request is under way is closed after its seconds, whatever PREDICTOR_DRAIN says."""
+    monkeypatch.setattr(http_server, "_FRESH", 0.01)
+    monkeypatch.setattr(http_server, "_KEPT", 0.01)
+    async with AsyncExitStack() as server:
+        here = await server.enter_async_context(serve(outbox, PREDICTOR_DRAIN=_NEVER, PREDICTOR_BODY_BYTES="1000"))
+        async with Caller(here.port) as caller:
+            caller.writer.write(sent)
+            if answered:
+                await caller.answer()
+            caller.writer.write(more)
+            await until(lambda: bool(here.server.connections))
+            async with asyncio.timeout(_PATIENCE):
+                await server.aclose()
+            assert await caller.end() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["silent", "plain"])
+def test_who_begins_no_tls_does_not_hold_the_end(outbox: Path, certificates: Path, sent: bytes) -> None:
+    """A connection on which TLS has failed, or has not begun, is no obstacle to the end, nor to the log's."""
+    plant = "from predictor.http import server\nserver._FRESH = 0.0"
+    settings = {"PREDICTOR_DRAIN": _NEVER} | tls(certificates)
+    with (
+        patched_process.server(outbox, plant, ready=HTTPS, **settings) as server,
+        socket.create_connection(("127.0.0.1", server.port), _PATIENCE) as caller,
+    ):
+        caller.sendall(sent)
+        if sent:
+            with contextlib.suppress(ConnectionError):
+                while caller.recv(4096):
+                    pass
+        assert once(trusting(certificates / "ca.pem", server.port)) == 200  # the other one is accepted by then
+        assert server.terminate() == 0
+    assert records(outbox)[-1]["attributes"]["prediction.stream.reason"] == "shutdown"
+
+
 def test_nobody_is_reset_under_load(outbox: Path) -> None:
-    """Clients that open a connection for each request are answered or not let in at all: none is cut off."""
+    """Clients that open a connection for each request are answered or not let in at all: none is cut off.
+
+    Here they may take their time for a request, which on a busy machine they need.
+    """
+    plant = "from predictor.http import listener, server\nlistener._HALF_MADE = server._FRESH = 60.0"
     broken: list[str] = []
     answered: list[bytes] = []
 
@@ -214,7 +295,7 @@ def test_nobody_is_reset_under_load(outbox: Path) -> None:
             except OSError as error:
                 broken.append(str(error))
 
-    with Server(outbox) as server:
+    with patched_process.server(outbox, plant, PREDICTOR_DRAIN="2m") as server:
         clients = [threading.Thread(target=client, args=(server.port,)) for _ in range(16)]
         for each in clients:
             each.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 from tests.support.power_cut import Ext4, NotMountable
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _SIZE = "192M"  # room for what is answered during an outage of a minute; it is memory, where it is a tmpfs
 _BLOCK = bytes(1 << 16)
-_PATIENCE = 30.0  # s, for processes that were killed to let go of their files
 
 
 class SmallDisk:
@@ -65,16 +63,7 @@ class SmallDisk:
     def restore(self) -> None:
         """Bring it back; processes that were killed a moment ago may still hold a file (blocking)."""
         assert self._ext4
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                self._ext4.restore()
-            except NotMountable:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
+        self._ext4.restore()
 
     def end(self) -> None:
         """Unmount it."""

@@ -32,7 +32,7 @@ _REQUESTS = [
 @pytest.mark.parametrize("door", ["lane", "aiohttp"], indirect=True)
 async def test_every_answer_says_so(outbox: Path) -> None:
     """Whatever is asked, predictions, documents, probes, the page and problems say `Cache-Control: no-store`."""
-    async with serve(outbox, PREDICTOR_FEEDBACK="true", PREDICTOR_PAGE="on", PREDICTOR_IDLE="200ms") as here:
+    async with serve(outbox, PREDICTOR_FEEDBACK="true", PREDICTOR_PAGE="on", PREDICTOR_IDLE="2s") as here:
         seen = set()
         received = await asyncio.gather(*(raw(here.port, sent) for sent in _REQUESTS))
         for sent, all_of_it in zip(_REQUESTS, received, strict=True):

@@ -50,8 +50,8 @@ async def test_the_backlog_makes_room(disk: SmallDisk, tmp_path: Path) -> None:
 
         server = await asyncio.to_thread(Server(outbox, **settings).start)
         try:
-            said = await asyncio.to_thread(server.wait_for, lambda line: "PREDICTOR_OUTBOX" in line)
-            assert f"PREDICTOR_OUTBOX is {str(outbox)!r} and has no room: No space left on device" in said
+            words = f"PREDICTOR_OUTBOX is {str(outbox)!r} and has no room: No space left on device"
+            await asyncio.to_thread(server.wait_for, lambda line: words in line)
             await refuses(server.url, "disk")
             taker.script = lambda _: scripted_sink.OK
             again = Load(server.url)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int | None]
 _PAUSE = 0.02  # s, after a connection or a request that failed
-_PATIENCE = 60.0  # s
+_ANSWER = 60.0  # s, for one request
+_PATIENCE = 180.0  # s, for what is waited for; the machine may be busy
 
 
 class Answer(NamedTuple):
@@ -86,7 +87,7 @@ class Load:
         """Begin."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=not self._keep_alive),
-            timeout=aiohttp.ClientTimeout(total=_PATIENCE),
+            timeout=aiohttp.ClientTimeout(total=_ANSWER),
         )
         self._tasks = [asyncio.create_task(self._client()) for _ in range(self.clients)]
         return self

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of linux/ext4.h: _IOR('X', 125, __u32)
 _NO_LOG_FLUSH = struct.pack("I", 2)  # EXT4_GOING_FLAGS_NOLOGFLUSH: not even the file system's journal is written
-_PATIENCE = 30  # s, for a command
+_PATIENCE = 120  # s, for a command; the machine may be busy
 
 
 class NotMountable(RuntimeError):
@@ -84,9 +84,21 @@ class Ext4:
     def restore(self) -> None:
         """Bring it back after a cut or an error; whoever had a file open here must have ended.
 
-        May be called again after it failed: a process that is just ending, or a mount namespace that was made
-        meanwhile, holds the device for a moment.
+        Tried again for a while: a process that is just ending, or a mount namespace that was made meanwhile, holds the
+        device for a moment. Raises NotMountable.
         """
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._restore()
+            except NotMountable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def _restore(self) -> None:
         if self.path.is_mount():
             _run("umount", str(self.path))
         _run(

@@ -76,7 +76,7 @@ class Sink:
         """The stream numbers of all accepted log records, in order of arrival, copies included."""
         return [number for request in self.accepted for number in request.sequences]
 
-    async def until(self, fact: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, fact: Callable[[], bool], seconds: float = 120.0) -> None:
         """Wait until `fact` holds; it is looked at after every request that was judged."""
         async with asyncio.timeout(seconds), self._news:
             await self._news.wait_for(fact)

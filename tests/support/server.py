@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 IRIS = ROOT / "models" / "iris"
 ROW = [6.7, 3.0, 5.2, 2.3]
-_PATIENCE = 30.0  # s; the machine may be busy
+_PATIENCE = 120.0  # s; the machine may be busy
 DEFAULTS: dict[str, str] = {"PREDICTOR_ALLOWED_HOSTS": "*"}
 """Settings of every server that a test starts, unless it says otherwise; see the fixture `door`.
 

@@ -100,7 +100,7 @@ async def test_stream_that_cannot_be_read(
     bad, good = rig.stream(ones(1), "0192-a"), rig.stream([[2]], "0192-b")
     read = backlog.Backlog.read
 
-    def failing(self: backlog.Backlog, limit: int = backlog.BODY) -> backlog.ReadLines:
+    def failing(self: backlog.Backlog, limit: int = backlog.READ) -> backlog.ReadLines:
         if self.files == bad:
             raise OSError(errno.EIO, "Input/output error")
         return read(self, limit)

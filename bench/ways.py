@@ -51,7 +51,7 @@ _STEPS = (
     ("predictor/shipping/", "shipping"),
     ("predictor/dashboard/", "the page's last predictions"),
     ("predictor/", "the rest of the server"),
-    ("aiohttp/", "aiohttp, for large bodies and for shipping"),
+    ("aiohttp/", "aiohttp, for what the fast lane leaves to it and for shipping"),
 )
 """What a frame belongs to, by the beginning of its file: the innermost that is the server's own decides."""
 _LOOP = "the event loop and what it calls in the kernel"

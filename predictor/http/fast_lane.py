@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from predictor.api.dataplane import Pending
 from predictor.api.json_body import BODY_BROKEN, BODY_LATE
+from predictor.api.slices import by_callback
 from predictor.core.problems import Kind, Problem
+from predictor.http.incoming_body import IncomingBody
 from predictor.http.lane_bounds import BoundedConnection
 from predictor.http.lent_transport import LentTransport
-from predictor.http.limits import MOST_HEAD_BYTES
+from predictor.http.limits import FREE_BYTES, MOST_HEAD_BYTES
 from predictor.http.lingering_close import LINGER
-from predictor.http.request_head import may_become_plain, more_than_one
+from predictor.http.request_head import may_become_plain
 from predictor.http.waiting_bodies import WaitingBodies
 from predictor.http.wire import encode_answer
 from predictor.tracing.server_spans import Exchanged
@@ -25,8 +27,7 @@ from predictor.tracing.server_spans import Exchanged
 if TYPE_CHECKING:
     import asyncio
 
-    from predictor.api.dataplane import Codec, DataPlane, Reply, RequestContext
-    from predictor.http.connection import Connection
+    from predictor.api.dataplane import Codec, DataPlane, InferRequest, Reply, RequestContext
     from predictor.http.head_cache import RequestHead
     from predictor.http.request_head import HeadReader
     from predictor.http.server import HttpServer
@@ -55,7 +56,7 @@ class LaneConnection(BoundedConnection):
         """Be without a transport yet."""
         super().__init__(server)
         self._lane = lane
-        self._body = bytearray()
+        self._body = cast("IncomingBody", None)
         self._head = cast("RequestHead", None)
         self._codec = cast("Codec", None)
         self._context = cast("RequestContext", None)
@@ -117,12 +118,12 @@ class LaneConnection(BoundedConnection):
             end = data.find(_END) + len(_END)
             if end < len(_END):
                 if len(data) > MOST_HEAD_BYTES or not may_become_plain(data):
-                    self._hand_over(data)
+                    self.hand_over(data)
                     return
                 break
             head = self._lane.heads.read(data[:end])
             if head is None:
-                self._hand_over(data)
+                self.hand_over(data)
                 return
             whole = end + head.length
             if head.codec is None:
@@ -133,12 +134,12 @@ class LaneConnection(BoundedConnection):
             try:
                 self._open(head, head.codec)
             except Exception:  # noqa: BLE001 - aiohttp knows what to answer
-                self._hand_over(data)
+                self.hand_over(data)
                 return
-            if len(data) < whole:
-                self._await_body(data[end:], whole - len(data))
-                return
-            self._begin(data[end:whole])
+            if len(data) < whole or head.length > FREE_BYTES:
+                self._await_body(data[end:whole], head.length)
+            else:
+                self._begin(data[end:whole])
             data = data[whole:]
             if self.busy or self.paused or self.unwanted:
                 break
@@ -209,28 +210,60 @@ class LaneConnection(BoundedConnection):
             if lent.rest:
                 self.charge()
 
-    # Bodies that do not come at once
-    def _await_body(self, part: bytes, missing: int) -> None:
-        self._body[:], self.missing = part, missing
+    # Bodies that do not come at once, or are large
+    def _await_body(self, part: bytes, length: int) -> None:
+        self._body = IncomingBody(self.server.memory.share(FREE_BYTES))
+        self.missing = length - len(part)
         self._lane.bodies.add(self, self._context)
         try:
             self._lane.plane.admit(self._context)
         except Exception as error:  # noqa: BLE001 - every request gets an answer
             self._reject(error)
+        else:
+            self._add(part)
 
     def _take_body(self, data: bytes) -> None:
         part = data[: self.missing]
-        self._body += part
         self.missing -= len(part)
-        if self.missing:
-            return
-        self._lane.bodies.discard(self)
-        body = bytes(self._body)
-        self._body.clear()
         self.put_aside(data[len(part) :])
-        self._begin(body, admitted=True)
-        if not (self.busy or self.paused):
+        self._add(part)
+        if not (self.missing or self.unwanted or self.busy or self.paused):
             self._go_on()
+
+    def _add(self, part: bytes) -> None:
+        """Keep a part of the body, and begin behind the last one."""
+        try:
+            self._body.add(part)
+            if self.missing:
+                return
+            body = self._body.take()
+        except Exception as error:  # noqa: BLE001 - there is no room for it
+            self._reject(error)
+            return
+        if len(body) <= FREE_BYTES:
+            self._lane.bodies.discard(self)
+            self._begin(body, admitted=True)
+        else:
+            self._lane.bodies.arrived(self)
+            self.busy = True
+            by_callback(self._codec.decode_in_slices(self._head.body, body), self._check, self._decoded)
+
+    def _check(self) -> None:
+        """Decode no further, when the server ends, what nobody waits for any more: raises Problem."""
+        if self.closed and self.server.leaving:
+            self._lane.plane.admit(self._context)
+
+    def _decoded(self, wanted: InferRequest | Exception) -> None:
+        self._lane.bodies.discard(self)
+        reply = self._body.begin(wanted, self._lane.plane, self._context)
+        if isinstance(reply, Pending):
+            reply.callback = self._answered
+        else:
+            self._answered(reply)
+
+    def _answered(self, reply: Reply) -> None:
+        self._body.clear()
+        self._settled(reply)
 
     def body_is_late(self) -> None:
         """Refuse a request whose deadline came before its body."""
@@ -241,7 +274,8 @@ class LaneConnection(BoundedConnection):
         self.unwanted, self.missing = self.missing, 0
         self._body.clear()
         self._lane.bodies.discard(self)
-        self._linger = self.loop.call_later(LINGER, self.end)
+        if self.unwanted:
+            self._linger = self.loop.call_later(LINGER, self.end)
         self._answer(self._lane.plane.refuse(error, self._context))
 
     def _drop(self, data: bytes) -> None:
@@ -264,12 +298,3 @@ class LaneConnection(BoundedConnection):
             self.end()
         elif not self.paused:
             self._go_on()
-
-    def _hand_over(self, data: bytes) -> None:
-        """Give the connection to aiohttp, for good; its next answer ends it unless more was asked behind it already."""
-        handler: Connection = self.server.aiohttp()
-        handler.last_answer = not more_than_one(data)
-        self.leave()
-        self.transport.set_protocol(handler)
-        handler.connection_made(self.transport)
-        handler.data_received(data)

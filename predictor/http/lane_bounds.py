@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from predictor.http.limits import FREE_BYTES, bound_unread
+from predictor.http.request_head import more_than_one
 
 if TYPE_CHECKING:
+    from predictor.http.connection import Connection
     from predictor.http.lent_transport import LentTransport
     from predictor.http.server import HttpServer
 
@@ -110,3 +112,12 @@ class BoundedConnection(asyncio.Protocol):
         if self.connected and not self.closed:
             self.closed = True
             self.transport.close()
+
+    def hand_over(self, data: bytes) -> None:
+        """Give the connection to aiohttp, for good; its next answer ends it unless more was asked behind it already."""
+        handler: Connection = self.server.aiohttp()
+        handler.last_answer = not more_than_one(data)
+        self.leave()
+        self.transport.set_protocol(handler)
+        handler.connection_made(self.transport)
+        handler.data_received(data)

@@ -21,7 +21,7 @@ MOST_HEAD_BYTES = 32 << 10
 """Of request line and headers together."""
 MOST_HEADERS = 128
 FREE_BYTES = 64 << 10
-"""Of a body, or of what is put aside, that no budget is asked for; the fast lane takes no larger bodies."""
+"""Of a body, or of what is put aside, that no budget is asked for; a larger body is decoded in slices."""
 _BYTES = FREE_BYTES + (64 << 10)
 """Of memory that a connection may hold without a budget: its head and what was made of it, a small body."""
 _SPARE = 200

@@ -94,7 +94,8 @@ class HeadReader:
             codec = served.codecs.get(match.call) if served else None
         answer_headers: Headers = []
         if codec:
-            takes = length <= FREE_BYTES and names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)
+            reads = codec.takes_body or length <= FREE_BYTES  # else a large body would be kept for nothing
+            takes = reads and names.isdisjoint(_CHANGES_BODY) and _takes(codec, body)
             if takes and self._access.answers_at_once(headers, method):
                 answer_headers = self._access.answer_headers(headers)
             else:

@@ -29,6 +29,10 @@ class WaitingBodies(Generic[C]):
         if context.served:
             context.served.hold()
 
+    def arrived(self, connection: C) -> None:
+        """Wait no longer for a body that has come, and hold its version until `discard`: it is decoded in slices."""
+        self._deadlines.discard(connection)
+
     def discard(self, connection: C) -> None:
         """Wait no longer, whatever became of the body."""
         self._deadlines.discard(connection)

@@ -267,7 +267,7 @@ def test_samples_fall_on_the_innermost_part_of_the_server() -> None:
         "the event loop and what it calls in the kernel": 5,
         "encoding and numbering records": 7,
         "digests of records": 3,
-        "aiohttp, for large bodies and for shipping": 2,
+        "aiohttp, for what the fast lane leaves to it and for shipping": 2,
         "HTTP: heads, bodies, answers, sockets": 4,
     }
 

@@ -125,7 +125,7 @@ class LokiSink:
         from tests.stack.stack import Stack  # noqa: PLC0415 - needs kustomize and what the tests of manifests need
 
         self._stack = Stack("minikube", folder, tempo)
-        self.title = "Loki, by log queries"
+        self.title = "Loki, by log queries; it keeps equal lines of a stream once, and so shows no copies"
         self.url = self._stack.endpoint
         self.collector: Part = _Program(self._stack.collector)
         self.loki: Part | None = _Program(self._stack.loki)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _CONNECTIONS = Setting(32, 1)
 _ROWS = Setting(32, 256)
+_WHOLE = 0.01
+"""What is less is said with a decimal: 0 % would be no miss."""
 
 
 class Goal(NamedTuple):
@@ -86,7 +88,7 @@ def table(results: Mapping[str, PartResult]) -> list[str]:
     lines = ["| goal | wanted | reached | missed by |", "|---|---:|---:|---:|"]
     for missed, goal, reached in sorted(rows, key=lambda row: -max(0.0, row[0])):
         bound = f"at {'least' if goal.at_least else 'most'} {goal.wanted:{',.0f' if goal.wanted > 100 else 'g'}}"
-        said = f"{missed:.0%}" if missed > 0 else ""
+        said = (f"{missed:.0%}" if missed >= _WHOLE else f"{missed:.1%}") if missed > 0 else ""
         lines.append(f"| {_full(goal)} | {bound} | {spread(reached, goal.form)} | {said} |")
     met = sum(missed <= 0 for missed, *_ in rows)
     unmeasured = [f"“{_full(goal)}”" for goal in GOALS if not _reached(goal, results)]

@@ -114,7 +114,9 @@ WAYS = {
 
 async def problem(outbox: Path, endpoint: str) -> str:
     """Return the first `shipping_problem` of a server with that endpoint."""
-    async with serve(outbox, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="0.2") as here:
+    async with serve(
+        outbox, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_TIMEOUT="0.2", PREDICTOR_FLUSH="0s"
+    ) as here:
         assert (await here.post("/predict", json={"data": [ROW]})).status == 200
         async with asyncio.timeout(30):
             while not (said := (await here.get("/readyz")).json["shipping_problem"]):  # noqa: ASYNC110 - as a probe asks

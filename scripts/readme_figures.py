@@ -70,7 +70,8 @@ def many_rows(page: str) -> str:
     where = "docs/benchmarks.md#where-others-are-faster"
     sentence = "With many rows a request each row still has a record, and with 5 % traced the ratio is"
     sentence += f" {ours[0]} at {MANY_ROWS[0]} rows and {ours[1]} at {MANY_ROWS[1]}."
-    sentence += f" [At {MANY_ROWS[1]} rows others are faster]({where}): {', '.join(faster)}." if faster else " Other servers have less."
+    there_is = f" [At {MANY_ROWS[1]} rows others are faster]({where}): {', '.join(faster)}."
+    sentence += there_is if faster else " Other servers have less."
     if tables := _elsewhere(page):
         sentence += f" With fewer rows [another is faster]({where}) in {len(tables)} tables: {'; '.join(tables)}."
     return sentence
